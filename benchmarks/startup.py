@@ -1,0 +1,48 @@
+"""What `import sansio_step` adds to `import msgspec`, each time in a fresh interpreter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from .targets import IMPORT_SECONDS
+
+# What a parser without I/O has no use for, and what would make every program that embeds it pay.
+UNWANTED = ("asyncio", "ssl", "http")
+
+_SCRIPT = f"""
+import sys, json, time
+import msgspec
+before = time.perf_counter()
+import sansio_step
+after = time.perf_counter()
+print(json.dumps([after - before, [name for name in {UNWANTED!r} if name in sys.modules]]))
+"""
+
+
+@dataclass(frozen=True)
+class StartUp:
+    seconds: float
+    unwanted: list[str]
+
+    @property
+    def met(self) -> bool:
+        return self.seconds <= IMPORT_SECONDS and not self.unwanted
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"target": IMPORT_SECONDS, "met": self.met}
+
+
+def measure(times: int = 11) -> StartUp:
+    runs = [_once() for _ in range(times)]
+    return StartUp(median(seconds for seconds, _ in runs), runs[0][1])
+
+
+def _once() -> tuple[float, list[str]]:
+    done = subprocess.run([sys.executable, "-c", _SCRIPT], check=True, capture_output=True, text=True)
+    seconds, unwanted = json.loads(done.stdout)
+    return seconds, unwanted

@@ -1,0 +1,69 @@
+"""What the library is held to: the one table of targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+# Names of subjects, used by the table below, by the reports and by the chart.
+CORE: Final = {
+    "frames": "sansio-step SSEDecoder",
+    "events": "sansio-step EventDecoder",
+    "message": "sansio-step MessageStream",
+}
+FLOOR: Final = "floor: msgspec on cut payloads"
+JSON_LOADS: Final = "json.loads on cut payloads"
+SDK_FRAMES: Final = "anthropic SSE decoder"
+SDK_EVENTS: Final = "anthropic typed stream"
+SDK_MESSAGE: Final = "anthropic messages.stream()"
+LAUNCHDARKLY: Final = "launchdarkly-eventsource"
+HTTPX_SSE: Final = "httpx-sse"
+SSECLIENT: Final = "sseclient-py"
+NODE: Final = "eventsource-parser + JSON.parse (Node)"
+PYDANTIC_AI: Final = "pydantic-ai"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row: a stage at some chunkings costs at most `floor` times the floor, and peers cost this many times more."""
+
+    stage: str
+    chunkings: tuple[str, ...]
+    floor: float
+    peers: dict[str, float]
+
+
+# They hold on each of the workloads `text`, `tools` and `mixed`, as medians of one run on two noisy cores.
+TARGETS: Final = (
+    Target("frames", ("64 KiB",), 2.4, {LAUNCHDARKLY: 2, HTTPX_SSE: 5, SDK_FRAMES: 6}),
+    Target("frames", ("one event",), 3.5, {LAUNCHDARKLY: 2, HTTPX_SSE: 3, SDK_FRAMES: 4}),
+    Target("events", ("whole", "64 KiB"), 1.8, {SDK_EVENTS: 35, NODE: 1.8}),
+    Target("events", ("1460 B",), 2.4, {SDK_EVENTS: 25}),
+    Target("events", ("one event",), 3.5, {SDK_EVENTS: 15}),
+    Target("message", ("64 KiB",), 2.4, {SDK_MESSAGE: 70}),
+    Target("message", ("one event",), 4.5, {SDK_MESSAGE: 35}),
+)
+
+# The guard fails only this far above a target, so that noise can't fail it.
+GUARD_TOLERANCE: Final = 1.5
+
+# Input off the beaten path (`benchmarks.detours`) costs at most this many times the common shape.
+DETOUR: Final = 3.0
+
+# Growth of the time per byte (`benchmarks.growth`), relative to the growth of msgspec in the same run ...
+GROWTH_OF_MSGSPEC: Final = 1.5
+# ... and flat within this, up to 8 MiB and where msgspec is.
+GROWTH_FLAT: Final = 1.3
+
+# Peak memory: `parse`, in bodies; the decoders, in largest events plus chunks.
+MEMORY_PARSE: Final = 2.5
+MEMORY_EVENT: Final = 4.0
+MEMORY_CHUNK: Final = 12.0
+
+# `import sansio_step` on top of `import msgspec`, in seconds. Printed, not judged.
+IMPORT_SECONDS: Final = 0.015
+
+
+def target_for(stage: str, chunking: str) -> Target | None:
+    """The row for a stage at a chunking, None where the table has none."""
+    return next((row for row in TARGETS if row.stage == stage and chunking in row.chunkings), None)

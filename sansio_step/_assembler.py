@@ -1,0 +1,308 @@
+"""The blocks of one message, put together from starts, deltas and stops.
+
+Blocks are found by the wire's index. An index can hold more than one: where a delta does not fit the block
+that it names, a further block of its own kind is opened behind that one, so that no content is lost and
+none lands where it does not belong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+from ._codec import cut_text
+from ._json import NotJSON, has_halves, read_json
+from ._message import (
+    FINISHED,
+    UNFINISHED,
+    Block,
+    CompactionBlock,
+    ContentBlock,
+    FallbackBlock,
+    Message,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+    ToolUseBlock,
+    UnknownBlock,
+)
+from ._text import Growing, TextBuffer, raw_field
+from ._types import (
+    CitationsDelta,
+    CompactionDelta,
+    ContentBlockDeltaEvent,
+    Delta,
+    InputJSONDelta,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+)
+
+# Which blocks a delta fits, the field that it adds to, and the block that it stands for where none was opened.
+_TARGETS: dict[type, tuple[type[Block], str, type[Block]]] = {
+    TextDelta: (TextBlock, "text", TextBlock),
+    ThinkingDelta: (ThinkingBlock, "thinking", ThinkingBlock),
+    SignatureDelta: (ThinkingBlock, "signature", ThinkingBlock),
+    InputJSONDelta: (ToolCallBlock, "input_json", ToolUseBlock),
+    CitationsDelta: (TextBlock, "citations", TextBlock),
+    CompactionDelta: (CompactionBlock, "content", CompactionBlock),
+}
+_TEXT_FIELDS = ("text", "thinking", "signature", "input_json")
+
+
+class BlockList(Growing):
+    """`Message.content` while blocks can still be added: in index order, put in order when read."""
+
+    __slots__ = ("blocks", "in_order", "lanes")
+
+    def __init__(self) -> None:
+        self.blocks: list[ContentBlock] = []
+        self.lanes: dict[int, Lane] = {}
+        self.in_order = True
+
+    def current(self) -> list[ContentBlock]:
+        if not self.in_order:
+            self.blocks[:] = [opened.block for _, lane in sorted(self.lanes.items()) for opened in lane.all]
+            self.in_order = True
+        return self.blocks
+
+
+class OpenedBlock:
+    """A block and how far it is."""
+
+    __slots__ = ("block", "buffers", "is_open", "prefilled", "signed")
+
+    def __init__(self, block: Any, *, is_open: bool = True) -> None:
+        self.block = block
+        self.is_open = is_open
+        self.signed = False  # a signature_delta has come
+        self.buffers: dict[str, TextBuffer] | None = None  # a dict of its own for each of 800,000 blocks is 50 MB
+        # The fields that the start already filled, until a delta comes for them.
+        self.prefilled = tuple(name for name in ("text", "thinking", "signature") if getattr(block, name, None))
+        if isinstance(block, ToolCallBlock) and block.partial_input():
+            self.prefilled = ("input_json",)
+        if is_open:
+            block._progress = UNFINISHED
+
+    def fits(self, accepts: type[Block]) -> bool:
+        return isinstance(self.block, (accepts, UnknownBlock))
+
+    def buffer(self, field: str) -> TextBuffer:
+        """The pieces of a text field. What the start filled is their first, a tool's input gives way to them."""
+        buffers = self.buffers = self.buffers or {}
+        buffer = buffers.get(field)
+        if buffer is None:
+            if isinstance(self.block, UnknownBlock):
+                start = self.block.extra.get(field)
+                buffer = TextBuffer(start if isinstance(start, str) else "")
+            else:
+                buffer = TextBuffer(raw_field(self.block, field) or "")
+                setattr(self.block, field, buffer)
+            buffers[field] = buffer
+        return buffer
+
+    def settle(self) -> None:
+        """Replace the buffers by their text."""
+        for field, buffer in (self.buffers or {}).items():
+            if isinstance(self.block, UnknownBlock):
+                self.block.extra[field] = buffer.finish()
+            else:
+                setattr(self.block, field, buffer.finish())
+        self.buffers = None
+
+    def finish(self) -> None:
+        self.is_open = False
+        self.settle()
+        self.block._progress = FINISHED
+        if isinstance(self.block, UnknownBlock):
+            _settle_input(self.block)
+
+
+def _settle_input(block: UnknownBlock) -> None:
+    """Arguments that came in pieces for a block without a class are its `input`, where they are whole."""
+    text = block.extra.get("input_json")
+    if isinstance(text, str):
+        try:
+            block.extra["input"] = read_json(text.encode())[0]
+        except NotJSON:
+            return
+        del block.extra["input_json"]
+
+
+class Lane:
+    """The blocks of one index: `all` in order, `current` those since the last content_block_start."""
+
+    __slots__ = ("all", "current")
+
+    def __init__(self) -> None:
+        self.all: list[OpenedBlock] = []
+        self.current = self.all  # a list of its own only once the index is used again
+
+
+class BlockAssembler:
+    """Applies block events to one message. `note(code, detail)` is told of deviations; it may raise, in strict mode."""
+
+    def __init__(self, message: Message, note: Callable[[str, str], None]) -> None:
+        self._message = message
+        self._note = note
+        self._list = BlockList()
+        self._lanes = self._list.lanes
+        self._highest = -1
+        self._open: dict[int, Lane] = {}
+        self._growing: list[OpenedBlock] = []  # blocks with buffers, finished ones among them if more came
+        for index, block in enumerate(message.content):
+            self._add(index, _own(block), is_open=False)
+        message.content = self._list  # type: ignore[assignment]
+
+    def finished(self, index: int) -> bool:
+        lane = self._lanes.get(index)
+        return lane is not None and not any(opened.is_open for opened in lane.all)
+
+    def start(self, index: int, block: ContentBlock) -> None:
+        """content_block_start."""
+        if index in self._lanes:
+            self._note("index_reused", f"content_block_start for index {index}, which already has a block")
+        self._note_gap(index)
+        for opened in self._lanes[index].current if index in self._lanes else ():
+            opened.finish()
+        block = _own(block)
+        self._add(index, block, is_open=True, starts=True)
+        if isinstance(block, FallbackBlock):
+            model = (block.to or {}).get("model")
+            if isinstance(model, str):
+                self._message.model = model
+
+    def add(self, event: ContentBlockDeltaEvent) -> TextBuffer | None:
+        """content_block_delta, but for unknown deltas. Returns where more text of this kind for this index goes.
+
+        That is the buffer to which deltas that follow can be added without another look, None where each
+        needs one.
+        """
+        index, delta = event.index, event.delta
+        cut = cut_text(delta)
+        accepts, field, implied = _TARGETS[cut.kind if cut is not None else type(delta)]
+        opened, clean = self._target(index, field, accepts, implied)
+        if field == "citations":
+            _cite(opened.block, delta.citation)  # type: ignore[union-attr]
+            return None
+        if field == "content":
+            _replace(opened.block, delta)  # type: ignore[arg-type]
+            return None
+        text = cut.raw if cut is not None else delta.signature  # type: ignore[union-attr]
+        if text and field in opened.prefilled:
+            self._note("repeated_content", f"{field} in content_block_start and in deltas of block {index}")
+            opened.prefilled = tuple(name for name in opened.prefilled if name != field)
+        if text and field == "signature":
+            if opened.signed:
+                self._note("repeated_signature", f"more than one signature_delta for block {index}")
+            opened.signed = True
+        if opened.buffers is None:
+            self._growing.append(opened)
+        buffer = opened.buffer(field)
+        if text:
+            buffer.pieces.append(text)
+            buffer.halves = buffer.halves or has_halves(text)
+        return buffer if clean and field != "signature" and field not in opened.prefilled else None
+
+    def _target(
+        self, index: int, field: str, accepts: type[Block], implied: type[Block]
+    ) -> tuple[OpenedBlock, bool]:
+        """The block that a delta belongs to, and whether it is just the open one that the index names."""
+        lane = self._lanes.get(index)
+        if lane is None:
+            self._note("delta_without_block", f"a {field} delta for block {index}, which was never opened")
+            self._note_gap(index)
+            return self._add(index, implied(), is_open=True, starts=True), True
+        named = lane.current[0]
+        fitting = [opened for opened in lane.current if opened.fits(accepts)]
+        if named.is_open and fitting[:1] == [named]:
+            return named, True
+        if named.is_open:
+            self._note("delta_kind_mismatch", f"a {field} delta for block {index}, a {named.block.type} block")
+        else:
+            self._note("delta_after_stop", f"a {field} delta for block {index}, which is finished")
+        if fitting and (fitting[-1].is_open or field in _TEXT_FIELDS):
+            return fitting[-1], False
+        return self._add(index, implied(), is_open=True), False
+
+    def stop(self, index: int) -> None:
+        """content_block_stop."""
+        lane = self._open.pop(index, None)
+        if lane is not None:
+            for opened in lane.current:
+                opened.finish()
+
+    def unstopped(self) -> list[int]:
+        """The indices of the blocks that were started and not stopped."""
+        return [index for index, lane in self._open.items() if lane.current[0].is_open]
+
+    def finish_all(self) -> None:
+        """The message has stopped, and with it every block."""
+        for index in list(self._open):
+            self.stop(index)
+
+    def settle(self) -> None:
+        """Nothing more comes: no buffer stays, not even in blocks that never finished."""
+        self.refresh()
+        for opened in self._growing:
+            opened.settle()
+        self._growing.clear()
+        self._message.content = self._list.current()
+
+    def refresh(self) -> None:
+        """Bring up to date what reading a field can't: the texts of blocks without a class."""
+        for opened in self._growing:
+            if isinstance(opened.block, UnknownBlock):
+                opened.settle()
+
+    def _note_gap(self, index: int) -> None:
+        if index > self._highest + 1:
+            self._note("index_gap", f"index {index} after {self._highest}" if self._highest >= 0 else f"first index {index}")
+
+    def _add(self, index: int, block: Any, *, is_open: bool, starts: bool = False) -> OpenedBlock:
+        lane = self._lanes.get(index)
+        if lane is None:
+            lane = self._lanes[index] = Lane()
+        opened = OpenedBlock(block, is_open=is_open)
+        if starts and lane.all:
+            lane.current = []
+        lane.all.append(opened)
+        if lane.current is not lane.all:
+            lane.current.append(opened)
+        if index < self._highest:
+            self._list.in_order = False
+        self._highest = max(index, self._highest)
+        if self._list.in_order:
+            self._list.blocks.append(block)
+        if is_open:
+            self._open[index] = lane
+        return opened
+
+
+def _own(block: ContentBlock) -> ContentBlock:
+    """A copy of an event's block that can grow without changing the event."""
+    block = copy(block)
+    if isinstance(block, UnknownBlock):
+        block.extra = dict(block.extra)
+        if isinstance(block.extra.get("citations"), list):
+            block.extra["citations"] = list(block.extra["citations"])
+    elif isinstance(block, TextBlock) and block.citations is not None:
+        block.citations = list(block.citations)
+    return block
+
+
+def _cite(block: TextBlock | UnknownBlock, citation: Any) -> None:
+    if isinstance(block, UnknownBlock):
+        block.extra["citations"] = block.extra.get("citations") or []
+        block.extra["citations"].append(citation)
+    else:
+        block.citations = block.citations or []
+        block.citations.append(citation)
+
+
+def _replace(block: CompactionBlock | UnknownBlock, delta: CompactionDelta) -> None:
+    if isinstance(block, UnknownBlock):
+        block.extra.update(content=delta.content, encrypted_content=delta.encrypted_content)
+    else:
+        block.content, block.encrypted_content = delta.content, delta.encrypted_content

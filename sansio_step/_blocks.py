@@ -1,0 +1,217 @@
+"""Cut a text/event-stream into blocks: the lines up to a blank line, and that line.
+
+This is the byte work under every decoder: the byte order mark, the three line ends, chunks that end
+anywhere, comments, the size limit. Out come whole blocks in one common form, LF the only line end, so
+that what reads them need not know what was on the wire.
+(WHATWG HTML, 9.2.5 "Parsing an event stream" and 9.2.6 "Interpreting an event stream".)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MAX_EVENT_SIZE = 16 * 1024 * 1024
+# File-sized tool arguments and base64 documents come as one line of several MiB.
+
+SLICE = 64 * 1024
+# Larger chunks are taken in slices of this size: what is made from one is still in the cache when it is
+# used, and a body that is given whole needs no second copy of itself.
+
+_BOM = b"\xef\xbb\xbf"
+_CRLF = re.compile(b"\r\n")
+_DIGITS = re.compile(b"[0-9]+")
+
+
+class BlockReader:
+    """Bytes in, whole blocks out.
+
+    `feed` returns the blocks that are now complete as one bytes object: LF line ends, each block with its
+    blank line. The unfinished block waits in `pending`, without comments, which are dropped as they come.
+    """
+
+    def __init__(self, max_event_size: int) -> None:
+        if max_event_size < 1:
+            raise ValueError(f"max_event_size is {max_event_size}, must be at least 1")
+        self.limit = max_event_size
+        self.pending = bytearray()
+        self.pending_offset = 0  # where in the body the first pending byte stood
+        self._consumed = 0  # bytes of the body taken so far
+        self._start: bytes | None = b""  # the first bytes, while they may still be a cut BOM; None after that
+        self._after_cr = False  # the last byte was a CR; an LF right behind it is the same line end
+        self._in_comment = False  # the last line is a comment and still open; its bytes are not kept
+        # What `offset_of` needs: the last piece as it was on the wire, where it stood, how many of its
+        # first (normalised) bytes were dropped, and what was pending in front of it.
+        self._raw = b""
+        self._raw_offset = 0
+        self._skipped = 0
+        self._carried = 0
+        self._carried_offset = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes and return the blocks that they complete, b"" where there is none."""
+        self._raw = data
+        self._raw_offset = self._consumed
+        self._skipped = 0
+        self._consumed += len(data)
+        if self._after_cr or self._in_comment or self._start is not None or b"\r" in data:
+            data = self._normalise(data)
+        pending = self.pending
+        self._carried = len(pending)
+        if not pending:
+            end = data.rfind(b"\n\n") + 2
+            if end == len(data) and end > 1:
+                return data
+            if end == 1:
+                end = 0
+            self._keep(data[end:], end)
+            return data[:end]
+        self._carried_offset = self.pending_offset
+        # Only what is new is searched, and the byte before it: a blank line can be cut in two. The search
+        # from a line's start again for each chunk would make a long line quadratic.
+        whole = pending[-1:] + data
+        end = whole.rfind(b"\n\n") + 1
+        if not end:
+            self._keep(data, 0)
+            return b""
+        pending += memoryview(data)[:end]
+        self.pending = bytearray()
+        self._keep(data[end:], end)
+        return bytes(pending)
+
+    @property
+    def overflowing(self) -> bool:
+        """Whether the pending block has more bytes than one event may have."""
+        return len(self.pending) > self.limit
+
+    def finish(self) -> bytes:
+        """What is left when the body ends inside a block."""
+        rest = bytes(self.pending) + (self._start or b"")
+        self.pending = bytearray()
+        return rest
+
+    def offset_of(self, position: int) -> int:
+        """Where in the body the byte at a position of the blocks last returned stood."""
+        if position < self._carried:
+            # Only the start of the first block is ever asked for: it is the start of what was pending.
+            return self._carried_offset
+        return self._absolute(position - self._carried)
+
+    def _absolute(self, position: int) -> int:
+        """Where in the body a byte of the last piece stood, given its place after `_normalise`."""
+        position += self._skipped
+        if b"\r" in self._raw:
+            for crlf in _CRLF.finditer(self._raw):
+                if crlf.start() >= position:
+                    break
+                position += 1
+        return self._raw_offset + position
+
+    def _normalise(self, data: bytes) -> bytes:
+        """Drop a BOM, make every line end an LF, drop the rest of an open comment."""
+        if self._start is not None:
+            data = self._start + data
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                self._start = data
+                return b""
+            self._raw_offset -= len(self._start)
+            self._start = None
+            if data.startswith(_BOM):
+                data = data[len(_BOM) :]
+                self._raw_offset += len(_BOM)
+            self._raw = data
+        if self._after_cr and data:
+            self._after_cr = False
+            if data.startswith(b"\n"):
+                self._raw = data = data[1:]
+                self._raw_offset += 1
+        if b"\r" in data:
+            # A CR ends its line now, whatever comes next: waiting for a possible LF would hold the event back.
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if self._in_comment:
+            self._skipped = data.find(b"\n") + 1 or len(data)
+            self._in_comment = not data.endswith(b"\n", 0, self._skipped)
+            data = data[self._skipped :]
+        return data
+
+    def _keep(self, tail: bytes, position: int) -> None:
+        """Add the start of an unfinished block to what is pending, without comments and empty lines.
+
+        `position` is where the tail begins in the piece. A stream of nothing but comments must not fill
+        the memory, whether they come as many lines or as one that never ends.
+        """
+        pending = self.pending
+        fresh = not pending or pending[-1] == 10
+        if not (b"\n:" in tail or (fresh and tail[:1] in (b":", b"\n"))):
+            if tail and not pending:
+                self.pending_offset = self._absolute(position)
+            pending += tail
+            return
+        *lines, last = tail.split(b"\n")
+        for line in lines:
+            if not fresh or line[:1] not in (b":", b""):
+                if not pending:
+                    self.pending_offset = self._absolute(position)
+                pending += line + b"\n"
+            position += len(line) + 1
+            fresh = True
+        if fresh and last[:1] == b":":
+            self._in_comment = True
+        elif last:
+            if not pending:
+                self.pending_offset = self._absolute(position)
+            pending += last
+
+
+def split_blocks(ready: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """The blocks of what `BlockReader.feed` returned: where each starts, and its lines without comments.
+
+    Blocks without a line are left out. A block starts at its first line that is no comment, so that its
+    place does not depend on whether comments were dropped on the way.
+    """
+    position = 0
+    for block in ready.split(b"\n\n"):
+        start = position
+        position += len(block) + 2
+        if block[:1] in (b":", b"\n") or b"\n:" in block:
+            lines = []
+            for line in block.split(b"\n"):
+                if line[:1] not in (b":", b""):
+                    lines.append(line)
+                elif not lines:
+                    start += len(line) + 1
+        else:
+            lines = block.split(b"\n")
+        if block and lines:
+            yield start, lines
+
+
+class Fields(NamedTuple):
+    """The fields of one block as bytes, None where there was no such line (or none that counts)."""
+
+    event: bytes | None = None
+    data: bytes | None = None
+    id: bytes | None = None
+    retry: bytes | None = None
+
+
+def read_fields(lines: list[bytes]) -> Fields:
+    """Interpret the lines of one block (WHATWG HTML 9.2.6, "process the field")."""
+    event = last_id = retry = None
+    data: list[bytes] = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            data.append(value)
+        elif name == b"event":
+            event = value
+        elif name == b"id":
+            if b"\0" not in value:
+                last_id = value
+        elif name == b"retry" and _DIGITS.fullmatch(value):
+            retry = value
+    return Fields(event, b"\n".join(data) if data else None, last_id, retry)

@@ -1,0 +1,255 @@
+"""JSON as the wire has it: strict, bounded in depth, and with an answer for every string.
+
+msgspec reads what is in order, which is nearly all. What it refuses is read again here, without recursion:
+msgspec's own bound on nesting moves with the caller's stack, it reports a lone surrogate escape as cut
+input, and it stops at a byte that is not UTF-8. This reader is also the one that says where text breaks,
+and the one that reads text which has not all come yet.
+"""
+
+from __future__ import annotations
+
+import re
+from json.decoder import JSONDecodeError, scanstring
+from math import inf
+from typing import Any
+
+import msgspec
+
+MAX_NESTING = 200
+
+_decode = msgspec.json.Decoder().decode
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_NUMBER_GOES_ON = frozenset("0123456789.eE+-")
+_LITERALS = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
+_STRING_START = re.compile(
+    r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*'
+)
+_HALF = re.compile("[\ud800-\udfff]")
+_BRACKET_OR_STRING = re.compile(rb'[\[{\]}]|"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+
+class NotJSON(Exception):
+    """Text that is no JSON value: what is wrong, and where in characters."""
+
+    def __init__(self, reason: str, position: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.position = position
+
+
+def read_json(data: bytes) -> tuple[Any, Any]:
+    """The value of a JSON text, twice: as the caller may see it, and raw.
+
+    In the raw value strings keep lone surrogates, so that halves which a server cut in two can still be
+    joined. Where there are none the two are the same object. Bytes that are not UTF-8 are U+FFFD in both.
+    Raises NotJSON.
+    """
+    try:
+        value = _decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        text = data.decode("utf-8", "replace")
+        reader = _Reader(text)
+        raw = reader.read()
+        return (_Reader(text, mended=True).read(), raw) if reader.halves else (raw, raw)
+    if data.count(b"{") + data.count(b"[") > MAX_NESTING:
+        _check_nesting(data)
+    return value, value
+
+
+def read_partial_json(text: str) -> Any:
+    """What a JSON text that is cut short, or broken, says up to there; None where that is nothing.
+
+    Objects, arrays and strings are closed where the text ends. A number or literal that could go on is
+    left out, and so is a key without its value.
+    """
+    reader = _Reader(text, mended=True)
+    try:
+        return reader.read()
+    except NotJSON:
+        return reader.root
+
+
+def join_halves(text: str, *, hold_back: bool = False) -> str:
+    """Join surrogate halves to characters; one that stays alone becomes U+FFFD.
+
+    `hold_back` leaves out a first half at the very end, whose other half may still come.
+    """
+    if hold_back and text[-1:] >= "\ud800" and text[-1:] <= "\udbff":
+        text = text[:-1]
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def has_halves(text: str) -> bool:
+    """Whether a text holds a surrogate; no text that is shown to a caller may."""
+    return not text.isascii() and _HALF.search(text) is not None
+
+
+def _check_nesting(data: bytes) -> None:
+    depth = 0
+    for match in _BRACKET_OR_STRING.finditer(data):
+        mark = data[match.start()]
+        if mark in b"[{":
+            depth += 1
+            if depth > MAX_NESTING:
+                raise NotJSON(f"nested deeper than {MAX_NESTING}", len(data[: match.start()].decode()))
+        elif mark != 34:
+            depth -= 1
+
+
+class _Reader:
+    """Reads one JSON text with a stack of its own. `root` is what came so far."""
+
+    def __init__(self, text: str, *, mended: bool = False) -> None:
+        self.text = text
+        self.position = 0
+        self.mended = mended
+        self.halves = False
+        self.root: Any = None
+        self._open: list[dict[str, Any] | list[Any]] = []
+        self._keys: list[str] = []
+
+    def read(self) -> Any:
+        self._skip_space()
+        while True:
+            if not self._read_value():
+                continue
+            while self._open and self._close_or_continue():
+                pass
+            if not self._open:
+                break
+        self._skip_space()
+        if self.position < len(self.text):
+            raise NotJSON("text behind the JSON value", self.position)
+        return self.root
+
+    def _broken(self, reason: str) -> NotJSON:
+        ended = "the text ends too early: " if self.position >= len(self.text) else ""
+        return NotJSON(ended + reason, self.position)
+
+    def _skip_space(self) -> str:
+        """Go on to the next character that counts and return it, "" at the end."""
+        match = _SPACE.match(self.text, self.position)
+        self.position = match.end() if match else self.position
+        return self.text[self.position : self.position + 1]
+
+    def _read_value(self) -> bool:
+        """Read a scalar, an empty container, or the start of one; tell whether the value is complete."""
+        mark = self.text[self.position : self.position + 1]
+        if mark == "{" or mark == "[":
+            if len(self._open) == MAX_NESTING:
+                raise NotJSON(f"nested deeper than {MAX_NESTING}", self.position)
+            container: dict[str, Any] | list[Any] = {} if mark == "{" else []
+            self._attach(container)
+            self.position += 1
+            following = self._skip_space()
+            if following == ("}" if mark == "{" else "]"):
+                self.position += 1
+                return True
+            self._open.append(container)
+            if mark == "{":
+                self._read_key()
+            return False
+        self._attach(self._read_string() if mark == '"' else self._read_number_or_literal(mark))
+        return True
+
+    def _attach(self, value: Any) -> None:
+        if not self._open:
+            self.root = value
+            return
+        container = self._open[-1]
+        if isinstance(container, list):
+            container.append(value)
+        else:
+            container[self._keys.pop()] = value
+
+    def _close_or_continue(self) -> bool:
+        """Behind a value: True where its container ends too, False where another value follows."""
+        container = self._open[-1]
+        mark = self._skip_space()
+        if mark == ",":
+            self.position += 1
+            self._skip_space()
+            if isinstance(container, dict):
+                self._read_key()
+            return False
+        if mark != ("}" if isinstance(container, dict) else "]"):
+            raise self._broken("expected ',' or the end of the object or array")
+        self.position += 1
+        self._open.pop()
+        return True
+
+    def _read_key(self) -> None:
+        if self.text[self.position : self.position + 1] != '"':
+            raise self._broken("expected a key in double quotes")
+        key = self._read_string(is_key=True)
+        if self._skip_space() != ":":
+            raise self._broken("expected ':' behind a key")
+        self.position += 1
+        self._skip_space()
+        self._keys.append(key)
+
+    def _read_string(self, *, is_key: bool = False) -> str:
+        start = self.position + 1
+        try:
+            value, self.position = scanstring(self.text, start, True)
+        except JSONDecodeError as error:
+            if not is_key:
+                self._attach(self._string_so_far(start))
+            if error.msg.startswith("Unterminated"):
+                self.position = len(self.text)
+                raise self._broken("a string without its end") from None
+            raise NotJSON(error.msg, error.pos) from None
+        if not has_halves(value):
+            return value
+        self.halves = True
+        return join_halves(value) if self.mended else value
+
+    def _string_so_far(self, start: int) -> str:
+        match = _STRING_START.match(self.text, start)
+        value, _ = scanstring((match.group() if match else "") + '"', 0, True)
+        return join_halves(value, hold_back=True)
+
+    def _read_number_or_literal(self, mark: str) -> int | float | bool | None:
+        if mark in _LITERALS:
+            word, value = _LITERALS[mark]
+            if not self.text.startswith(word, self.position):
+                raise self._broken("expected a JSON value")
+            self.position += len(word)
+            return value
+        match = _NUMBER.match(self.text, self.position)
+        if match is None:
+            raise self._broken("expected a JSON value")
+        whole, fraction, exponent = match.groups()
+        try:
+            number = int(whole) if fraction is None and exponent is None else float(match.group())
+        except ValueError:  # Python's limit on the digits of an int
+            raise NotJSON("number out of range", self.position) from None
+        if abs(number) == inf:
+            raise NotJSON("number out of range", self.position)
+        if self._open and match.end() == len(self.text):
+            # More digits may follow: what is cut here is no number yet, and nothing is invented.
+            raise NotJSON("the text ends inside a number", match.end())
+        if self.text[match.end() : match.end() + 1] in _NUMBER_GOES_ON:
+            raise NotJSON("invalid number", match.end())
+        self.position = match.end()
+        return number
+
+
+def json_size(value: Any) -> int:
+    """The bytes of a value as compact JSON, without escapes, and without recursion."""
+    size = 0
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            size += 1 + 2 * len(item)
+            waiting += item.keys()
+            waiting += item.values()
+        elif isinstance(item, list):
+            size += 1 + len(item)
+            waiting += item
+        else:
+            size += len(item.encode("utf-8", "surrogatepass")) + 2 if isinstance(item, str) else len(repr(item))
+    return size

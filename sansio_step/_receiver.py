@@ -1,0 +1,113 @@
+"""What the decoders have in common: two verbs, one body, and an order in which a fault never swallows events."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+from ._blocks import SLICE, BlockReader
+from ._errors import LimitExceeded, StreamError
+
+Item = TypeVar("Item")
+
+
+class Receiver(ABC, Generic[Item]):
+    """Takes the bytes of one body, in pieces of any size, and returns what they complete.
+
+    What is complete in front of a fault is returned; the fault can then be read as `fault` and is raised
+    by the next call and by each later one. A fault with nothing in front of it is raised at once.
+    """
+
+    def __init__(self) -> None:
+        self._fault: StreamError | None = None
+        self._ended = False
+
+    @property
+    def fault(self) -> StreamError | None:
+        """The error that ended the reading, None until then."""
+        return self._fault
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[Item]:
+        """Take the next bytes and return what is now complete, often nothing.
+
+        Raises the fault of the stream (a `StreamError`), TypeError for anything but bytes, ValueError
+        after `receive_eof`.
+        """
+        if self._fault is not None:
+            raise self._fault
+        if self._ended:
+            raise ValueError("receive_data after receive_eof: one object reads one body")
+        items = self._receive(data if data.__class__ is bytes else as_bytes(data))
+        if not items and self._fault is not None:
+            raise self._fault
+        return items
+
+    def receive_eof(self) -> list[Item]:
+        """Say that the body has ended and return what that completes, often nothing. A second call returns []."""
+        if self._fault is not None:
+            raise self._fault
+        if self._ended:
+            return []
+        self._ended = True
+        items = self._finish()
+        if not items and self._fault is not None:
+            raise self._fault
+        return items
+
+    @abstractmethod
+    def _receive(self, data: bytes) -> list[Item]: ...
+
+    @abstractmethod
+    def _finish(self) -> list[Item]: ...
+
+
+class BlockReceiver(Receiver[Item]):
+    """A receiver that reads the blocks of a text/event-stream, one item for each dispatched event."""
+
+    def __init__(self, max_event_size: int) -> None:
+        super().__init__()
+        self._reader = BlockReader(max_event_size)
+        self._number = 0  # of the next dispatched event
+
+    def _receive(self, data: bytes) -> list[Item]:
+        if len(data) <= SLICE:
+            return self._take(data)
+        items: list[Item] = []
+        for start in range(0, len(data), SLICE):
+            items += self._take(data[start : start + SLICE])
+            if self._fault is not None:
+                break
+        return items
+
+    def _take(self, data: bytes) -> list[Item]:
+        reader = self._reader
+        ready = reader.feed(data)
+        items = self._read_blocks(ready) if ready else []
+        if reader.overflowing and self._fault is None:
+            self._fail(LimitExceeded("max_event_size", reader.limit), reader.pending_offset)
+        return items
+
+    def _block_in_limit(self, lines: list[bytes], offset: int) -> bool:
+        """Refuse a whole block that is over the limit, as it would have been while it was pending."""
+        if sum(map(len, lines)) + len(lines) + 1 <= self._reader.limit:
+            return True
+        self._fail(LimitExceeded("max_event_size", self._reader.limit), offset)
+        return False
+
+    def _fail(self, error: StreamError, offset: int | None) -> None:
+        error.event_number = self._number
+        error.byte_offset = offset
+        self._fault = error
+
+    @abstractmethod
+    def _read_blocks(self, ready: bytes) -> list[Item]:
+        """The items of whole blocks, as `BlockReader.feed` returns them. Sets the fault, never raises it."""
+
+
+def as_bytes(data: object) -> bytes:
+    """The bytes of a bytes-like object; TypeError for all else, a str above all."""
+    if isinstance(data, bytes):
+        return bytes(data)
+    if isinstance(data, (bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"expected bytes, bytearray or memoryview, not {type(data).__name__}")

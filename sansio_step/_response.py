@@ -1,0 +1,89 @@
+"""What stands around a stream: bodies that are no stream, error responses, the turn for the next request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ._codec import as_json_bytes, read_error, read_message, to_dict
+from ._errors import APIError, DecodeError, ToolInputError
+from ._json import NotJSON, read_json
+from ._message import Message, TextBlock, ThinkingBlock, ToolCallBlock
+from ._types import ErrorEvent
+
+Headers = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
+
+# The first party's, and StepFun's.
+_REQUEST_ID_HEADERS = ("request-id", "x-request-id", "x-trace-id")
+
+
+def decode_message(body: str | bytes | bytearray | memoryview) -> Message:
+    """The message of a non-streaming response body. Raises DecodeError, or APIError for an error's envelope."""
+    try:
+        wire, _ = read_json(as_json_bytes(body))
+    except NotJSON as error:
+        raise DecodeError(f"{error.reason} at character {error.position} of the body") from None
+    if not isinstance(wire, dict):
+        raise DecodeError("the body is no JSON object")
+    if wire.get("type") == "error" or (wire.get("error") is not None and wire.get("content") is None):
+        raise api_error(read_error(wire))
+    return read_message(wire)
+
+
+def decode_error(status: int, headers: Headers, body: bytes | bytearray | memoryview) -> APIError:
+    """The error of a response with an error status, whatever its body is.
+
+    Reads the first party's envelope and StepFun's, which has no outer type; a body that is neither gives
+    its first characters as the message. The request id is the body's, else that of the headers
+    `request-id`, `x-request-id` or `X-Trace-Id` (names in any case, str or bytes).
+    """
+    data = bytes(body)
+    found = {_text(name).lower(): _text(value) for name, value in _pairs(headers)}
+    request_id = next((found[name] for name in _REQUEST_ID_HEADERS if name in found), None)
+    try:
+        wire, _ = read_json(data)
+        event = read_error(wire) if isinstance(wire, dict) else None
+    except (NotJSON, DecodeError):
+        event = None
+    if event is None or (event.error.type is None and event.error.message is None):
+        start = data[:1000].decode("utf-8", "replace").strip()
+        return APIError(None, start or None, request_id=request_id, status=status)
+    return api_error(event, status=status, request_id=request_id)
+
+
+def api_error(event: ErrorEvent, *, status: int | None = None, request_id: str | None = None) -> APIError:
+    """The exception for an error event or envelope."""
+    return APIError(
+        event.error.type, event.error.message, request_id=event.request_id or request_id, status=status
+    )
+
+
+def to_param(message: Message) -> dict[str, Any]:
+    """The assistant turn for the next request: `{"role": ..., "content": [...]}`.
+
+    Only what a server takes back: finished blocks, so that a message which broke off can be replayed; no
+    thinking without its signature, no tool call whose arguments are broken, no empty text.
+    """
+    content = [to_dict(block) for block in message.content if block._finished and _can_be_sent(block)]
+    return {"role": message.role or "assistant", "content": content}
+
+
+def _can_be_sent(block: object) -> bool:
+    if isinstance(block, TextBlock):
+        return bool(block.text)
+    if isinstance(block, ThinkingBlock):
+        return bool(block.signature)
+    if isinstance(block, ToolCallBlock):
+        try:
+            return isinstance(block.input, dict)
+        except ToolInputError:
+            return False
+    return True
+
+
+def _pairs(headers: Headers) -> Iterable[tuple[str | bytes, str | bytes]]:
+    return headers.items() if isinstance(headers, Mapping) else headers
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -1,0 +1,113 @@
+"""Blocks to events: `text/event-stream` by the WHATWG rules, to the letter, for any use of the format."""
+
+from __future__ import annotations
+
+import re
+from itertools import repeat
+
+import msgspec
+
+from ._blocks import MAX_EVENT_SIZE, read_fields, split_blocks
+from ._receiver import BlockReceiver
+
+
+class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
+    """One dispatched event. `id` is the last event id as of the dispatch, not only this event's own."""
+
+    data: str
+    event: str = "message"
+    id: str = ""
+
+
+# The shape that nearly every server sends, and nothing else: one event line, one data line, each with a
+# space. `split` gives [gap, event, data, gap, event, data, ..., gap] in one C call, and a gap that is not
+# empty is another shape. 0.25 microseconds an event; the loop over lines takes four times as long.
+_COMMON = re.compile(r"event: (.+)\ndata: (.*)\n\n")
+
+
+class SSEDecoder(BlockReceiver[ServerSentEvent]):
+    """Bytes of any text/event-stream to `ServerSentEvent`s.
+
+    `max_event_size` bounds the bytes of one event (each line end counts as one, comments not at all):
+    over it the fault is `LimitExceeded`. `last_event_id` and `retry` are what a client needs to
+    reconnect. An event that the end of the body cuts off is discarded, as the standard says.
+    """
+
+    def __init__(self, *, max_event_size: int = MAX_EVENT_SIZE) -> None:
+        super().__init__(max_event_size)
+        self._retry: bytes | None = None
+        self.last_event_id: str = ""
+
+    def __repr__(self) -> str:
+        return f"<SSEDecoder events={self._number} last_event_id={self.last_event_id!r} fault={self._fault!r}>"
+
+    @property
+    def retry(self) -> int | None:
+        """The reconnection time in milliseconds that the stream asked for last, None where it never did."""
+        # A retry line counts as soon as it is complete, even where its block never will be. Digits become
+        # a number only here: of a hostile stream's million digits that is work nobody may ask for.
+        waiting = bytes(self._reader.pending).split(b"\n")[:-1]
+        digits = read_fields(waiting).retry or self._retry
+        return None if digits is None else _to_int(digits)
+
+    def _read_blocks(self, ready: bytes) -> list[ServerSentEvent]:
+        if len(ready) <= self._reader.limit:
+            gaps_and_fields = _COMMON.split(_text(ready))
+            if not any(gaps_and_fields[::3]):
+                names, data = gaps_and_fields[1::3], gaps_and_fields[2::3]
+                self._number += len(data)
+                return list(map(ServerSentEvent, data, names, repeat(self.last_event_id)))
+        return self._interpret(ready)
+
+    def _interpret(self, ready: bytes) -> list[ServerSentEvent]:
+        """Blocks of any shape, line by line."""
+        events = []
+        for start, lines in split_blocks(ready):
+            if len(ready) > self._reader.limit and not self._block_in_limit(lines, self._reader.offset_of(start)):
+                break
+            name, data, last_id, retry = read_fields(lines)
+            if last_id is not None:
+                self.last_event_id = _text(last_id)
+            if retry is not None:
+                self._retry = retry
+            if data is not None:
+                events.append(ServerSentEvent(_text(data), _text(name or b"message"), self.last_event_id))
+                self._number += 1
+        return events
+
+    def _finish(self) -> list[ServerSentEvent]:
+        *lines, _ = self._reader.finish().split(b"\n")
+        self._retry = read_fields(lines).retry or self._retry
+        return []
+
+
+def encode_sse(event: ServerSentEvent) -> bytes:
+    """The bytes of one event: an `event:` line unless it is the default, an `id:` line if there is one, its data.
+
+    Decoding gives the same event back. ValueError for what the format can't carry: a CR in `data` (it
+    would come back as LF), an empty `event` or a line end in it, a line end or NUL in `id`.
+    """
+    if "\r" in event.data:
+        raise ValueError("data with a carriage return can't be carried by an event stream")
+    if not event.event or "\r" in event.event or "\n" in event.event:
+        raise ValueError(f"event {event.event!r} is empty or has a line end")
+    if any(mark in event.id for mark in "\r\n\0"):
+        raise ValueError(f"line end or NUL in id {event.id!r}")
+    lines = [] if event.event == "message" else [f"event: {event.event}\n"]
+    if event.id:
+        lines.append(f"id: {event.id}\n")
+    lines += [f"data: {line}\n" for line in event.data.split("\n")]
+    return "".join((*lines, "\n")).encode()
+
+
+def _text(data: bytes) -> str:
+    # The standard's UTF-8 decode: one U+FFFD for each maximal part that can't be read.
+    return data.decode("utf-8", "replace")
+
+
+def _to_int(digits: bytes) -> int:
+    """`int` of ASCII digits without Python's limit of 4,300."""
+    if len(digits) <= 4000:
+        return int(digits)
+    half = len(digits) // 2
+    return _to_int(digits[:-half]) * 10**half + _to_int(digits[-half:])

@@ -1,0 +1,216 @@
+"""Bytes to the final message: all layers in one object, and as one-liners."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+
+from ._accumulator import MAX_MESSAGE_SIZE, MessageAccumulator, Outcome
+from ._blocks import MAX_EVENT_SIZE, SLICE
+from ._decoder import EventDecoder
+from ._deviations import Deviation
+from ._errors import ProtocolViolation, StreamError
+from ._message import Message
+from ._receiver import Receiver, as_bytes
+from ._types import StreamEvent, UnknownDelta
+
+Bytes = bytes | bytearray | memoryview
+
+
+class MessageStream(Receiver[StreamEvent]):
+    """`EventDecoder` and `MessageAccumulator` in one: what most people embed.
+
+    Feed each chunk to `receive_data` and use the events that it returns, call `receive_eof` when the body
+    has ended, then `result()` for the final message. A stream that ended early shows in `outcome` and
+    raises in `result()`; `receive_eof` does not raise for it. A fault behind the last message_stop is
+    raised by the receive calls and leaves the message COMPLETE.
+    """
+
+    def __init__(
+        self,
+        *,
+        strict: bool = False,
+        max_event_size: int = MAX_EVENT_SIZE,
+        max_message_size: int = MAX_MESSAGE_SIZE,
+    ) -> None:
+        super().__init__()
+        self._decoder = EventDecoder(strict=strict, max_event_size=max_event_size)
+        self._accumulator = MessageAccumulator(strict=strict, max_message_size=max_message_size)
+
+    def __repr__(self) -> str:
+        accumulator = self._accumulator
+        return f"<MessageStream {accumulator.outcome.value} events={accumulator._number} fault={self._fault!r}>"
+
+    @property
+    def message(self) -> Message | None:
+        """The message so far, one live object; None before the first. Of several, the last."""
+        return self._accumulator.message
+
+    @property
+    def messages(self) -> list[Message]:
+        """All messages of the body, the one on its way among them."""
+        return self._accumulator.messages
+
+    @property
+    def outcome(self) -> Outcome:
+        """The state of the last message."""
+        return self._accumulator.outcome
+
+    @property
+    def deviations(self) -> list[Deviation]:
+        """What departs from the protocol so far, in the order of the events."""
+        both = self._decoder.deviations + self._accumulator.deviations
+        return sorted(both, key=lambda deviation: deviation.event_number)
+
+    @property
+    def unapplied(self) -> list[tuple[int, UnknownDelta]]:
+        """Deltas of types that have no class here, each with the index of its block."""
+        return self._accumulator.unapplied
+
+    def finished(self, index: int) -> bool:
+        """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop."""
+        return self._accumulator.finished(index)
+
+    def result(self) -> Message:
+        """The finished message.
+
+        Raises, with what there is as `error.partial`: IncompleteStream where the message is not whole, or
+        not yet; APIError where the server said that it failed; the fault where there is one.
+        """
+        return self._accumulator.result()
+
+    def receive_eof(self) -> list[StreamEvent]:
+        """Say that the body has ended and return what that completes, often nothing.
+
+        An early end is no error here: see `outcome`, and `result()`. What only the end shows in strict
+        mode is kept in `fault`.
+        """
+        fault = self._fault
+        try:
+            return super().receive_eof()
+        except ProtocolViolation:
+            if fault is not None:
+                raise
+            return []
+
+    def _receive(self, data: bytes) -> list[StreamEvent]:
+        if len(data) <= SLICE:
+            return self._apply(self._decoder._receive(data))
+        events: list[StreamEvent] = []
+        for start in range(0, len(data), SLICE):
+            events += self._apply(self._decoder._receive(data[start : start + SLICE]))
+            if self._fault is not None:
+                break
+        return events
+
+    def _finish(self) -> list[StreamEvent]:
+        events = self._apply(self._decoder._finish())
+        if self._fault is None:
+            self._accumulator.receive_eof()
+            self._fault = self._accumulator.fault
+        return events
+
+    def _apply(self, events: list[StreamEvent]) -> list[StreamEvent]:
+        """Add events to the message; return those in front of the first fault, whichever layer found it."""
+        accumulator, decoder = self._accumulator, self._decoder
+        first = accumulator._number
+        try:
+            accumulator.extend(events)
+        except StreamError as fault:
+            number = accumulator._number
+            fault.byte_offset = decoder._offset_of_event(number)
+            # What the decoder read behind this event was never read, however the bytes were cut.
+            decoder._settle(upto=number + 1)
+            self._fault = fault
+            return events[: number - first]
+        if decoder.fault is not None:
+            self._fault = decoder.fault
+            accumulator._fail(decoder.fault)
+        return events
+
+
+def parse(
+    data_or_chunks: Bytes | Iterable[Bytes],
+    *,
+    strict: bool = False,
+    max_event_size: int = MAX_EVENT_SIZE,
+    max_message_size: int = MAX_MESSAGE_SIZE,
+) -> Message:
+    """The final message of a whole body, given as bytes or in chunks. Raises as `MessageStream.result` does."""
+    stream = MessageStream(strict=strict, max_event_size=max_event_size, max_message_size=max_message_size)
+    whole = isinstance(data_or_chunks, (bytes, bytearray, memoryview))
+    chunks = _slices(data_or_chunks) if whole else data_or_chunks  # type: ignore[arg-type]
+    try:
+        for chunk in _checked(chunks):  # type: ignore[arg-type]
+            stream.receive_data(chunk)
+        stream.receive_eof()
+    except StreamError:
+        pass  # a fault: `result` raises it, unless the message was whole before it
+    return stream.result()
+
+
+def iter_events(
+    chunks: Iterable[Bytes],
+    *,
+    strict: bool = False,
+    max_event_size: int = MAX_EVENT_SIZE,
+    max_message_size: int = MAX_MESSAGE_SIZE,
+) -> Iterator[StreamEvent]:
+    """The events of a body that comes in chunks, from any iterable of bytes.
+
+    Where the stream broke off or failed it raises, after the last event, what `MessageStream.result`
+    would: a loop over events takes no cut stream for a whole one. TypeError for bytes instead of chunks.
+    """
+    stream = MessageStream(strict=strict, max_event_size=max_event_size, max_message_size=max_message_size)
+    return _events(stream, _checked(chunks))
+
+
+def aiter_events(
+    chunks: AsyncIterable[Bytes],
+    *,
+    strict: bool = False,
+    max_event_size: int = MAX_EVENT_SIZE,
+    max_message_size: int = MAX_MESSAGE_SIZE,
+) -> AsyncIterator[StreamEvent]:
+    """As `iter_events`, from any async iterable of bytes."""
+    if not hasattr(chunks, "__aiter__"):
+        raise TypeError(f"expected an async iterable of bytes, not {type(chunks).__name__}")
+    stream = MessageStream(strict=strict, max_event_size=max_event_size, max_message_size=max_message_size)
+    return _aevents(stream, chunks)
+
+
+def _events(stream: MessageStream, chunks: Iterable[Bytes]) -> Iterator[StreamEvent]:
+    for chunk in chunks:
+        yield from stream.receive_data(chunk)
+        if stream.fault is not None:
+            raise stream.fault
+    yield from stream.receive_eof()
+    _raise_what_is_wrong(stream)
+
+
+async def _aevents(stream: MessageStream, chunks: AsyncIterable[Bytes]) -> AsyncIterator[StreamEvent]:
+    async for chunk in chunks:
+        for event in stream.receive_data(chunk):
+            yield event
+        if stream.fault is not None:
+            raise stream.fault
+    for event in stream.receive_eof():
+        yield event
+    _raise_what_is_wrong(stream)
+
+
+def _raise_what_is_wrong(stream: MessageStream) -> None:
+    if stream.fault is not None:
+        raise stream.fault
+    stream.result()
+
+
+def _checked(chunks: Iterable[Bytes]) -> Iterable[Bytes]:
+    if isinstance(chunks, (bytes, bytearray, memoryview, str)):
+        raise TypeError(f"expected an iterable of bytes, not {type(chunks).__name__} itself")
+    return chunks
+
+
+def _slices(data: Bytes) -> Iterator[Bytes]:
+    # Not as one chunk: its events would all be there at the same time.
+    data = as_bytes(data)
+    return (data[start : start + SLICE] for start in range(0, len(data), SLICE))
