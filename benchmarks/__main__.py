@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from . import chart, comparison, detours, growth, guard, memory, peers, report, startup, timing, workloads
+from .subjects import core, json_loads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HERE = Path(__file__).parent
 PARTS = ("comparison", "growth", "memory", "detours", "startup")
@@ -28,8 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _guard() -> int:
-    from . import guard, report
-
     checks = guard.run()
     report.guard(report.console(), checks)
     failed = [check for check in checks if not check.passed]
@@ -39,8 +42,6 @@ def _guard() -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    from . import detours, growth, memory, report, startup, timing
-
     out = report.console()
     parts = options.only or PARTS
     budget = options.budget or timing.BUDGET
@@ -58,7 +59,7 @@ def _measure(options: argparse.Namespace) -> int:
         report.memory(out, peaks)
         results["memory"] = [peak.as_dict() for peak in peaks]
     if "detours" in parts:
-        found = detours.measure(budget)
+        found = [shape for group in detours.groups() for shape in detours.measure(*group, budget)]
         report.detours(out, found)
         results["detours"] = [detour.as_dict() for detour in found]
     if "startup" in parts:
@@ -71,9 +72,6 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace, out: Any, results: dict[str, Any], budget: float) -> None:
-    from . import chart, comparison, peers, report, workloads
-    from .subjects import Subject, core, json_loads
-
     others, missing = ([], {}) if options.no_peers else peers.available()
     for name, reason in missing.items():
         out.print(f"[bold red]not measured[/]: {name}: {reason}")
@@ -87,7 +85,7 @@ def _compare(options: argparse.Namespace, out: Any, results: dict[str, Any], bud
         report.comparison(out, workload, found)
         figures.extend(found)
 
-    def on_wrong(subject: Subject, problem: str) -> None:
+    def on_wrong(problem: str) -> None:
         out.print(f"[bold red]not measured[/]: {problem}")
 
     try:
@@ -112,7 +110,7 @@ def _compare(options: argparse.Namespace, out: Any, results: dict[str, Any], bud
     if others and chart.CHUNKING in chunkings:
         machine = results["machine"]
         caption = (
-            f"{len(chart.PANELS)} stages of workload “{chart.WORKLOAD}” (8,000 short deltas) in {chart.CHUNKING} chunks, "
+            f"workload “{chart.WORKLOAD}” (8,000 short deltas) in {chart.CHUNKING} chunks, "
             f"{machine['python']}, {machine['system']}; medians of interleaved rounds"
         )
         chart.draw(figures, options.chart, caption)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .comparison import UNCHUNKED, Figure
-from .targets import CORE, FLOOR
+from .targets import CORE, FLOOR, NODE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 WORKLOAD = "text"
 CHUNKING = "64 KiB"
@@ -16,6 +18,9 @@ PANELS = {
     "events": "bytes to typed events",
     "message": "bytes to the final message",
 }
+
+SHORT = {NODE: "eventsource-parser (Node)"}
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 INK = "#1f2328"
 FAINT = "#6e7781"
@@ -27,14 +32,14 @@ YARDSTICK = "#9a6700"
 
 def draw(figures: Sequence[Figure], path: Path, caption: str) -> None:
     """Horizontal bars on a log scale, one panel a stage, the floor as a line through all of them."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Canvas
+    # Here, as only this part of a run needs it.
+    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib.figure import Figure as Canvas  # noqa: PLC0415
 
     panels = {stage: _bars(figures, stage) for stage in PANELS}
     panels = {stage: bars for stage, bars in panels.items() if bars}
     floor = _one(figures, FLOOR, UNCHUNKED)
-    style = {
+    style: Any = {
         "svg.fonttype": "path",  # the same letters on every machine
         "svg.hashsalt": "sansio-step",  # and the same ids, so that a redrawn chart differs only where figures do
         "font.family": "sans-serif",
@@ -47,25 +52,28 @@ def draw(figures: Sequence[Figure], path: Path, caption: str) -> None:
     }
     with rc_context(style):
         rows = [len(bars) for bars in panels.values()]
-        height = 0.30 * sum(rows) + 0.62 * len(rows) + 1.25
+        # In inches: a bar, the space above a panel for its title, the header, the footer.
+        bar, gap, header, footer = 0.29, 0.50, 0.62, 0.85
+        height = bar * sum(rows) + gap * len(rows) + header + footer
         canvas = Canvas(figsize=(9, height), facecolor="white")
-        axes = canvas.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=rows)[:, 0]
-        canvas.subplots_adjust(
-            left=0.315,
-            right=0.93,
-            top=1 - 0.95 / height,
-            bottom=0.72 / height,
-            hspace=0.62 / (height / len(rows)) * 1.5,
-        )
-        slowest = max(bar.microseconds_an_event for bars in panels.values() for bar in bars)
-        for axis, (stage, bars) in zip(axes, panels.items(), strict=True):
-            _draw_panel(axis, PANELS[stage], bars, floor)
-            axis.set_xlim(floor.microseconds_an_event / 2.2, slowest * 3)
-        _label_floor(axes[0], floor)
-        axes[-1].set_xlabel("microseconds an event, log scale (shorter is faster)", labelpad=8)
+        slowest = max(figure.microseconds_an_event for bars in panels.values() for figure in bars)
+        top = height - header
+        for stage, bars in panels.items():
+            top -= gap + bar * len(bars)
+            axis = canvas.add_axes((0.275, top / height, 0.695, bar * len(bars) / height))
+            axis.set_xlim(floor.microseconds_an_event / 2, slowest * 4)
+            _draw_panel(axis, PANELS[stage], bars, floor, is_last=stage == list(panels)[-1])
         canvas.text(0.02, 1 - 0.30 / height, "Reading a Messages stream", fontsize=14, fontweight="bold", va="center")
-        canvas.text(0.02, 0.17 / height, caption, fontsize=8, color=FAINT, va="center")
-        FigureCanvasSVG(canvas).print_svg(path, metadata={"Date": None, "Title": "Reading a Messages stream"})
+        canvas.text(
+            0.02,
+            1 - 0.62 / height,
+            f"microseconds an event, log scale, shorter is faster; {TIMES}: how many times sansio-step takes",
+            fontsize=9.5,
+            color=FAINT,
+            va="center",
+        )
+        canvas.text(0.02, 0.20 / height, caption, fontsize=8, color=FAINT, va="center")
+        canvas.savefig(path, format="svg", metadata={"Date": None, "Title": "Reading a Messages stream"})
 
 
 def _bars(figures: Sequence[Figure], stage: str) -> list[Figure]:
@@ -86,49 +94,56 @@ def _one(figures: Sequence[Figure], subject: str, chunking: str) -> Figure:
     )
 
 
-def _draw_panel(axis: Any, title: str, bars: Sequence[Figure], floor: Figure) -> None:
+def _draw_panel(axis: Any, title: str, bars: Sequence[Figure], floor: Figure, *, is_last: bool) -> None:
     own, *_ = bars
-    values = [bar.microseconds_an_event for bar in bars]
-    colours = [OWN if bar is own else OTHER for bar in bars]
-    axis.barh(range(len(bars)), values, color=colours, height=0.66, zorder=2)
-    axis.axvline(floor.microseconds_an_event, color=YARDSTICK, linewidth=1.2, linestyle=(0, (4, 2)), zorder=3)
-    for row, (bar, value) in enumerate(zip(bars, values, strict=True)):
-        times = (
-            ""
-            if bar is own
-            else f"   {bar.seconds / own.seconds:,.1f} times"
-            if value < 10 * values[0]
-            else (f"   {bar.seconds / own.seconds:,.0f} times")
-        )
-        axis.text(
-            value * 1.07,
-            row,
-            f"{value:.2f}" if value < 10 else f"{value:.0f}",
-            va="center",
-            fontsize=9,
-            color=INK,
-            fontweight="bold" if bar is own else "normal",
-        )
-        axis.text(value * (1.55 if value < 10 else 1.42), row, times, va="center", fontsize=9, color=FAINT)
     axis.set_xscale("log")
-    axis.set_yticks(range(len(bars)), [bar.subject for bar in bars])
+    axis.barh(
+        range(len(bars)),
+        [bar.microseconds_an_event for bar in bars],
+        color=[OWN if bar is own else OTHER for bar in bars],
+        height=0.7,
+        zorder=2,
+    )
+    for row, bar in enumerate(bars):
+        value, ratio = bar.microseconds_an_event, bar.seconds / own.seconds
+        _beside(axis, value, row, 5, f"{value:#.3g}".rstrip("."), INK, "bold" if bar is own else "normal")
+        if bar is not own:
+            _beside(
+                axis, value, row, 38, f"{ratio:.1f}{TIMES}" if ratio < 10 else f"{ratio:.0f}{TIMES}", FAINT, "normal"
+            )
+    axis.axvline(floor.microseconds_an_event, color=YARDSTICK, linewidth=1.1, linestyle=(0, (4, 2)), zorder=3)
+    axis.set_yticks(range(len(bars)), [SHORT.get(bar.subject, bar.subject) for bar in bars])
     axis.get_yticklabels()[0].set_fontweight("bold")
-    axis.invert_yaxis()
-    axis.set_title(title, loc="left", fontsize=10, color=FAINT, pad=6)
+    axis.set_ylim(len(bars) - 0.5, -0.5)
+    axis.set_title(title, loc="left", fontsize=10, color=INK, pad=7)
     axis.grid(axis="x", which="major", color=GRID, linewidth=0.8, zorder=0)
-    axis.tick_params(axis="both", which="both", length=0)
+    axis.tick_params(axis="both", which="both", length=0, labelbottom=is_last)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_minor_formatter(lambda *_: "")
     for side in ("top", "right", "bottom", "left"):
         axis.spines[side].set_visible(False)
+    if is_last:
+        axis.annotate(
+            f"floor: msgspec alone, on payloads already cut out, {floor.microseconds_an_event:#.3g}",
+            xy=(floor.microseconds_an_event, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, -30),
+            textcoords="offset points",
+            color=YARDSTICK,
+            fontsize=8.5,
+            ha="left",
+        )
 
 
-def _label_floor(axis: Any, floor: Figure) -> None:
+def _beside(axis: Any, value: float, row: int, offset: int, text: str, colour: str, weight: str) -> None:
+    """Text to the right of a bar."""
     axis.annotate(
-        f"msgspec alone, on payloads already cut out: {floor.microseconds_an_event:.2f}",
-        xy=(floor.microseconds_an_event, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(6, 8),
+        text,
+        xy=(value, row),
+        xytext=(offset, 0),
         textcoords="offset points",
-        color=YARDSTICK,
-        fontsize=8.5,
+        va="center_baseline",
+        fontsize=9,
+        color=colour,
+        fontweight=weight,
     )

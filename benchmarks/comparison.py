@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import timing
 from .subjects import Subject, floor_subject
 from .targets import CORE, Target, target_for
-from .workloads import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .workloads import Workload
 
 UNCHUNKED = "cut out"
 
@@ -57,7 +60,7 @@ def compare(
     subjects: Sequence[Subject],
     *,
     budget: float = timing.BUDGET,
-    on_wrong: Callable[[Subject, str], None] | None = None,
+    on_wrong: Callable[[str], None] | None = None,
 ) -> list[Figure]:
     """The figures for a workload. Each chunking is one group of rounds, the floor is in all of them.
 
@@ -73,7 +76,7 @@ def compare(
             if problem := _problem(subject, workload, chunking):
                 if on_wrong is None:
                     raise WrongOutput(problem)
-                on_wrong(subject, problem)
+                on_wrong(problem)
             else:
                 right.append(subject)
         seconds = timing.medians([subject.passes(workload, chunking) for subject in right], budget)
@@ -99,7 +102,7 @@ def _problem(subject: Subject, workload: Workload, chunking: str) -> str | None:
     where = f"{subject.name} on {workload.name!r}, {chunking}"
     try:
         return None if subject.is_right(workload, chunking) else f"{where}: wrong output"
-    except Exception as error:  # whatever a peer raises on what it can't read
+    except Exception as error:  # noqa: BLE001 (whatever a peer raises on what it can't read)
         return f"{where}: {type(error).__name__}: {str(error)[:120]}"
 
 

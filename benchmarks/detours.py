@@ -5,14 +5,16 @@ A server that ends its lines in CRLF or sends no event lines must not be slow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import timing
 from .subjects import Subject, core
 from .targets import DETOUR
 from .workloads import Frame, Stream, Workload, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 CHUNKINGS = ("64 KiB", "one event")
 
@@ -74,20 +76,21 @@ def _normal(subject: Subject, digest: list[Any]) -> list[Any]:
     return [data.replace(",\n", ",") for _, data in digest]
 
 
-def measure(budget: float = timing.BUDGET) -> list[Detour]:
+def groups() -> Iterator[tuple[Subject, str]]:
+    """What is measured together: all shapes, for a subject at a chunking."""
+    return ((subject, chunking) for subject in core for chunking in CHUNKINGS)
+
+
+def measure(subject: Subject, chunking: str, budget: float = timing.BUDGET) -> list[Detour]:
     common = text()
     others = {shape: reshaped(common, shape) for shape in SHAPES}
-    result: list[Detour] = []
-    for subject in core:
-        for chunking in CHUNKINGS:
-            for shape, other in others.items():
-                if not is_right(subject, common, other, chunking):
-                    raise AssertionError(f"{subject.name} misreads the shape {shape!r}, {chunking}")
-            plain, *seconds = timing.medians(
-                [subject.passes(workload, chunking) for workload in (common, *others.values())], budget
-            )
-            result += [
-                Detour(shape, subject.stage, chunking, needed / plain, needed / common.event_count * 1e6)
-                for shape, needed in zip(SHAPES, seconds, strict=True)
-            ]
-    return result
+    for shape, other in others.items():
+        if not is_right(subject, common, other, chunking):
+            raise AssertionError(f"{subject.name} misreads the shape {shape!r}, {chunking}")
+    plain, *seconds = timing.medians(
+        [subject.passes(workload, chunking) for workload in (common, *others.values())], budget
+    )
+    return [
+        Detour(shape, subject.stage, chunking, needed / plain, needed / common.event_count * 1e6)
+        for shape, needed in zip(SHAPES, seconds, strict=True)
+    ]

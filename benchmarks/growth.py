@@ -6,8 +6,9 @@ payload of 64 MiB as on one of 64 KiB. So each curve is judged relative to the f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -36,7 +37,7 @@ class Curve:
     unit: str
     make: Callable[[int], Stream]
     cut: Callable[[Stream], list[bytes]]
-    subjects: dict[str, Consume]
+    subjects: Mapping[str, Consume]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Point:
 
 
 # -- subjects, with limits out of the way ------------------------------------------------------------------
+
+
+def _floor(runs: list[floor.Run]) -> None:
+    exhaust(floor.decode(runs))
 
 
 def _frames(chunks: list[bytes]) -> None:
@@ -131,7 +136,7 @@ def curves(largest_line: int = 64 * MIB) -> Iterator[Curve]:
             f"one data line, {name}, in 1460 B",
             lines,
             "bytes",
-            lambda n, end=line_end: one_line(n, end),
+            partial(one_line, line_end=line_end),
             _packets,
             decoders,
         )
@@ -186,9 +191,9 @@ def measure(curve: Curve, budget: float = timing.BUDGET) -> list[Point]:
     passes: list[Pass] = []
     for stream in streams:
         runs = floor.runs(stream.payloads)
-        passes.append(_pass(lambda runs=runs: exhaust(floor.decode(runs))))
+        passes.append(_pass(_floor, runs))
         chunks = curve.cut(stream)
-        passes += [_pass(lambda consume=consume, chunks=chunks: consume(chunks)) for consume in curve.subjects.values()]
+        passes += [_pass(consume, chunks) for consume in curve.subjects.values()]
     times = timing.best(passes, budget)
 
     width = 1 + len(curve.subjects)
@@ -210,16 +215,16 @@ def measure(curve: Curve, budget: float = timing.BUDGET) -> list[Point]:
     ]
 
 
-def _pass(work: Callable[[], object]) -> Pass:
+def _pass(work: Callable[[Any], object], inputs: object) -> Pass:
     """Repeats short work, and returns the seconds of one."""
     start = perf_counter()
-    work()
+    work(inputs)
     times = max(1, round(SHORTEST / (perf_counter() - start)))
 
     def one_pass() -> float:
         start = perf_counter()
         for _ in range(times):
-            work()
+            work(inputs)
         return (perf_counter() - start) / times
 
     return one_pass

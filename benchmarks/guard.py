@@ -6,12 +6,15 @@ Only ratios within this run are judged, against the floor and against the common
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from . import comparison, detours, workloads
 from .subjects import core
-from .targets import CORE, GUARD_TOLERANCE, TARGETS
+from .targets import CORE, DETOUR, GUARD_TOLERANCE, TARGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BUDGET = 0.12
 ATTEMPTS = 3
@@ -50,13 +53,14 @@ def run() -> list[Check]:
 def _measure(only: set[str] | None) -> Iterator[Check]:
     """All checks at first, later only those for what failed."""
 
-    def wanted(name: str) -> bool:
-        return only is None or any(check.startswith(name) for check in only)
+    def wanted(group: str) -> bool:
+        return only is None or any(name.startswith(group) for name in only)
 
     chunkings = list(dict.fromkeys(chunking for target in TARGETS for chunking in target.chunkings))
     for workload in workloads.standard():
         for chunking in chunkings:
-            if not wanted(f"{workload.name}, {chunking}"):
+            group = f"{workload.name}, {chunking}: "
+            if not wanted(group):
                 continue
             subjects = [
                 subject
@@ -64,9 +68,11 @@ def _measure(only: set[str] | None) -> Iterator[Check]:
                 if any(target.stage == subject.stage and chunking in target.chunkings for target in TARGETS)
             ]
             for verdict in comparison.verdicts(comparison.compare(workload, [chunking], subjects, budget=BUDGET)):
-                name = f"{workload.name}, {chunking}: {CORE[verdict.figure.stage]}, times the floor"
+                name = f"{group}{CORE[verdict.figure.stage]}, times the floor"
                 yield Check(name, verdict.value, verdict.target)
-    if wanted("shape"):
-        for detour in detours.measure(BUDGET):
-            name = f"shape {detour.shape!r}, {detour.chunking}: {CORE[detour.stage]}, times the common shape"
-            yield Check(name, detour.ratio, detours.DETOUR)
+    for subject, chunking in detours.groups():
+        group = f"{subject.name}, {chunking}: "
+        if not wanted(group):
+            continue
+        for detour in detours.measure(subject, chunking, BUDGET):
+            yield Check(f"{group}{detour.shape}, times the common shape", detour.ratio, DETOUR)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sansio_step import EventDecoder, SSEDecoder, parse
 
@@ -15,6 +14,9 @@ from .growth import LIMIT, MIB, one_line
 from .subjects import exhaust
 from .targets import MEMORY_CHUNK, MEMORY_EVENT, MEMORY_PARSE
 from .workloads import Stream, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,10 @@ def measure() -> list[Peak]:
     for name, stream, size in inputs:
         chunks = pieces(stream.body, size)
         allowed = MEMORY_EVENT * max(len(frame.wire) for frame in stream.frames) + MEMORY_CHUNK * size
-        for decoder in (SSEDecoder, EventDecoder):
-            result.append(Peak(decoder.__name__, name, _peak(_decode, decoder, chunks), allowed))
+        result += [
+            Peak(decoder.__name__, name, _peak(_decode, decoder, chunks), allowed)
+            for decoder in (SSEDecoder, EventDecoder)
+        ]
     return result
 
 

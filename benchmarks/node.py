@@ -9,10 +9,12 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .subjects import Digest, Pass, Subject, events_digest
-from .workloads import Stream, Workload
+
+if TYPE_CHECKING:
+    from .workloads import Stream, Workload
 
 PACKAGE = "eventsource-parser"
 
@@ -66,9 +68,7 @@ class NodeSubject(Subject):
             process.stdout.close()
 
         versions = json.loads((package / "package.json").read_text())["version"]
-        return cls(
-            name, "events", lambda chunks: iter(()), events_digest, close=close, process=process, version=versions
-        )
+        return cls(name, "events", lambda _: (), events_digest, close=close, process=process, version=versions)
 
     def passes(self, workload: Workload, chunking: str) -> Pass:
         self._load(workload.streams, chunking)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable, Iterator
-from types import ModuleType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import node
 from .subjects import Digest, Subject, events_digest, message_digest
 from .targets import HTTPX_SSE, LAUNCHDARKLY, NODE, PYDANTIC_AI, SDK_EVENTS, SDK_FRAMES, SDK_MESSAGE, SSECLIENT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from types import ModuleType
 
 HEADERS = {"content-type": "text/event-stream; charset=utf-8"}
 
@@ -29,7 +31,7 @@ def available() -> tuple[list[Subject], dict[str, str]]:
     for name, make in PEERS.items():
         try:
             subjects.append(make())
-        except Missing as reason:
+        except Missing as reason:  # noqa: PERF203 (a handful of them)
             missing[name] = str(reason)
     return subjects, missing
 
@@ -159,10 +161,10 @@ def _memory_transport(httpx: Any) -> Any:
     class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):  # type: ignore[misc]
         chunks: ClassVar[list[bytes]] = []
 
-        def handle_request(self, request: Any) -> Any:
+        def handle_request(self, _request: Any) -> Any:
             return httpx.Response(200, headers=HEADERS, stream=Body(self.chunks))
 
-        async def handle_async_request(self, request: Any) -> Any:
+        async def handle_async_request(self, _request: Any) -> Any:
             return httpx.Response(200, headers=HEADERS, stream=Body(self.chunks))
 
     return Transport()

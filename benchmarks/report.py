@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from .comparison import UNCHUNKED, Figure, Verdict
-from .detours import Detour
-from .growth import Point
-from .guard import Check
-from .memory import Peak
-from .startup import StartUp
 from .targets import CORE, DETOUR, FLOOR, IMPORT_SECONDS
 from .workloads import CHUNKINGS, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .detours import Detour
+    from .growth import Point
+    from .guard import Check
+    from .memory import Peak
+    from .startup import StartUp
 
 STAGES = ("frames", "events", "message")
 PACKAGES = (
@@ -33,12 +37,8 @@ PACKAGES = (
 def machine() -> dict[str, str]:
     """What the figures were measured with."""
     found = {"python": f"{platform.python_implementation()} {platform.python_version()}", "system": _system()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    installed = {distribution.metadata["Name"]: distribution.version for distribution in distributions()}
+    return found | {package: installed[package] for package in PACKAGES if package in installed}
 
 
 def _system() -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from sansio_step import EventDecoder, MessageStream, SSEDecoder, to_dict
+from sansio_step import EventDecoder, MessageStream, SSEDecoder, TextBlock, ThinkingBlock, ToolUseBlock, to_dict
 
 from . import floor
 from .targets import CORE, FLOOR, JSON_LOADS
@@ -134,11 +134,11 @@ def _message(chunks: list[bytes]) -> Iterator[Any]:
     message = stream.result()
     # Texts are joined and arguments parsed when they are read, and peers have done both by now.
     for block in message.content:
-        if block.type == "text":
+        if isinstance(block, TextBlock):
             block.text  # noqa: B018
-        elif block.type == "thinking":
+        elif isinstance(block, ThinkingBlock):
             block.thinking  # noqa: B018
-        elif block.type == "tool_use":
+        elif isinstance(block, ToolUseBlock):
             block.input  # noqa: B018
     yield message
 

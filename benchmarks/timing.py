@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
+from typing import TYPE_CHECKING
 
-from .subjects import Pass
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .subjects import Pass
 
 # Seconds that one subject gets in one group of rounds, and the rounds it makes of them.
 BUDGET = 0.7

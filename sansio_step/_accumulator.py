@@ -173,6 +173,22 @@ class MessageAccumulator:
             buffer.pieces.append(text)
         return len(deltas)
 
+    def _continue_run(self, event: ContentBlockDeltaEvent) -> bool:
+        """The same for one delta; False where it has to be looked at."""
+        if self._run is None:
+            return False
+        index, kind, buffer = self._run
+        if event.index != index or event.delta.__class__ is not kind:
+            return False
+        text = _TEXT_OF[kind](event.delta)
+        size = self._size + _DELTA_SIZE + (len(text) if text.isascii() else _utf8_size(text))
+        if size > self.max_message_size:
+            return False
+        self._size = size
+        self._number += 1
+        buffer.pieces.append(text)
+        return True
+
     def _add(self, event: StreamEvent) -> None:
         handler = _HANDLERS.get(type(event)) or _handler_of_subclass(event)
         try:
@@ -238,7 +254,7 @@ class MessageAccumulator:
     def _note(self, code: str, detail: str) -> None:
         if self.strict:
             raise ProtocolViolation(code, detail)
-        self._log.add((Note(code, self._number, detail, len(self._messages)),))
+        self._log.add(Note(code, self._number, detail, len(self._messages)))
 
     def _count(self, size: int) -> None:
         if self._size + size > self.max_message_size:

@@ -9,8 +9,8 @@ that what reads them need not know what was on the wire.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 
 MAX_EVENT_SIZE = 16 * 1024 * 1024
 # File-sized tool arguments and base64 documents come as one line of several MiB.
@@ -41,6 +41,7 @@ class BlockReader:
         self._start: bytes | None = b""  # the first bytes, while they may still be a cut BOM; None after that
         self._after_cr = False  # the last byte was a CR; an LF right behind it is the same line end
         self._in_comment = False  # the last line is a comment and still open; its bytes are not kept
+        self.idle = False  # nothing of what came before has a say in how the next byte is read
         # What `offset_of` needs: the last piece as it was on the wire, where it stood, how many of its
         # first (normalised) bytes were dropped, and what was pending in front of it.
         self._raw = b""
@@ -55,40 +56,48 @@ class BlockReader:
         self._raw_offset = self._consumed
         self._skipped = 0
         self._consumed += len(data)
-        if self._after_cr or self._in_comment or self._start is not None or b"\r" in data:
+        if self._after_cr or self._in_comment or self._start is not None or 13 in data:  # a CR
             data = self._normalise(data)
         pending = self.pending
-        self._carried = len(pending)
-        if not pending:
+        self._carried = carried = len(pending)
+        if carried:
+            self._carried_offset = self.pending_offset
+            pending += data
+            # Only what is new is searched, and the byte before it: a blank line can be cut in two. Searching
+            # all that is pending again for each chunk would make a long line quadratic.
+            end = pending.rfind(b"\n\n", carried - 1) + 2
+            if end == 1:
+                if pending.find(b"\n:", carried - 1) >= 0:
+                    del pending[carried:]
+                    self._keep(data, 0)
+                return b""
+            ready = bytes(pending[:end])
+            del pending[:end]
+            tail = bytes(pending)
+            pending.clear()
+        else:
             end = data.rfind(b"\n\n") + 2
-            if end == len(data) and end > 1:
-                return data
             if end == 1:
                 end = 0
-            self._keep(data[end:], end)
-            return data[:end]
-        self._carried_offset = self.pending_offset
-        # Only what is new is searched, and the byte before it: a blank line can be cut in two. The search
-        # from a line's start again for each chunk would make a long line quadratic.
-        whole = pending[-1:] + data
-        end = whole.rfind(b"\n\n") + 1
-        if not end:
-            self._keep(data, 0)
-            return b""
-        pending += memoryview(data)[:end]
-        self.pending = bytearray()
-        self._keep(data[end:], end)
-        return bytes(pending)
+            ready = data if end == len(data) else data[:end]
+            tail = data[end:]
+        if tail:
+            self._keep(tail, end - carried)
+        self.idle = not (pending or self._after_cr or self._in_comment or self._start is not None)
+        return ready
 
-    @property
-    def overflowing(self) -> bool:
-        """Whether the pending block has more bytes than one event may have."""
-        return len(self.pending) > self.limit
+    def skip(self, size: int) -> None:
+        """Whole blocks of this size were read without this reader, which was `idle`."""
+        self._raw = b""
+        self._raw_offset = self._consumed
+        self._carried = self._skipped = 0
+        self._consumed += size
 
     def finish(self) -> bytes:
         """What is left when the body ends inside a block."""
         rest = bytes(self.pending) + (self._start or b"")
         self.pending = bytearray()
+        self.idle = False
         return rest
 
     def offset_of(self, position: int) -> int:
@@ -101,7 +110,7 @@ class BlockReader:
     def _absolute(self, position: int) -> int:
         """Where in the body a byte of the last piece stood, given its place after `_normalise`."""
         position += self._skipped
-        if b"\r" in self._raw:
+        if 13 in self._raw:
             for crlf in _CRLF.finditer(self._raw):
                 if crlf.start() >= position:
                     break
@@ -126,7 +135,7 @@ class BlockReader:
             if data.startswith(b"\n"):
                 self._raw = data = data[1:]
                 self._raw_offset += 1
-        if b"\r" in data:
+        if 13 in data:
             # A CR ends its line now, whatever comes next: waiting for a possible LF would hold the event back.
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -144,7 +153,7 @@ class BlockReader:
         """
         pending = self.pending
         fresh = not pending or pending[-1] == 10
-        if not (b"\n:" in tail or (fresh and tail[:1] in (b":", b"\n"))):
+        if tail.find(b"\n:") < 0 and not (fresh and tail[:1] in (b":", b"\n")):
             if tail and not pending:
                 self.pending_offset = self._absolute(position)
             pending += tail
@@ -188,13 +197,8 @@ def split_blocks(ready: bytes) -> Iterator[tuple[int, list[bytes]]]:
             yield start, lines
 
 
-class Fields(NamedTuple):
-    """The fields of one block as bytes, None where there was no such line (or none that counts)."""
-
-    event: bytes | None = None
-    data: bytes | None = None
-    id: bytes | None = None
-    retry: bytes | None = None
+Fields = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
+"""The values of event, data, id and retry in one block, None where there was no such line (or none that counts)."""
 
 
 def read_fields(lines: list[bytes]) -> Fields:
@@ -214,4 +218,21 @@ def read_fields(lines: list[bytes]) -> Fields:
                 last_id = value
         elif name == b"retry" and _DIGITS.fullmatch(value):
             retry = value
-    return Fields(event, b"\n".join(data) if data else None, last_id, retry)
+    return event, b"\n".join(data) if data else None, last_id, retry
+
+
+# The orders of fields that servers use: an id, an event, one or more data lines; comments and empty lines
+# only between blocks. `split` gives [gap, id, event, data, gap, id, event, data, ..., gap] in one C call, and a
+# gap that is not empty is something else. 0.4 microseconds a block, where the loop over lines takes 2.
+_USUAL = re.compile(rb"(?::.*\n|\n)*(?:id: ?([^\n\0]*)\n)?(?:event: ?(.*)\n)?data: ?(.*(?:\ndata:.*)*)\n\n")
+_NEXT_DATA = re.compile(rb"\ndata: ?")
+
+
+def read_blocks(ready: bytes) -> Iterable[Fields]:
+    """The fields of each block of what `BlockReader.feed` returned."""
+    *parts, rest = _USUAL.split(ready)
+    if any(parts[::4]):
+        return [read_fields(lines) for _, lines in split_blocks(ready)]
+    data = [_NEXT_DATA.sub(b"\n", value) if b"\n" in value else value for value in parts[3::4]]
+    usual = zip(parts[2::4], data, parts[1::4], repeat(None))
+    return chain(usual, (read_fields(lines) for _, lines in split_blocks(rest))) if rest else usual

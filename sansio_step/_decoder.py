@@ -31,6 +31,9 @@ class _NoOtherType(msgspec.Struct, tag="\0", forbid_unknown_fields=True):
 
 _decode_delta = msgspec.json.Decoder(ContentBlockDeltaEvent | _NoOtherType).decode
 _decode_plain = msgspec.json.Decoder(ContentBlockDeltaEvent | ContentBlockStopEvent | PingEvent).decode
+_EVENT_LINES: dict[type, bytes] = {
+    cls: cls.type.encode() for cls in (ContentBlockDeltaEvent, ContentBlockStopEvent, PingEvent)
+}
 _CANT_DECODE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -52,6 +55,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         self._message = 0  # which message of the body, for the deviations
         self._message_id: str | None = None
         self._stopped = True  # no message is on its way
+        self._at_rest = False  # nothing of what came before has a say in how the next chunk is read
         self._half: tuple[int, type, str] | None = None  # the last delta ended in half a surrogate pair
 
     def __repr__(self) -> str:
@@ -63,54 +67,72 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         self._settle()
         return self._log.entries()
 
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[StreamEvent]:
+        event = self._decode_one(data)
+        return super().receive_data(data) if event is None else [event]
+
+    def _decode_one(self, data: bytes | bytearray | memoryview) -> ContentBlockDeltaEvent | None:
+        """The event of a chunk that is just one delta in the common shape, as servers flush them; else None.
+
+        0.7 microseconds, where the way through the layers takes 3.
+        """
+        if not self._at_rest or type(data) is not bytes or len(data) > self._reader.limit:
+            return None
+        payload = data.removeprefix(_DELTA_LINES)
+        # Its first line end is the first byte of the blank line, and there is no other one in it. (The cheapest
+        # questions to a bytes object that say so: a regular expression takes 0.5 microseconds for the same.)
+        if payload is data or payload.find(10) != len(payload) - 2 or payload[-1] != 10 or 13 in payload:
+            return None
+        try:
+            event: ContentBlockDeltaEvent = _decode_delta(payload)
+        except _CANT_DECODE:
+            return None
+        self._reader.skip(len(data))
+        self._ready = data
+        self._ready_number = self._number
+        self._number += 1
+        return event
+
     def _receive(self, data: bytes) -> list[StreamEvent]:
         if self._notes:
             self._settle()
-        return super()._receive(data)
+        events = super()._receive(data)
+        self._at_rest = self._reader.idle and self._fault is None and self._half is None
+        return events
 
     def _settle(self, upto: int | None = None) -> None:
         """Count what was noted. Events from number `upto` on count as never read: a fault stands in front."""
-        self._log.add(note for note in self._notes if upto is None or note.event_number < upto)
+        for note in self._notes:
+            self._log.add(note, upto)
         self._notes.clear()
 
     def _read_blocks(self, ready: bytes) -> list[StreamEvent]:
         """The short way: runs of delta frames in the common shape are cut and decoded in C.
 
         All else goes the general way, and so does a run in which msgspec finds anything to object to.
-        0.3 microseconds an event, where the general way takes 1.
+        0.4 microseconds an event, where the general way takes 1.2.
         """
         self._ready = ready
         self._ready_number = self._number
-        framed = b"\n\n" + ready[:-2]
-        first, *pieces = framed.split(_NEXT_DELTA) if len(ready) <= self._reader.limit else [framed]
-        events = self._read_general(first[2:] + b"\n\n") if first else []
-        at = -1
+        if len(ready) > self._reader.limit:
+            return self._read_general(ready)
+        first, *pieces = (b"\n\n" + ready[:-2]).split(_NEXT_DELTA)
         start = 0
         # A piece with a line end is more than the one data line of a delta: other lines, or other events.
         # Three line ends a frame say at once that there is none, which saves 0.03 microseconds an event.
         uniform = not first and ready.count(b"\n") == 3 * len(pieces)
-        odd = [] if uniform else [number for number, piece in enumerate(pieces) if b"\n" in piece]
+        odd = [] if uniform else [number for number, piece in enumerate(pieces) if 10 in piece]
+        if len(odd) * 4 > len(pieces):
+            # Another shape throughout, with comments or ids: runs of two or three would be slower than none.
+            return self._read_general(ready)
+        events = self._read_general(first[2:] + b"\n\n") if first else []
         for stop in (*odd, len(pieces)):
             if self._fault is None and start < stop:
-                at = start
                 events += self._read_run(pieces[start:stop])
             if self._fault is None and stop < len(pieces):
-                at = stop
                 events += self._read_general(_DELTA_LINES + pieces[stop] + b"\n\n")
             start = stop + 1
-        if self._fault is not None:
-            # Places were counted from the start of the region that was read.
-            base = len(_NEXT_DELTA.join([first, *pieces[:at]])) if at >= 0 else 0
-            self._fault.byte_offset = self._reader.offset_of(base + (self._fault.byte_offset or 0))
         return events
-
-    def _offset_of_event(self, number: int) -> int:
-        """Where in the body one of the events that were returned last stood."""
-        dispatched = (start for start, lines in split_blocks(self._ready) if read_fields(lines).data is not None)
-        for at, start in enumerate(dispatched, self._ready_number):
-            if at == number:
-                return self._reader.offset_of(start)
-        return self._reader.pending_offset  # the end of the body made an event of what was pending
 
     def _read_run(self, run: list[bytes]) -> list[StreamEvent]:
         """The events of frames that are deltas by their event line, given the one data line of each."""
@@ -125,18 +147,15 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         return self._read_general(_DELTA_LINES + _NEXT_DELTA.join(run) + b"\n\n")
 
     def _read_general(self, region: bytes) -> list[StreamEvent]:
-        """The events of blocks in any shape, one by one. A fault's place is counted from the region's start."""
+        """The events of blocks in any shape, one by one."""
         events: list[StreamEvent] = []
-        for start, lines in split_blocks(region):
-            if len(region) > self._reader.limit and not self._block_in_limit(lines, start):
-                break
-            fields = read_fields(lines)
-            if fields.data is None:
+        for name, data, _, _ in self._blocks_in_limit(region):
+            if data is None:
                 continue
             try:
-                events.append(self._read_frame(fields.event, fields.data))
+                events.append(self._read_frame(name, data))
             except StreamError as fault:
-                self._fail(fault, start)
+                self._fail(fault, self._offset_of_event(self._number))
                 break
             self._number += 1
         return events
@@ -145,29 +164,53 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         """The event of one frame, with the deviations that were already seen in it."""
         found = list(before)
         event: StreamEvent
-        shown = name.decode("utf-8", "replace") if name else None
-
-        def note(code: str, detail: str) -> None:
-            found.append((code, detail))
-
         try:
             event = _decode_plain(data)
-            check_name(shown, event.type, note)
         except _CANT_DECODE:
-            event = read_event(data, shown, note)
-        if found and self.strict:
-            raise ProtocolViolation(*found[0])
+            event = read_event(data, _shown(name), lambda code, detail: found.append((code, detail)))
+        else:
+            if self._half is None and not before:
+                if name == _EVENT_LINES[type(event)] or (not name and self._is_unnamed_again()):
+                    return event
+            check_name(_shown(name), event.type, lambda code, detail: found.append((code, detail)))
         if isinstance(event, MessageStartEvent):
             self._begin(event.message.id)
-        elif isinstance(event, MessageStopEvent):
-            self._stopped = True
-        for code, detail in found:
-            self._notes.append(Note(code, self._number, detail, self._message))
+        if found:
+            self._note(found)
         if isinstance(event, ContentBlockDeltaEvent):
             return self._join_halves(event)
+        if isinstance(event, MessageStopEvent):
+            self._stopped = True
         if not isinstance(event, (PingEvent, UnknownEvent)):
             self._half = None
         return event
+
+    def _note(self, found: list[tuple[str, str]]) -> None:
+        if self.strict:
+            raise ProtocolViolation(*found[0])
+        for code, detail in found:
+            self._notes.append(Note(code, self._number, detail, self._message))
+
+    def _is_unnamed_again(self) -> bool:
+        """Count one more of a row of events without an event line, as some servers send all of theirs."""
+        last = self._notes[-1] if self._notes else None
+        if (
+            last is None
+            or last.code != "no_event_line"
+            or last.event_number + last.count != self._number
+            or last.message != self._message
+        ):
+            return False
+        last.count += 1
+        return True
+
+    def _offset_of_event(self, number: int) -> int:
+        """Where in the body one of the events that were read last stood."""
+        dispatched = (start for start, lines in split_blocks(self._ready) if read_fields(lines)[1] is not None)
+        for at, start in enumerate(dispatched, self._ready_number):
+            if at == number:
+                return self._reader.offset_of(start)
+        return self._reader.pending_offset  # the end of the body made an event of what was pending
 
     def _begin(self, message_id: str | None) -> None:
         if self._stopped or message_id != self._message_id:
@@ -190,23 +233,30 @@ class EventDecoder(BlockReceiver[StreamEvent]):
 
     def _finish(self) -> list[StreamEvent]:
         rest = self._reader.finish()
-        fields = read_fields(rest.split(b"\n"))
-        if fields.data is not None and _is_whole_object(fields.data):
+        self._at_rest = False
+        self._ready = b""
+        name, data, _, _ = read_fields(rest.split(b"\n"))
+        if data is not None and _is_whole_object(data):
             unterminated = ("unterminated_event", "the body ends without the blank line behind its last event")
             try:
-                event = self._read_frame(fields.event, fields.data, unterminated)
+                event = self._read_frame(name, data, unterminated)
             except StreamError as fault:
                 self._fail(fault, self._reader.pending_offset)
                 return []
             self._number += 1
             return [event]
-        if fields.data is not None or fields.event is not None or rest[-1:] not in (b"", b"\n"):
+        if data is not None or name is not None or rest[-1:] not in (b"", b"\n"):
             detail = f"the body ends inside an event: {rest[:60].decode('utf-8', 'replace')!r}"
             if self.strict:
                 self._fail(ProtocolViolation("unfinished_event", detail), self._reader.pending_offset)
             else:
                 self._notes.append(Note("unfinished_event", self._number, detail, max(self._message, 1)))
         return []
+
+
+def _shown(name: bytes | None) -> str | None:
+    # An empty event line means the default, as none does.
+    return name.decode("utf-8", "replace") if name else None
 
 
 def _is_whole_object(data: bytes) -> bool:

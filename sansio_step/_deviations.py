@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 
@@ -23,30 +21,38 @@ class Deviation(msgspec.Struct, frozen=True):
         return f"{self.code} at event {self.event_number}{times}: {self.detail}"
 
 
-class Note(msgspec.Struct, frozen=True):
-    """One occurrence, before it is counted. `message` is which message of the body it belongs to."""
+class Note(msgspec.Struct):
+    """Occurrences that are not counted yet: those of `count` events in a row, the first at `event_number`.
+
+    `message` is which message of the body they belong to.
+    """
 
     code: str
     event_number: int
     detail: str
     message: int
+    count: int = 1
 
 
 class DeviationLog:
     """Counts occurrences: one entry a code and message, so that no server can fill the memory with them."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[int, str], Deviation] = {}
+        self._first: dict[tuple[int, str], Note] = {}
+        self._counts: dict[tuple[int, str], int] = {}
 
-    def add(self, notes: Iterable[Note]) -> None:
-        for note in notes:
+    def add(self, note: Note, upto: int | None = None) -> None:
+        """Count a note; with `upto`, only what is of events before that number."""
+        count = note.count if upto is None else min(note.count, upto - note.event_number)
+        if count > 0:
             key = (note.message, note.code)
-            known = self._entries.get(key)
-            if known is None:
-                self._entries[key] = Deviation(note.code, note.event_number, note.detail)
-            else:
-                self._entries[key] = msgspec.structs.replace(known, count=known.count + 1)
+            self._first.setdefault(key, note)
+            self._counts[key] = self._counts.get(key, 0) + count
 
     def entries(self) -> list[Deviation]:
         """In the order of their first events."""
-        return sorted(self._entries.values(), key=lambda entry: entry.event_number)
+        entries = [
+            Deviation(note.code, note.event_number, note.detail, self._counts[key])
+            for key, note in self._first.items()
+        ]
+        return sorted(entries, key=lambda entry: entry.event_number)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
-from ._blocks import SLICE, BlockReader
+from ._blocks import SLICE, BlockReader, Fields, read_blocks, read_fields, split_blocks
 from ._errors import LimitExceeded, StreamError
 
 Item = TypeVar("Item")
@@ -83,21 +84,29 @@ class BlockReceiver(Receiver[Item]):
         reader = self._reader
         ready = reader.feed(data)
         items = self._read_blocks(ready) if ready else []
-        if reader.overflowing and self._fault is None:
+        if len(reader.pending) > reader.limit and self._fault is None:
             self._fail(LimitExceeded("max_event_size", reader.limit), reader.pending_offset)
         return items
 
-    def _block_in_limit(self, lines: list[bytes], offset: int) -> bool:
-        """Refuse a whole block that is over the limit, as it would have been while it was pending."""
-        if sum(map(len, lines)) + len(lines) + 1 <= self._reader.limit:
-            return True
-        self._fail(LimitExceeded("max_event_size", self._reader.limit), offset)
-        return False
+    def _blocks_in_limit(self, ready: bytes) -> Iterable[Fields]:
+        """The fields of each block, up to one that is over the limit: it fails as it would have while pending."""
+        limit = self._reader.limit
+        if len(ready) <= limit:
+            return read_blocks(ready)
+        return self._measured(ready, limit)
+
+    def _measured(self, ready: bytes, limit: int) -> Iterator[Fields]:
+        for start, lines in split_blocks(ready):
+            if sum(map(len, lines)) + len(lines) + 1 > limit:
+                self._fail(LimitExceeded("max_event_size", limit), self._reader.offset_of(start))
+                return
+            yield read_fields(lines)
 
     def _fail(self, error: StreamError, offset: int | None) -> None:
         error.event_number = self._number
         error.byte_offset = offset
         self._fault = error
+        self._reader.idle = False
 
     @abstractmethod
     def _read_blocks(self, ready: bytes) -> list[Item]:

@@ -78,6 +78,16 @@ class MessageStream(Receiver[StreamEvent]):
         """
         return self._accumulator.result()
 
+    def receive_data(self, data: Bytes) -> list[StreamEvent]:
+        # One delta a chunk, as servers flush them, does without the layers between.
+        event = self._decoder._decode_one(data) if self._fault is None else None
+        if event is None:
+            return super().receive_data(data)
+        if not self._accumulator._continue_run(event) and not self._apply([event]):
+            assert self._fault is not None
+            raise self._fault
+        return [event]
+
     def receive_eof(self) -> list[StreamEvent]:
         """Say that the body has ended and return what that completes, often nothing.
 

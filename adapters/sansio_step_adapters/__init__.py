@@ -1,0 +1,11 @@
+"""What connects `sansio_step` to the world. Import the module that you need:
+
+    sansio_step_adapters.anyio      AsyncClient, for asyncio and trio
+    sansio_step_adapters.sockets    Client, on blocking sockets
+    sansio_step_adapters.http1      one HTTP/1.1 response without I/O, which both clients drive
+    sansio_step_adapters.replay     a server that plays back a capture
+    sansio_step_adapters.asgi       a pass-through proxy for gateways
+
+`sockets` and `http1` need h11, the others anyio as well: the extra `anyio` has both. Everything that decides is in
+modules without I/O (`http1`, `_connection`, `_call` and what they rest on); the drivers wait, read, write and close.
+"""

@@ -1,0 +1,357 @@
+"""A call from its first connect to its last event, with retries and deadlines, as a machine that does no I/O.
+
+A driver asks `want`, does the one thing that it says, and reports how that went:
+
+    Connect   connect a socket, or take an idle connection   connected / reuse / failed
+    Send      write all of it                                sent / failed
+    Receive   read what is there                             received / ended / failed
+    Sleep     wait                                           waited
+    Keep      give the connection to the pool                released
+    Close     close the socket                               released
+    None      the call is over
+
+Whatever waits does so until `until` at most, on the clock that `now` is read from, and then reports `waited`. All else is
+decided here: whether to retry, what a deadline ends, whether a connection can be used again.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sansio_step import (
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    ErrorEvent,
+    Message,
+    Outcome,
+    StreamError,
+    StreamEvent,
+)
+from sansio_step._retry import retry_delay
+
+from ._config import Config
+from ._connection import Connection
+from .http1 import Exchange
+
+
+@dataclass(frozen=True)
+class Connect:
+    """Connect to this address, or take an idle connection where `fresh` is false."""
+
+    host: str
+    port: int
+    fresh: bool
+    until: float | None
+
+
+@dataclass(frozen=True)
+class Send:
+    """Write all of these bytes."""
+
+    data: bytes
+    until: float | None
+
+
+@dataclass(frozen=True)
+class Receive:
+    """Read some bytes."""
+
+    until: float | None
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Wait."""
+
+    until: float
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The connection can carry another call."""
+
+
+@dataclass(frozen=True)
+class Close:
+    """The connection is of no further use."""
+
+
+Want = Connect | Send | Receive | Sleep | Keep | Close
+
+
+class _Phase(enum.Enum):
+    CONNECT = enum.auto()  # no connection
+    OPEN = enum.auto()  # TLS and the proxy's tunnel
+    SEND = enum.auto()  # the request
+    RECEIVE = enum.auto()  # the response
+    RELEASE = enum.auto()  # the response is over, the connection still there
+    SLEEP = enum.auto()  # before the next attempt
+    DONE = enum.auto()
+
+
+class Call:
+    """One call. See the module for how to drive it; `events` fills meanwhile.
+
+    `wall_time` is asked for seconds since the epoch and `jitter` for a random number from 0 to 1, both only when a
+    failure may be retried.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        body: bytes,
+        *,
+        streaming: bool,
+        now: float,
+        wall_time: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._body = body
+        self._streaming = streaming
+        self._wall_time, self._jitter = wall_time, jitter
+        self._deadlines = config.deadlines(now)
+        self._phase = _Phase.CONNECT
+        self._attempt = 0
+        self._fresh = False  # whether an idle connection won't do: the last one was stale
+        self._wake: float | None = None  # when the next attempt begins, once there is to be one
+        self._asked = now  # when the driver was last heard of
+        self._sending = b""
+        self._send_error: BaseException | None = None
+        self.events: deque[StreamEvent] = deque()
+        # Whether an event has come that the caller gets, after which nothing is retried.
+        self.delivered = False
+        # What is wrong, to be raised once `events` is empty. Known only when the response is over.
+        self.error: StreamError | None = None
+        self.connection: Connection | None = None
+        self.exchange = Exchange(streaming=streaming)
+
+    @property
+    def over(self) -> bool:
+        """Whether no more events will come."""
+        return self._phase in (_Phase.RELEASE, _Phase.DONE) and self._wake is None
+
+    @property
+    def started(self) -> bool:
+        """Whether the caller's part begins: an event is there, or there will be none."""
+        return self.delivered or self.over
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the message stands."""
+        return self.exchange.outcome
+
+    def result(self) -> Message:
+        """The finished message, or raise what is wrong."""
+        if self.error is not None and not self.exchange.done:
+            raise self.error
+        return self.exchange.result()
+
+    # What to do.
+
+    def want(self, now: float) -> Want | None:
+        """The next thing to do; None when the call is over and nothing is held any more."""
+        if self.delivered:
+            # The caller had the events in hand meanwhile: that is no silence of the server's.
+            self._deadlines.away(now - self._asked)
+        self._asked = now
+        self._check_deadlines(now)
+        if self._phase is _Phase.RELEASE:
+            return Keep() if self._keep else Close()
+        if self._phase is _Phase.DONE:
+            return None
+        if self._phase is _Phase.SLEEP and self._wake is not None:
+            if now < self._wake:
+                return Sleep(self._wake)
+            self._wake = None
+            self._deadlines.connecting(now)
+            self._phase = _Phase.CONNECT
+        ends = self._deadlines.next_deadline()
+        until = ends[0] if ends is not None else None
+        if self.connection is None:
+            first = self._config.proxy.origin if self._config.proxy is not None else self._config.origin
+            return Connect(first.host, first.port, self._fresh, until)
+        if not self._sending:
+            self._sending = self.connection.outgoing()
+        return Send(self._sending, until) if self._sending else Receive(until)
+
+    # What happened.
+
+    def reuse(self, connection: Connection, now: float) -> None:
+        """An idle connection was taken."""
+        connection.next_exchange()
+        self.connection = connection
+        self._begin(now)
+
+    def connected(self, now: float) -> None:
+        """The socket is connected."""
+        self.connection = Connection(self._config)
+        self._phase = _Phase.OPEN
+        if self.connection.ready:
+            self._begin(now)
+
+    def sent(self, now: float) -> None:
+        """What `Send` had is written."""
+        self._asked = now
+        self._sending = b""
+        if self._phase is _Phase.SEND:
+            self._phase = _Phase.RECEIVE
+
+    def received(self, data: bytes, now: float) -> None:
+        """Bytes came from the socket."""
+        self._asked = now
+        assert self.connection is not None
+        try:
+            plain = self.connection.receive_data(data)
+        except (ConnectError, OSError) as error:
+            self.failed(error, now)
+            return
+        if self._phase is _Phase.OPEN:
+            if self.connection.ready:
+                self._begin(now)
+            return
+        self._deadlines.bytes_received(now)
+        if plain:
+            self._take(self.exchange.receive_data(plain), now)
+
+    def ended(self, now: float) -> None:
+        """The socket has come to its end."""
+        self._asked = now
+        assert self.connection is not None
+        try:
+            self.connection.receive_eof()
+        except (ConnectError, OSError) as error:
+            self.failed(error, now)
+            return
+        self._take(self.exchange.receive_eof(self._send_error), now)
+
+    def failed(self, error: BaseException, now: float) -> None:
+        """Connecting, writing or reading went wrong."""
+        self._asked = now
+        if self._phase in (_Phase.CONNECT, _Phase.OPEN):
+            if not isinstance(error, ConnectError):
+                address = self._config.origin.authority
+                failure = ConnectError(f"no connection to {address}: {error or type(error).__name__}")
+                failure.__cause__ = error
+                error = failure
+            self._give_up(error, now)
+        elif self._sending:
+            # The server may have answered before it had read all (413, 401) and hung up: its answer counts for more.
+            self._sending = b""
+            self._send_error = error
+            self._phase = _Phase.RECEIVE
+        else:
+            self._take(self.exchange.receive_eof(self._send_error or error), now)
+
+    def waited(self, now: float) -> None:
+        """Nothing happened until the time that `until` set."""
+        self._asked = now
+
+    def released(self) -> None:
+        """`Keep` or `Close` is done."""
+        self.connection = None
+        self._phase = _Phase.SLEEP if self._wake is not None else _Phase.DONE
+
+    def abandon(self) -> None:
+        """The caller goes away before the end. Ask `want` again for what has to be closed."""
+        if not self.over:
+            self.exchange.abort(ConnectionLost("closed by the caller"))
+            self.error = self.exchange.error
+        self.events.clear()
+        self._wake = None
+        self._phase = _Phase.DONE if self.connection is None else _Phase.RELEASE
+
+    # Decisions.
+
+    @property
+    def _keep(self) -> bool:
+        return self.exchange.done and self.exchange.reusable and self._send_error is None
+
+    def _begin(self, now: float) -> None:
+        """The connection stands: the request goes out."""
+        assert self.connection is not None
+        self._deadlines.connected(now, streaming=self._streaming)
+        self._send_error = None
+        self.exchange = self._config.exchange(self.connection.http, streaming=self._streaming)
+        headers = self._config.request_headers(streaming=self._streaming)
+        self.connection.send(self.exchange.request(self._config.path, headers, self._body))
+        self._phase = _Phase.SEND
+
+    def _take(self, events: list[StreamEvent], now: float) -> None:
+        """Events came, or the response ended, or both."""
+        exchange = self.exchange
+        self._deadlines.events_received(events, now)
+        if events and not self.delivered and isinstance(events[0], ErrorEvent) and self._retry(self._refusal(), now):
+            return
+        if events:
+            self.delivered = True
+            self.events.extend(events)
+        if exchange.done and (exchange.error is None or not self._retry(exchange.error, now)):
+            self._end(exchange.error)
+
+    def _refusal(self) -> StreamError:
+        """The error of a stream that begins with an error event."""
+        assert self.exchange.stream is not None
+        try:
+            self.exchange.stream.result()
+        except StreamError as error:
+            return error
+        raise AssertionError("an error event makes a stream FAILED")
+
+    def _give_up(self, error: StreamError, now: float) -> None:
+        """The attempt is over without a response."""
+        self.exchange = Exchange(streaming=self._streaming)
+        if not self._retry(error, now):
+            self._end(error)
+
+    def _retry(self, failure: StreamError, now: float) -> bool:
+        """Whether there is another attempt after this failure; if so, it is arranged."""
+        if self.delivered:
+            return False
+        stale = self.connection is not None and self.connection.reused and not self.exchange.begun
+        if stale and isinstance(failure, ConnectionLost):
+            # The server had given the idle connection up: nothing was read there, and a fresh one is not stale.
+            self._fresh = True
+            delay: float | None = 0.0
+        else:
+            delay = retry_delay(
+                self._config.retries,
+                failure,
+                attempt=self._attempt,
+                delivered=self.delivered,
+                jitter=self._jitter(),
+                now=self._wall_time(),
+                headers=self.exchange.headers,
+            )
+            self._attempt += 1
+        if delay is None:
+            return False
+        self._deadlines.paused()
+        ends = self._deadlines.next_deadline()
+        if ends is not None and now + delay >= ends[0]:
+            return False  # the time that is left would pass in waiting, and the failure be lost
+        self._wake = now + delay
+        self._phase = _Phase.SLEEP if self.connection is None else _Phase.RELEASE
+        return True
+
+    def _end(self, error: StreamError | None) -> None:
+        self.error = error
+        self._phase = _Phase.DONE if self.connection is None else _Phase.RELEASE
+
+    def _check_deadlines(self, now: float) -> None:
+        if self._phase in (_Phase.RELEASE, _Phase.DONE):
+            return
+        try:
+            self._deadlines.check(now)
+        except DeadlineExceeded as error:
+            if self._phase in (_Phase.CONNECT, _Phase.OPEN):
+                self._give_up(error, now)
+            elif self._phase is _Phase.SLEEP:
+                self._wake = None
+                self._end(error)
+            else:
+                self._take(self.exchange.abort(error), now)

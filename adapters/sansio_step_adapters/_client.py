@@ -1,0 +1,184 @@
+"""What both clients are made of, but for the waiting: the surface of a stream, and the idle connections."""
+
+from __future__ import annotations
+
+import random
+import select
+import socket
+import time
+from collections import deque
+from typing import Any, Final, Generic, TypeVar
+
+from sansio_step import ContentBlockDeltaEvent, Deviation, Message, Outcome, StreamEvent, TextDelta, TransportError
+
+from ._call import Call
+from ._config import Config, Request, encode_request, make_config
+from ._connection import Connection
+from ._reader import request_id
+
+Transport = TypeVar("Transport")
+
+# Idle connections kept, and for how long: servers close them after 5 (uvicorn) to 75 seconds (nginx).
+_MOST_IDLE: Final = 100
+_LONGEST_IDLE: Final = 30.0
+
+
+class Pool(Generic[Transport]):
+    """The idle connections of one client, all to the same place."""
+
+    def __init__(self) -> None:
+        # The one used last is at the right end and taken first: it is the least likely to be stale.
+        self._idle: deque[tuple[float, Connection, Transport]] = deque()
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._idle)
+
+    def take(self) -> tuple[Connection, Transport] | None:
+        """The connection used last, if there is one. Ask `expired` first."""
+        try:
+            _, connection, transport = self._idle.pop()
+        except IndexError:  # asked for in this way, so that threads can share a pool
+            return None
+        return connection, transport
+
+    def put(self, connection: Connection, transport: Transport, now: float) -> bool:
+        """Keep a connection, or say that it has to be closed."""
+        if self.closed or len(self._idle) >= _MOST_IDLE:
+            return False
+        self._idle.append((now, connection, transport))
+        return True
+
+    def expired(self, now: float) -> list[Transport]:
+        """Those that have been idle for too long, given up: close them."""
+        return self._remove(until=now - _LONGEST_IDLE)
+
+    def close(self) -> list[Transport]:
+        """Keep nothing from now on. Returns what has to be closed."""
+        self.closed = True
+        return self._remove(until=None)
+
+    def _remove(self, until: float | None) -> list[Transport]:
+        gone: list[Transport] = []
+        while True:
+            try:
+                entry = self._idle.popleft()
+            except IndexError:
+                return gone
+            if until is not None and entry[0] > until:
+                self._idle.appendleft(entry)
+                return gone
+            gone.append(entry[2])
+
+
+def readable(sock: socket.socket) -> bool:
+    """Whether something waits on an idle connection's socket: its end, or bytes that nobody asked for. Never blocks."""
+    if sock.fileno() < 0:
+        return True
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([sock], [], [], 0)[0])
+
+
+class BaseClient(Generic[Transport]):
+    """A client's configuration and idle connections. `Client` and `AsyncClient` say what the arguments mean."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self._config: Config = make_config(**arguments)
+        self._pool: Pool[Transport] = Pool()
+
+    def __repr__(self) -> str:
+        origin = self._config.origin
+        scheme = "https" if origin.tls else "http"
+        return f"<{type(self).__name__} {scheme}://{origin.authority}{self._config.path} idle={len(self._pool)}>"
+
+    def _call(self, request: Request, *, streaming: bool, now: float) -> Call:
+        if self._pool.closed:
+            raise ValueError("the client is closed")
+        return Call(
+            self._config,
+            encode_request(request, streaming=streaming),
+            streaming=streaming,
+            now=now,
+            wall_time=time.time,
+            jitter=random.random,  # noqa: S311, spreads retries, guards nothing
+        )
+
+
+class BaseStream:
+    """The surface of a stream that its iteration fills. `MessageStream` has the same names with the same meaning."""
+
+    def __init__(self) -> None:
+        self._made: Call | None = None
+
+    @property
+    def message(self) -> Message | None:
+        """The message so far, one live object; None before the first."""
+        stream = self._call.exchange.stream
+        return stream.message if stream is not None else None
+
+    @property
+    def messages(self) -> list[Message]:
+        """All messages of the response, the one on its way among them."""
+        stream = self._call.exchange.stream
+        return stream.messages if stream is not None else []
+
+    @property
+    def outcome(self) -> Outcome:
+        """The state of the message: STREAMING, COMPLETE, TRUNCATED or FAILED."""
+        return self._call.outcome
+
+    @property
+    def deviations(self) -> list[Deviation]:
+        """What departs from the protocol so far."""
+        stream = self._call.exchange.stream
+        return stream.deviations if stream is not None else []
+
+    @property
+    def status(self) -> int | None:
+        """The status of the response."""
+        return self._call.exchange.status
+
+    @property
+    def response_headers(self) -> dict[str, str]:
+        """The headers of the response, with names in lower case."""
+        return self._call.exchange.headers
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id of the request, by `request-id`, `x-request-id` or `x-trace-id`."""
+        return request_id(self.response_headers)
+
+    @property
+    def transport_error(self) -> TransportError | None:
+        """What broke under the stream, also where the message was whole by then and nothing is raised."""
+        return self._call.exchange.transport_error
+
+    def result(self) -> Message:
+        """The finished message; raises what is wrong where there is none, with what there is as `error.partial`."""
+        return self._call.result()
+
+    def __repr__(self) -> str:
+        if self._made is None:
+            return f"<{type(self).__name__} not begun>"
+        return f"<{type(self).__name__} {self.outcome.value} status={self.status} request_id={self.request_id!r}>"
+
+    @property
+    def _call(self) -> Call:
+        if self._made is None:
+            raise ValueError("the stream has not begun: enter it first, with `with` or `async with`")
+        return self._made
+
+    def _end(self) -> None:
+        """Behind the last event: raise what is wrong, if something is."""
+        if self._call.error is not None:
+            raise self._call.error
+
+
+def text_of(event: StreamEvent) -> str:
+    """The text that an event adds to the message, often none."""
+    if isinstance(event, ContentBlockDeltaEvent) and isinstance(event.delta, TextDelta):
+        return event.delta.text
+    return ""

@@ -1,0 +1,123 @@
+"""Content codings of HTTP, undone as a stream. No I/O."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+# What one call to zlib may give back: bounds the memory that a bomb can take at any moment.
+_PIECE: Final = 64 * 1024
+# More than this many codings one on the other is a bomb, no transport.
+_MOST_CODINGS: Final = 3
+
+
+class CodingError(ValueError):
+    """A coding that is not supported, or a body that is not in the coding that its header names."""
+
+
+class Decoder(Protocol):
+    """One coding: bytes in, plain bytes out in pieces; `whole` says whether the coded form has ended properly."""
+
+    @property
+    def whole(self) -> bool: ...
+
+    def decode(self, data: bytes) -> Iterator[bytes]: ...
+
+
+class _Gzip:
+    """RFC 1952, with members one behind the other."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(31)
+        self._begun = False
+
+    @property
+    def whole(self) -> bool:
+        return self._member.eof or not self._begun
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._member.eof:
+                # Some servers pad the end with zeros (gzip(1) does on tape); anything else is a further member.
+                data = data.lstrip(b"\0")
+                if not data:
+                    return
+                self._member = zlib.decompressobj(31)
+            self._begun = True
+            yield from _decompressed(self._member, data)
+            data = self._member.unused_data
+
+
+class _Deflate:
+    """RFC 1950, or bare RFC 1951 as some servers have it."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._stream: zlib._Decompress | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self._stream.eof if self._stream is not None else not self._head
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        if self._stream is None:
+            self._head += data
+            if len(self._head) < 2:
+                return
+            data, (method, flags) = self._head, self._head[:2]
+            # The zlib header: method 8 in the low half, and the two bytes a multiple of 31.
+            wrapped = method & 0x0F == 8 and (method * 256 + flags) % 31 == 0
+            self._stream = zlib.decompressobj(15 if wrapped else -15)
+        if not self._stream.eof:
+            yield from _decompressed(self._stream, data)
+
+
+def _decompressed(stream: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    try:
+        while True:
+            piece = stream.decompress(data, _PIECE)
+            if piece:
+                yield piece
+            data = stream.unconsumed_tail
+            # A full piece may have more behind it inside zlib, though all the input is taken.
+            if stream.eof or (not data and len(piece) < _PIECE):
+                return
+    except zlib.error as error:
+        raise CodingError(f"the body is not in its content coding: {error}") from error
+
+
+class _Chain:
+    """Several codings, the last applied first."""
+
+    def __init__(self, outer: Decoder, inner: Decoder) -> None:
+        self._outer, self._inner = outer, inner
+
+    @property
+    def whole(self) -> bool:
+        return self._outer.whole and self._inner.whole
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        for piece in self._outer.decode(data):
+            yield from self._inner.decode(piece)
+
+
+def content_decoder(content_encoding: str) -> Decoder | None:
+    """A decoder for the value of a content-encoding header; None where there is nothing to undo.
+
+    Raises CodingError for a coding other than gzip and deflate, or too many.
+    """
+    names = [name.strip().lower() for name in content_encoding.split(",")]
+    names = [name for name in names if name not in ("", "identity")]
+    if len(names) > _MOST_CODINGS:
+        raise CodingError(f"{len(names)} content codings one on the other")
+    decoder: Decoder | None = None
+    for name in names:
+        if name in ("gzip", "x-gzip"):
+            this: Decoder = _Gzip()
+        elif name == "deflate":
+            this = _Deflate()
+        else:
+            raise CodingError(f"content coding {name[:40]!r} is not supported")
+        decoder = this if decoder is None else _Chain(this, decoder)
+    return decoder

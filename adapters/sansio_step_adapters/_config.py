@@ -1,0 +1,309 @@
+"""What the clients share before a byte moves: where to connect, through what, with which key and limits. No I/O but for
+reading the environment once, when a client is made."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+import sansio_step
+from sansio_step import __version__
+from sansio_step._deadlines import Deadlines, Timeouts
+from sansio_step._retry import RetryPolicy
+
+from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE
+from .http1 import Exchange
+
+if TYPE_CHECKING:
+    from sansio_step import MessageRequest
+
+BASE_URL: Final = "https://api.stepfun.ai"
+
+Auth = Literal["bearer", "x-api-key"]
+Request: TypeAlias = "MessageRequest | Mapping[str, Any]"
+
+# What a header's value may hold (RFC 9110 5.5), without spaces: no key has any.
+_HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Secret:
+    """A text that shows in no repr."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a secret is not pickled")
+
+    def reveal(self) -> str:
+        """The text, for the wire."""
+        return self._value
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a TCP connection goes, and whether TLS is spoken there."""
+
+    host: str
+    port: int
+    tls: bool
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a request names them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy to go through by CONNECT."""
+
+    origin: Origin
+    authorization: Secret | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that a call needs to know; made by `make_config`."""
+
+    origin: Origin
+    host_header: str
+    path: str
+    proxy: Proxy | None
+    ssl_context: ssl.SSLContext | None
+    key: Secret | None
+    auth: Auth
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    timeouts: Timeouts
+    retries: RetryPolicy
+    strict: bool
+    max_event_size: int
+    max_message_size: int
+    max_response_size: int
+
+    def request_headers(self, *, streaming: bool) -> list[tuple[bytes, bytes]]:
+        """The headers of a call, but for the body's length."""
+        own = {
+            "host": self.host_header,
+            "accept": "text/event-stream" if streaming else "application/json",
+            # Deltas are tiny: a proxy that compresses them holds them back. What is compressed all the same is read.
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+            "user-agent": f"sansio-step/{__version__}",
+        }
+        if self.key is not None and self.auth == "bearer":
+            own["authorization"] = f"Bearer {self.key.reveal()}"
+        elif self.key is not None:
+            own["x-api-key"] = self.key.reveal()
+            # Servers that take this header are of the first party's kind, which asks for the version with it.
+            own["anthropic-version"] = "2023-06-01"
+        own.update((name.lower(), value) for name, value in self.headers)
+        return [(name.encode("ascii"), value.encode("latin-1")) for name, value in own.items()]
+
+    def exchange(self, connection: Any, *, streaming: bool) -> Exchange:
+        """A new exchange with this configuration's limits, on an h11 connection."""
+        return Exchange(
+            connection,
+            streaming=streaming,
+            strict=self.strict,
+            max_event_size=self.max_event_size,
+            max_message_size=self.max_message_size,
+            max_response_size=self.max_response_size,
+            secrets=[self.key.reveal().encode()] if self.key is not None else [],
+        )
+
+    def deadlines(self, now: float) -> Deadlines:
+        """The limits of a call that begins now."""
+        return Deadlines(self.timeouts, now)
+
+
+def make_config(
+    *,
+    base_url: str = BASE_URL,
+    api_key: str | None = None,
+    auth: Auth = "bearer",
+    headers: Mapping[str, str] | None = None,
+    timeouts: Timeouts | None = None,
+    max_retries: int | None = None,
+    retries: RetryPolicy | None = None,
+    strict: bool = False,
+    max_event_size: int = MAX_EVENT_SIZE,
+    max_message_size: int = MAX_MESSAGE_SIZE,
+    max_response_size: int = MAX_RESPONSE_SIZE,
+    ssl_context: ssl.SSLContext | None = None,
+    proxy: str | None = None,
+    trust_env: bool = True,
+) -> Config:
+    """Check a client's arguments; a ValueError says which is wrong, without showing a key or a password.
+
+    With `trust_env` the key is read from STEP_API_KEY and the proxy from HTTP(S)_PROXY and NO_PROXY, where the arguments
+    don't give them.
+    """
+    environ: Mapping[str, str] = os.environ if trust_env else {}
+    if auth not in ("bearer", "x-api-key"):
+        raise ValueError(f"auth: {auth!r} is neither 'bearer' nor 'x-api-key'")
+    origin, path, user_info = _parse_url("base_url", base_url)
+    if user_info is not None:
+        raise ValueError("base_url: a user and password don't belong there; the key is the argument api_key")
+    if re.search(r"/v1(/messages)?$", path):
+        raise ValueError("base_url: it is given without /v1, which the client adds")
+    policy = retries if retries is not None else RetryPolicy()
+    if max_retries is not None:
+        policy = msgspec.structs.replace(policy, max_retries=max_retries)
+        policy.__post_init__()
+    through = None
+    if proxy:
+        through = parse_proxy(proxy)
+    elif proxy is None and not _is_loopback(origin.host):
+        through = proxy_from(environ, origin)
+    needs_tls = origin.tls or (through is not None and through.origin.tls)
+    default_port = origin.port == _DEFAULT_PORTS["https" if origin.tls else "http"]
+    return Config(
+        origin=origin,
+        host_header=origin.authority.rpartition(":")[0] if default_port else origin.authority,
+        path=f"{path}/v1/messages",
+        proxy=through,
+        ssl_context=ssl_context or (_default_context() if needs_tls else None),
+        key=_checked_key(api_key if api_key is not None else environ.get("STEP_API_KEY") or None),
+        auth=auth,
+        headers=_checked_headers(headers or {}),
+        timeouts=timeouts if timeouts is not None else Timeouts(),
+        retries=policy,
+        strict=strict,
+        max_event_size=max_event_size,
+        max_message_size=max_message_size,
+        max_response_size=max_response_size,
+    )
+
+
+def encode_request(request: Request, *, streaming: bool) -> bytes:
+    """A request's JSON, with `stream` as the call needs it. ValueError or TypeError for one that is not valid."""
+    if isinstance(request, Mapping):
+        request = sansio_step.MessageRequest(**{**request, "stream": streaming})
+    elif bool(request.stream) != streaming:
+        request = msgspec.structs.replace(request, stream=streaming)
+    return request.to_json()
+
+
+def parse_proxy(url: str) -> Proxy:
+    """A proxy's URL, http or https, with user and password if it asks for them."""
+    origin, _, user_info = _parse_url("proxy", url if "://" in url else f"http://{url}")
+    if user_info is None:
+        return Proxy(origin)
+    credentials = ":".join(unquote(part) for part in user_info.partition(":")[::2])
+    return Proxy(origin, Secret("Basic " + base64.b64encode(credentials.encode()).decode()))
+
+
+def proxy_from(environ: Mapping[str, str], origin: Origin) -> Proxy | None:
+    """The proxy that the environment names for an origin, by the conventions that curl set.
+
+    Names in lower case come first; HTTP_PROXY in capitals is not read where REQUEST_METHOD is set, since a CGI server
+    fills it from the client's `Proxy` header.
+    """
+    name = "https_proxy" if origin.tls else "http_proxy"
+    url = environ.get(name) or ("" if name == "http_proxy" and "REQUEST_METHOD" in environ else environ.get(name.upper()))
+    url = url or environ.get("all_proxy") or environ.get("ALL_PROXY")
+    if not url or _bypassed(environ.get("no_proxy") or environ.get("NO_PROXY") or "", origin):
+        return None
+    return parse_proxy(url)
+
+
+def _bypassed(no_proxy: str, origin: Origin) -> bool:
+    """NO_PROXY: `*`, names (their subdomains too), addresses and networks, each with a port or without."""
+    for entry in no_proxy.split(","):
+        entry = entry.strip().lower()
+        if entry == "*":
+            return True
+        name, _, port = entry.rpartition(":")
+        if name and port.isdecimal() and (":" not in name or name.startswith("[")):
+            if int(port) != origin.port:
+                continue
+            entry = name
+        entry = entry.strip("[]").removeprefix("*").lstrip(".")
+        try:
+            if entry and ipaddress.ip_address(origin.host) in ipaddress.ip_network(entry, strict=False):
+                return True
+        except ValueError:
+            if entry and (origin.host == entry or origin.host.endswith(f".{entry}")):
+                return True
+    return False
+
+
+def _is_loopback(host: str) -> bool:
+    # A proxy elsewhere would find itself there, not us (Go's net/http has the same rule).
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _parse_url(what: str, url: str) -> tuple[Origin, str, str | None]:
+    """Origin, path without a slash at the end, user and password if any. Errors don't show the URL: it may hold them."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(f"{what}: no valid URL") from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise ValueError(f"{what}: the scheme is {parts.scheme!r}, not http or https")
+    if not host:
+        raise ValueError(f"{what}: the URL has no host")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{what}: the URL has a query or a fragment")
+    path = parts.path.rstrip("/")
+    if path and not _HEADER_TEXT.fullmatch(path):
+        raise ValueError(f"{what}: the path has characters that must be percent-encoded")
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            raise ValueError(f"{what}: no valid host name") from None
+    user_info = parts.netloc.rpartition("@")[0] or None
+    origin = Origin(host, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
+    return origin, path, user_info
+
+
+def _checked_key(key: str | None) -> Secret | None:
+    if key is None:
+        return None
+    if not isinstance(key, str):
+        raise TypeError(f"api_key: a str is expected, not {type(key).__name__}")
+    key = key.strip()
+    if not _HEADER_TEXT.fullmatch(key):
+        raise ValueError("api_key: it is empty or has characters that a header can't carry")
+    return Secret(key)
+
+
+def _checked_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    for name, value in headers.items():
+        # The value may be a secret of its own, so only the name is shown.
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise ValueError(f"headers: {name!r} is no name of a header")
+        if name.lower() in ("content-length", "transfer-encoding", "connection"):
+            raise ValueError(f"headers: {name!r} is the client's own business")
+        if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
+            raise ValueError(f"headers: the value of {name!r} has characters that a header can't carry")
+    return tuple((name, value.strip()) for name, value in headers.items())
+
+
+def _default_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,276 @@
+"""A client for asyncio and trio, by anyio.
+
+    async with AsyncClient(api_key=...) as client:
+        async with client.stream({"model": ..., "max_tokens": 1000, "messages": [...]}) as stream:
+            async for event in stream:
+                ...
+        message = stream.result()
+
+`sansio_step_adapters.sockets.Client` is the same without an event loop.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import TypeAlias
+
+import anyio
+import anyio.abc
+
+from sansio_step import Message, StreamEvent
+from sansio_step._deadlines import Timeouts
+from sansio_step._retry import RetryPolicy
+
+from ._call import Call, Close, Connect, Keep, Receive, Send
+from ._client import BaseClient, BaseStream, readable, text_of
+from ._config import BASE_URL, Auth, Request
+from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE
+
+__all__ = ["AsyncClient", "AsyncStream"]
+
+ByteStream: TypeAlias = anyio.abc.ByteStream
+ConnectFunction: TypeAlias = Callable[[str, int], Awaitable[ByteStream]]
+
+
+class AsyncClient(BaseClient[ByteStream]):
+    """Calls to one Messages endpoint, over connections that are used again.
+
+    `base_url` is given without `/v1`. `api_key` is the key, else STEP_API_KEY; `auth` how it is sent, as a "bearer" token
+    or as "x-api-key". `headers` go on top of the client's own. `timeouts`: see `Timeouts`; `max_retries` (2) and `retries`:
+    see `RetryPolicy`. `strict` and the sizes are those of `MessageStream`; `max_response_size` bounds the decoded bytes of
+    one response. `ssl_context` replaces the system's trust. `proxy` is the URL of an HTTP proxy, "" for none; else
+    HTTP(S)_PROXY and NO_PROXY say, unless `trust_env` is false. `connect(host, port)` replaces the way to a TCP stream.
+
+    Use it in one event loop, and close it: by `async with`, or by `aclose()`.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str = BASE_URL,
+        api_key: str | None = None,
+        auth: Auth = "bearer",
+        headers: Mapping[str, str] | None = None,
+        timeouts: Timeouts | None = None,
+        max_retries: int | None = None,
+        retries: RetryPolicy | None = None,
+        strict: bool = False,
+        max_event_size: int = MAX_EVENT_SIZE,
+        max_message_size: int = MAX_MESSAGE_SIZE,
+        max_response_size: int = MAX_RESPONSE_SIZE,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        trust_env: bool = True,
+        connect: ConnectFunction | None = None,
+    ) -> None:
+        super().__init__(
+            base_url=base_url,
+            api_key=api_key,
+            auth=auth,
+            headers=headers,
+            timeouts=timeouts,
+            max_retries=max_retries,
+            retries=retries,
+            strict=strict,
+            max_event_size=max_event_size,
+            max_message_size=max_message_size,
+            max_response_size=max_response_size,
+            ssl_context=ssl_context,
+            proxy=proxy,
+            trust_env=trust_env,
+        )
+        self._connect: ConnectFunction = connect or anyio.connect_tcp
+
+    def stream(self, request: Request) -> AsyncStream:
+        """A streaming call, made when the result is entered: `async with client.stream(request) as stream`."""
+        return AsyncStream(self, request)
+
+    async def create(self, request: Request) -> Message:
+        """A call that is answered with one document. Raises what a stream's `result()` would."""
+        call = self._call(request, streaming=False, now=anyio.current_time())
+        driver = _Driver(self, call)
+        try:
+            await driver.run_until_over()
+        finally:
+            await driver.aclose()
+        return call.result()
+
+    async def aclose(self) -> None:
+        """Close the idle connections. Streams that are open stay so until they are closed themselves."""
+        for transport in self._pool.close():
+            await _close(transport)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class AsyncStream(BaseStream):
+    """One streaming call: an async context manager, and inside it an async iterator of events.
+
+    Entering it returns when the first event has come, and raises where none does: APIError for an error status,
+    TransportError otherwise. Iteration gives every event; where the stream broke off or failed it raises, behind the last
+    event, what `result()` does. Leaving the context, or `aclose()`, ends the call if it is still going on.
+    """
+
+    def __init__(self, client: AsyncClient, request: Request) -> None:
+        super().__init__()
+        self._client, self._request = client, request
+        self._driver: _Driver | None = None
+
+    async def __aenter__(self) -> AsyncStream:
+        if self._made is not None:
+            raise ValueError("a stream is entered once; ask the client for another")
+        call = self._made = self._client._call(self._request, streaming=True, now=anyio.current_time())
+        driver = self._driver = _Driver(self._client, call)
+        try:
+            await driver.run_until_started()
+        except BaseException:
+            await driver.aclose()
+            raise
+        if not call.events:
+            await driver.aclose()
+            self._end()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the call. What has come is still there to read; doing it twice is fine."""
+        if self._driver is not None:
+            await self._driver.aclose()
+
+    def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        call, driver = self._call, self._driver
+        while not call.events:
+            if call.over or driver is None:
+                self._end()
+                raise StopAsyncIteration
+            await driver.step()
+        return call.events.popleft()
+
+    @property
+    def text(self) -> AsyncIterator[str]:
+        """The pieces of text alone: `async for piece in stream.text`. Takes the events as iteration does."""
+        return _Text(self)
+
+
+class _Text:
+    def __init__(self, stream: AsyncStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            text = text_of(await self._stream.__anext__())
+            if text:
+                return text
+
+
+class _Driver:
+    """Does what a call wants: waits, reads, writes, closes."""
+
+    def __init__(self, client: AsyncClient, call: Call) -> None:
+        self._client, self._call = client, call
+        self._transport: ByteStream | None = None
+
+    async def run_until_started(self) -> None:
+        while not self._call.started:
+            await self.step()
+
+    async def run_until_over(self) -> None:
+        while not self._call.over:
+            await self.step()
+
+    async def step(self) -> None:
+        """One thing, and what follows from it without waiting. A cancelled step that read can be repeated."""
+        call, transport = self._call, self._transport
+        want = call.want(anyio.current_time())
+        if isinstance(want, (Keep, Close)):
+            await self._release(keep=isinstance(want, Keep))
+            return
+        if want is None:
+            return
+        until = math.inf if want.until is None else want.until
+        with anyio.CancelScope(deadline=until) as scope:
+            try:
+                if isinstance(want, Connect):
+                    await self._open(want)
+                elif transport is None:
+                    await anyio.sleep_until(until)
+                elif isinstance(want, Send):
+                    await transport.send(want.data)
+                    call.sent(anyio.current_time())
+                elif isinstance(want, Receive):
+                    data = await transport.receive()
+                    call.received(data, anyio.current_time())
+            except anyio.EndOfStream:
+                call.ended(anyio.current_time())
+            except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                call.failed(_root(error), anyio.current_time())
+        if scope.cancelled_caught:
+            call.waited(anyio.current_time())
+        if call.over:
+            await self._settle()
+
+    async def aclose(self) -> None:
+        self._call.abandon()
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Behind the end: give the connection back or close it. Nothing here waits for anybody."""
+        while isinstance(want := self._call.want(anyio.current_time()), (Keep, Close)):
+            await self._release(keep=isinstance(want, Keep))
+
+    async def _open(self, want: Connect) -> None:
+        call, pool = self._call, self._client._pool
+        for transport in pool.expired(anyio.current_time()):
+            await _close(transport)
+        while not want.fresh and (found := pool.take()) is not None:
+            connection, transport = found
+            raw = transport.extra(anyio.abc.SocketAttribute.raw_socket, None)
+            if raw is not None and readable(raw):
+                await _close(transport)
+                continue
+            self._transport = transport
+            call.reuse(connection, anyio.current_time())
+            return
+        self._transport = await self._client._connect(want.host, want.port)
+        call.connected(anyio.current_time())
+
+    async def _release(self, *, keep: bool) -> None:
+        call, transport = self._call, self._transport
+        connection, self._transport = call.connection, None
+        call.released()
+        if transport is not None and not (
+            keep and connection is not None and self._client._pool.put(connection, transport, anyio.current_time())
+        ):
+            await _close(transport)
+
+
+async def _close(transport: ByteStream) -> None:
+    # Shielded, so that a cancelled task leaves no socket; it doesn't wait, since TLS has no part in the transport here.
+    with anyio.CancelScope(shield=True):
+        await transport.aclose()
+
+
+def _root(error: BaseException) -> BaseException:
+    """The system's own error under anyio's."""
+    if isinstance(error, (anyio.BrokenResourceError, anyio.ClosedResourceError)) or str(error).startswith("All connection"):
+        return error.__cause__ or error
+    return error

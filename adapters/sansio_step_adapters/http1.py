@@ -1,0 +1,159 @@
+"""A Messages call over HTTP/1.1 without I/O: the request to bytes, bytes to the response's head and its events.
+
+    exchange = Exchange()
+    sock.sendall(exchange.request("/v1/messages", headers, request.to_json()))
+    while not exchange.done:
+        data = sock.recv(65536)
+        for event in exchange.receive_data(data) if data else exchange.receive_eof():
+            ...
+    message = exchange.result()
+
+Chunked bodies, bodies with a length and those that the end of the connection delimits; gzip and deflate undone as a
+stream; 1xx responses, trailers and chunk extensions skipped. An error status becomes an `APIError`, an answer that is no
+event stream an `UnexpectedResponse`, an early end the stream's own outcome with the `ConnectionLost` as its cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import h11
+
+from sansio_step import Message, MessageStream, Outcome, StreamError, StreamEvent, TransportError
+
+from ._framing import Framing
+from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, ResponseReader
+
+__all__ = ["Exchange"]
+
+
+class Exchange:
+    """One request and its response.
+
+    `receive_data` and `receive_eof` return events and raise nothing for what the peer does: once `done`, `error` is what
+    is wrong with the response (None: nothing) and `result()` gives the message or raises. With `streaming=False` the
+    response is one document and there are no events. `connection` is the h11 state of a connection that has been used
+    before; after the response, `reusable` tells whether it can be used again (h11's `start_next_cycle` first).
+    """
+
+    def __init__(
+        self,
+        connection: h11.Connection | None = None,
+        *,
+        streaming: bool = True,
+        strict: bool = False,
+        max_event_size: int = MAX_EVENT_SIZE,
+        max_message_size: int = MAX_MESSAGE_SIZE,
+        max_response_size: int = MAX_RESPONSE_SIZE,
+        secrets: Iterable[bytes] = (),
+    ) -> None:
+        self._framing = Framing(connection)
+        self._reader: ResponseReader | None = None
+        self._streaming = streaming
+        self._strict = strict
+        self._limits = {
+            "max_event_size": max_event_size,
+            "max_message_size": max_message_size,
+            "max_response_size": max_response_size,
+        }
+        self._secrets = tuple(secrets)
+        # What ended it before there was a head to read.
+        self._error: TransportError | None = None
+
+    def request(self, target: str, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
+        """The bytes of a POST. `headers` must have host; the body's length is added."""
+        length = (b"content-length", str(len(body)).encode())
+        return self._framing.request("POST", target, [*headers, length], body)
+
+    def receive_data(self, data: bytes) -> list[StreamEvent]:
+        """Take bytes from the connection; return the events that they complete."""
+        return self._pass_on(self._framing.receive_data(data))
+
+    def receive_eof(self, error: BaseException | None = None) -> list[StreamEvent]:
+        """The connection has ended; `error` is how it broke, None for a proper end."""
+        if self.done:
+            return []
+        return self._pass_on(self._framing.receive_eof(error))
+
+    def abort(self, error: TransportError) -> list[StreamEvent]:
+        """Give up: a deadline has passed, or the caller goes away. Returns what the end of the stream completes."""
+        if self.done:
+            return []
+        if self._reader is None:
+            self._error = error
+            return []
+        return self._reader.receive_eof(error)
+
+    @property
+    def status(self) -> int | None:
+        """The response's status, None before its head."""
+        return self._framing.status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The response's headers, with names in lower case; empty before its head."""
+        return self._framing.headers
+
+    @property
+    def begun(self) -> bool:
+        """Whether any byte of a response has come."""
+        return self._framing.begun
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more of the response is to be read."""
+        return self._error is not None or (self._reader is not None and self._reader.finished)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can carry a further request."""
+        return self._framing.reusable and self._error is None
+
+    @property
+    def error(self) -> StreamError | None:
+        """What is wrong with the response, once it is done."""
+        return self._error or (self._reader.error if self._reader is not None else None)
+
+    @property
+    def transport_error(self) -> TransportError | None:
+        """What broke under the response, even where its message was whole by then."""
+        return self._error or (self._reader.transport_error if self._reader is not None else None)
+
+    @property
+    def stream(self) -> MessageStream | None:
+        """The stream that reads the body, None before the response's head."""
+        return self._reader.stream if self._reader is not None else None
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the response ended, STREAMING while it has not."""
+        if self._reader is not None:
+            return self._reader.outcome
+        return Outcome.STREAMING if self._error is None else Outcome.TRUNCATED
+
+    def result(self) -> Message:
+        """The finished message; raises what is wrong, with what there is as `error.partial`."""
+        if self._error is not None:
+            raise self._error
+        if self._reader is None:
+            return MessageStream().result()  # raises: nothing came yet
+        return self._reader.result()
+
+    def _pass_on(self, body: bytes) -> list[StreamEvent]:
+        framing, reader = self._framing, self._reader
+        if reader is None:
+            if framing.status is None:
+                self._error = framing.lost
+                return []
+            reader = self._reader = ResponseReader(
+                framing.status,
+                framing.headers,
+                streaming=self._streaming,
+                strict=self._strict,
+                secrets=self._secrets,
+                **self._limits,
+            )
+        events = reader.receive_data(body)
+        if framing.complete or framing.lost is not None:
+            events += reader.receive_eof(framing.lost)
+        return events

@@ -1,0 +1,127 @@
+"""Time limits of one streaming call, decided without a clock: whoever owns one says what happened and when.
+
+    now = clock()
+    deadlines = Deadlines(Timeouts(), now)
+    deadlines.connected(clock())                      # the request is on its way
+    deadlines.bytes_received(clock())                 # any byte of the response
+    deadlines.events_received(events, clock())        # what the decoder made of it
+    deadlines.next_deadline()                         # (when, name): wait for bytes no longer than this
+    deadlines.check(clock())                          # raises DeadlineExceeded once a limit has passed
+
+`now` is a number of seconds on any clock that never runs backwards; its zero doesn't matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from ._errors import DeadlineExceeded
+
+# The events that carry a message. A ping doesn't, and an event that nobody knows might be a heartbeat.
+_CONTENT: Final = frozenset(
+    {
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "error",
+    }
+)
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of one call in seconds, None for no limit.
+
+    `connect`: until a connection stands, TLS and proxy included, for each attempt.
+    `first_event`: from then until the first event, a ping too.
+    `idle`: without a single byte, once the response has begun.
+    `stall`: without content, however many pings and comments come, once the first event came.
+    `total`: for the whole call, retries and the waiting between them included.
+    """
+
+    connect: float | None = 10.0
+    first_event: float | None = 300.0
+    idle: float | None = 120.0
+    stall: float | None = 300.0
+    total: float | None = 3600.0
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            seconds = getattr(self, name)
+            if seconds is not None and not (isinstance(seconds, (int, float)) and 0 < seconds < math.inf):
+                raise ValueError(f"{name}: {seconds!r} is no positive number of seconds (None for no limit)")
+
+
+class Deadlines:
+    """Which limits of `timeouts` run at the moment, and when the next one ends.
+
+    Made when the call begins, with the attempt to connect running. Tell it `connected`, `bytes_received` and
+    `events_received` as they happen, `connecting` for a further attempt and `paused` for the time in between.
+    """
+
+    __slots__ = ("_running", "timeouts")
+
+    def __init__(self, timeouts: Timeouts, now: float) -> None:
+        self.timeouts = timeouts
+        # The name of each limit that runs, and when it ends.
+        self._running: dict[str, float] = {}
+        self._start("total", now)
+        self._start("connect", now)
+
+    def connecting(self, now: float) -> None:
+        """A new attempt begins: of the limits before it, only `total` goes on."""
+        self.paused()
+        self._start("connect", now)
+
+    def connected(self, now: float, *, streaming: bool = True) -> None:
+        """The connection stands. Without `streaming` the response is one document, which has no first event."""
+        self._running.pop("connect", None)
+        if streaming:
+            self._start("first_event", now)
+
+    def bytes_received(self, now: float) -> None:
+        """Bytes of the response came, whatever they were."""
+        self._start("idle", now)
+
+    def events_received(self, events: Iterable[object], now: float) -> None:
+        """These events came (none is fine: a comment, or part of one)."""
+        for event in events:
+            if "stall" not in self._running:
+                # The first event of all, be it a ping: from here on the wait is for content.
+                self._running.pop("first_event", None)
+                self._start("stall", now)
+            if getattr(event, "type", None) in _CONTENT:
+                self._start("stall", now)
+                return
+
+    def away(self, seconds: float) -> None:
+        """The caller was busy elsewhere for so long: limits on the other side's silence don't count it."""
+        for name in ("first_event", "idle", "stall"):
+            if name in self._running:
+                self._running[name] += seconds
+
+    def paused(self) -> None:
+        """The attempt is over: only `total` goes on."""
+        for name in [name for name in self._running if name != "total"]:
+            del self._running[name]
+
+    def next_deadline(self) -> tuple[float, str] | None:
+        """When the next limit ends, and its name; None where none runs."""
+        return min(((when, name) for name, when in self._running.items()), default=None)
+
+    def check(self, now: float) -> None:
+        """Raise DeadlineExceeded for the limit that ended first, if one has ended by `now`."""
+        ends = self.next_deadline()
+        if ends is not None and now >= ends[0]:
+            raise DeadlineExceeded(ends[1], getattr(self.timeouts, ends[1]))
+
+    def _start(self, name: str, now: float) -> None:
+        seconds: float | None = getattr(self.timeouts, name)
+        if seconds is not None:
+            self._running[name] = now + seconds
