@@ -28,6 +28,7 @@ from ._types import (
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
+    Part,
     PingEvent,
     StreamEvent,
     TextDelta,
@@ -35,7 +36,6 @@ from ._types import (
     UnknownDelta,
     UnknownEvent,
     Usage,
-    WireStruct,
 )
 
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024
@@ -145,9 +145,7 @@ class MessageAccumulator:
                 self._add(events[position])
                 position += 1
 
-    def _extend_run(
-        self, run: tuple[int, type[Delta], TextBuffer], events: Sequence[StreamEvent], start: int
-    ) -> int:
+    def _extend_run(self, run: tuple[int, type[Delta], TextBuffer], events: Sequence[StreamEvent], start: int) -> int:
         """Add the text of the deltas that continue a run, joined once; return how many there were.
 
         A stream is nearly nothing but such runs: 0.06 microseconds a delta, where `_add` takes 1.5.
@@ -155,9 +153,9 @@ class MessageAccumulator:
         index, kind, buffer = run
         deltas = []
         for event in islice(events, start, None):
-            if event.__class__ is not ContentBlockDeltaEvent or event.index != index:  # type: ignore[union-attr]
+            if event.__class__ is not ContentBlockDeltaEvent or event.index != index:
                 break
-            delta = event.delta  # type: ignore[union-attr]
+            delta = event.delta
             if delta.__class__ is not kind:
                 break
             deltas.append(delta)
@@ -296,7 +294,8 @@ class MessageAccumulator:
                     "spliced_message_start",
                     f"message_start of {event.message.id!r} inside {current.id!r}: whose the rest is can't be told",
                 )
-            self._note("no_message_stop", f"message_start of {event.message.id!r} before the message_stop of {current.id!r}")
+            detail = f"message_start of {event.message.id!r} before the message_stop of {current.id!r}"
+            self._note("no_message_stop", detail)
             self._close(Outcome.COMPLETE)
         size = event_size(event)
         if size > self.max_message_size:
@@ -396,12 +395,12 @@ class MessageAccumulator:
         blocks.finish_all()
 
 
-def _replace(holder: WireStruct, name: str, value: Any) -> None:
+def _replace(holder: Part, name: str, value: Any) -> None:
     if value is not None:
         setattr(holder, name, value)
 
 
-def _merge_extra(holder: WireStruct, extra: dict[str, Any]) -> None:
+def _merge_extra(holder: Part, extra: dict[str, Any]) -> None:
     if extra and holder.extra is NO_EXTRA:
         holder.extra = {}
     for key, value in extra.items():

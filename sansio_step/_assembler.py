@@ -32,7 +32,6 @@ from ._types import (
     CitationsDelta,
     CompactionDelta,
     ContentBlockDeltaEvent,
-    Delta,
     InputJSONDelta,
     SignatureDelta,
     TextDelta,
@@ -205,9 +204,7 @@ class BlockAssembler:
             buffer.halves = buffer.halves or has_halves(text)
         return buffer if clean and field != "signature" and field not in opened.prefilled else None
 
-    def _target(
-        self, index: int, field: str, accepts: type[Block], implied: type[Block]
-    ) -> tuple[OpenedBlock, bool]:
+    def _target(self, index: int, field: str, accepts: type[Block], implied: type[Block]) -> tuple[OpenedBlock, bool]:
         """The block that a delta belongs to, and whether it is just the open one that the index names."""
         lane = self._lanes.get(index)
         if lane is None:
@@ -258,7 +255,9 @@ class BlockAssembler:
 
     def _note_gap(self, index: int) -> None:
         if index > self._highest + 1:
-            self._note("index_gap", f"index {index} after {self._highest}" if self._highest >= 0 else f"first index {index}")
+            self._note(
+                "index_gap", f"index {index} after {self._highest}" if self._highest >= 0 else f"first index {index}"
+            )
 
     def _add(self, index: int, block: Any, *, is_open: bool, starts: bool = False) -> OpenedBlock:
         lane = self._lanes.get(index)

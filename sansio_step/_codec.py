@@ -28,6 +28,7 @@ from ._types import (
     Delta,
     ErrorDetail,
     ErrorEvent,
+    Event,
     HalfInputJSONDelta,
     HalfTextDelta,
     HalfThinkingDelta,
@@ -36,6 +37,7 @@ from ._types import (
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
+    Part,
     PingEvent,
     SignatureDelta,
     StreamEvent,
@@ -53,19 +55,17 @@ Noter = Callable[[str, str], None]
 
 MAX_INDEX = 2**31 - 1
 
-S = TypeVar("S", bound=WireStruct)
+S = TypeVar("S", bound=Event | Part)
 
 
-def _leaf_classes(base: type) -> list[type]:
-    return [leaf for sub in base.__subclasses__() for leaf in (_leaf_classes(sub) or [sub])]
+def _leaf_classes(base: type[Any]) -> list[type[Any]]:
+    subclasses: list[type[Any]] = base.__subclasses__()
+    return [leaf for cls in subclasses for leaf in (_leaf_classes(cls) or [cls])]
 
 
-_BLOCKS: dict[str, type[Block]] = {
-    cls.type: cls for cls in _leaf_classes(Block) if cls is not UnknownBlock  # type: ignore[attr-defined]
-}
+_BLOCKS: dict[str, type[Block]] = {cls.type: cls for cls in _leaf_classes(Block) if cls is not UnknownBlock}
 _DELTAS: dict[str, type[WireStruct]] = {
-    cls.type: cls
-    for cls in (TextDelta, InputJSONDelta, ThinkingDelta, SignatureDelta, CitationsDelta, CompactionDelta)
+    cls.type: cls for cls in (TextDelta, InputJSONDelta, ThinkingDelta, SignatureDelta, CitationsDelta, CompactionDelta)
 }
 # The deltas whose text a server can cut inside a character, with their field.
 _HALF_DELTAS: dict[type[WireStruct], tuple[type[Any], str]] = {

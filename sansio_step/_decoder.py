@@ -169,9 +169,9 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         except _CANT_DECODE:
             event = read_event(data, _shown(name), lambda code, detail: found.append((code, detail)))
         else:
-            if self._half is None and not before:
-                if name == _EVENT_LINES[type(event)] or (not name and self._is_unnamed_again()):
-                    return event
+            alone = self._half is None and not before
+            if alone and (name == _EVENT_LINES[type(event)] or (not name and self._is_unnamed_again())):
+                return event
             check_name(_shown(name), event.type, lambda code, detail: found.append((code, detail)))
         if isinstance(event, MessageStartEvent):
             self._begin(event.message.id)

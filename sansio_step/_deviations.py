@@ -52,7 +52,6 @@ class DeviationLog:
     def entries(self) -> list[Deviation]:
         """In the order of their first events."""
         entries = [
-            Deviation(note.code, note.event_number, note.detail, self._counts[key])
-            for key, note in self._first.items()
+            Deviation(note.code, note.event_number, note.detail, self._counts[key]) for key, note in self._first.items()
         ]
         return sorted(entries, key=lambda entry: entry.event_number)

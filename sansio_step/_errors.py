@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._types import Message
+    from ._message import Message
 
 
 class StreamError(Exception):
@@ -144,7 +144,10 @@ class ConnectionLost(TransportError):
 
 
 class DeadlineExceeded(TransportError):
-    """A time limit passed. `name` is which (`connect`, `first_event`, `idle`, `stall`, `total`), `seconds` its length."""
+    """A time limit passed.
+
+    `name` is which one (`connect`, `first_event`, `idle`, `stall`, `total`), `seconds` its length.
+    """
 
     def __init__(self, name: str, seconds: float) -> None:
         super().__init__(f"deadline {name!r} of {seconds:g} seconds passed")

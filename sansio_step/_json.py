@@ -9,7 +9,8 @@ and the one that reads text which has not all come yet.
 from __future__ import annotations
 
 import re
-from json.decoder import JSONDecodeError, scanstring
+from json import JSONDecodeError
+from json.decoder import scanstring  # type: ignore[attr-defined]  # missing from the type stubs only
 from math import inf
 from typing import Any
 
@@ -23,9 +24,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _NUMBER_GOES_ON = frozenset("0123456789.eE+-")
 _LITERALS = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
-_STRING_START = re.compile(
-    r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*'
-)
+_STRING_START = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*')
 _HALF = re.compile("[\ud800-\udfff]")
 _BRACKET_OR_STRING = re.compile(rb'[\[{\]}]|"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
@@ -192,6 +191,7 @@ class _Reader:
 
     def _read_string(self, *, is_key: bool = False) -> str:
         start = self.position + 1
+        value: str
         try:
             value, self.position = scanstring(self.text, start, True)
         except JSONDecodeError as error:

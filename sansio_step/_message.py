@@ -9,7 +9,7 @@ import msgspec
 from ._errors import ToolInputError
 from ._json import NotJSON, read_json, read_partial_json
 from ._text import read_through
-from ._types import Usage, WireStruct
+from ._types import Part, Usage
 
 
 class Aside:
@@ -31,7 +31,7 @@ UNFINISHED = Aside(False)
 _NOT_PARSED = Aside(None)
 
 
-class Block(WireStruct, kw_only=True):
+class Block(Part, kw_only=True):
     """Base of content blocks.
 
     `_progress` tells whether the stream has said that the block is finished, `_parsed` keeps a tool's
@@ -274,7 +274,7 @@ ContentBlock: TypeAlias = (
 )
 
 
-class Message(WireStruct):
+class Message(Part):
     """One message of the assistant: the end of a stream, a non-streaming body, or the state in between.
 
     Every field can be missing on the wire, and is None then. `usage` is None until a count was given.

@@ -53,9 +53,7 @@ def decode_error(status: int, headers: Headers, body: bytes | bytearray | memory
 
 def api_error(event: ErrorEvent, *, status: int | None = None, request_id: str | None = None) -> APIError:
     """The exception for an error event or envelope."""
-    return APIError(
-        event.error.type, event.error.message, request_id=event.request_id or request_id, status=status
-    )
+    return APIError(event.error.type, event.error.message, request_id=event.request_id or request_id, status=status)
 
 
 def to_param(message: Message) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from itertools import repeat
 
 import msgspec
 
-from ._blocks import MAX_EVENT_SIZE, read_blocks, read_fields
+from ._blocks import MAX_EVENT_SIZE, read_fields
 from ._receiver import BlockReceiver
 
 
@@ -126,4 +126,5 @@ def _to_int(digits: bytes) -> int:
     if len(digits) <= 4000:
         return int(digits)
     half = len(digits) // 2
-    return _to_int(digits[:-half]) * 10**half + _to_int(digits[-half:])
+    value: int = _to_int(digits[:-half]) * 10**half + _to_int(digits[-half:])
+    return value

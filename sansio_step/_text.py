@@ -80,9 +80,9 @@ def read_through(cls: type, name: str) -> None:
 
 def raw_field(block: Any, name: str) -> Any:
     """What a field that was made `read_through` holds: its value, or something `Growing`."""
-    descriptor: _ReadThrough = _descriptor(type(block), name)
-    return descriptor.slot.__get__(block)
+    return _descriptor(type(block), name).slot.__get__(block)
 
 
 def _descriptor(cls: type, name: str) -> _ReadThrough:
-    return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
+    descriptor: _ReadThrough = next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
+    return descriptor

@@ -46,10 +46,14 @@ _short.maxother = 400
 _short.maxlevel = 3
 
 
-class WireStruct(msgspec.Struct, kw_only=True):
-    """Base of all: fields that the wire carried and the type does not name, in `extra`."""
+class WireStruct:
+    """Base of all: fields that the wire carried and the type does not name are in `extra`."""
 
-    extra: Extra = NO_EXTRA
+    __slots__ = ()
+    __struct_fields__: ClassVar[tuple[str, ...]]
+    __struct_encode_fields__: ClassVar[tuple[str, ...]]
+    if TYPE_CHECKING:
+        extra: Extra
 
     def __repr__(self) -> str:
         # Short, whatever the size: a message of megabytes ends up in logs and tracebacks.
@@ -64,8 +68,16 @@ class WireStruct(msgspec.Struct, kw_only=True):
         return self.__struct_fields__
 
 
-class Event(WireStruct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Base of events and deltas."""
+class Event(WireStruct, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """Base of events and deltas: they are complete and don't change."""
+
+    extra: Extra = NO_EXTRA
+
+
+class Part(WireStruct, msgspec.Struct, kw_only=True):
+    """Base of messages and what they are made of: they grow while a stream is read."""
+
+    extra: Extra = NO_EXTRA
 
 
 class TextDelta(Event, frozen=True, tag="text_delta"):
@@ -118,13 +130,7 @@ class UnknownDelta(Event, frozen=True):
 
 
 Delta: TypeAlias = (
-    TextDelta
-    | InputJSONDelta
-    | ThinkingDelta
-    | SignatureDelta
-    | CitationsDelta
-    | CompactionDelta
-    | UnknownDelta
+    TextDelta | InputJSONDelta | ThinkingDelta | SignatureDelta | CitationsDelta | CompactionDelta | UnknownDelta
 )
 
 if TYPE_CHECKING:
@@ -153,7 +159,7 @@ class HalfThinkingDelta(ThinkingDelta, frozen=True, tag="thinking_delta"):
     _raw: str = ""
 
 
-class Usage(WireStruct):
+class Usage(Part):
     """What the message cost, in tokens. Counts are cumulative; None is what was never said."""
 
     input_tokens: int | None = None
