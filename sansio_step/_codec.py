@@ -64,7 +64,7 @@ def _leaf_classes(base: type[Any]) -> list[type[Any]]:
 
 
 _BLOCKS: dict[str, type[Block]] = {cls.type: cls for cls in _leaf_classes(Block) if cls is not UnknownBlock}
-_DELTAS: dict[str, type[WireStruct]] = {
+_DELTAS: dict[str, type[Event]] = {
     cls.type: cls for cls in (TextDelta, InputJSONDelta, ThinkingDelta, SignatureDelta, CitationsDelta, CompactionDelta)
 }
 # The deltas whose text a server can cut inside a character, with their field.

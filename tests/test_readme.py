@@ -1,0 +1,84 @@
+"""The README's code runs, its tables are whole, its commands are those that CI runs."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from pathlib import Path
+
+import anyio.from_thread
+import pytest
+
+import sansio_step
+from sansio_step_adapters.replay import serve
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+BODY = b"".join(
+    sansio_step.encode_event(event)
+    for event in (
+        sansio_step.MessageStartEvent(
+            sansio_step.Message(id="msg_1", role="assistant", model="m", usage=sansio_step.Usage(input_tokens=3))
+        ),
+        sansio_step.ContentBlockStartEvent(0, sansio_step.TextBlock("")),
+        sansio_step.ContentBlockDeltaEvent(0, sansio_step.TextDelta("Hello")),
+        sansio_step.ContentBlockStopEvent(0),
+        sansio_step.MessageDeltaEvent(
+            sansio_step.MessageDelta(stop_reason="end_turn"), usage=sansio_step.Usage(output_tokens=2)
+        ),
+        sansio_step.MessageStopEvent(),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def base_url():
+    """A server that answers every request with the capture, in the background of the test."""
+    with anyio.from_thread.start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(BODY)) as server:
+        yield server.base_url
+
+
+@pytest.mark.parametrize("code", BLOCKS, ids=[f"block{number}" for number in range(len(BLOCKS))])
+def test_readme_code_runs(code, base_url, capsys):
+    """Every Python block of the README runs as it stands."""
+    names = {
+        "base_url": base_url,
+        "url": f"{base_url}/v1/messages",
+        "headers": {"authorization": "Bearer test"},
+        "request": {"model": "m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "Hi"}]},
+        "chunks": [BODY[:100], BODY[100:]],
+        "message": sansio_step.parse(BODY),
+        "cut_body": BODY[: BODY.index(b"event: message_delta")],
+    }
+    exec(compile(code, "README.md", "exec"), names)
+    main = names.get("main")
+    if inspect.iscoroutinefunction(main):
+        asyncio.run(main())
+    shown = names.get("message")
+    assert shown is None or shown.text == "Hello"
+
+
+def test_every_deviation_has_a_row():
+    """The README lists each code that the core can report, and no other."""
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sansio_step").glob("_*.py"))
+    used = set(re.findall(r'(?:note\(|ProtocolViolation\(|Note\(|return |= \()\s*"([a-z]+_[a-z_]+)",', source))
+    listed = set(re.findall(r"^\| `([a-z_]+)` \|", README, re.MULTILINE))
+    assert used - {"max_event_size", "max_message_size"} == listed
+
+
+def test_every_error_has_a_row():
+    """The README names each error class that can be raised."""
+    for name in sansio_step.__all__:
+        thing = getattr(sansio_step, name)
+        if isinstance(thing, type) and issubclass(thing, sansio_step.StreamError) and name != "StreamError":
+            assert f"`{name}`" in README, name
+
+
+def test_ci_runs_the_readme_test_command():
+    """The test command is one line that makes its own environment, and CI takes it from the README."""
+    (command,) = re.findall(r"^python3 -m venv .*pytest$", README, re.MULTILINE)
+    assert 'pip install -e ".[test]"' in command
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
