@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from .subjects import Pass
 
 # Seconds that one subject gets in one group of rounds, and the rounds it makes of them.
-BUDGET = 0.7
-ROUNDS = (5, 41)
-# So slow that the pass which measures its speed has to do.
-VERY_SLOW = 2.0
+BUDGET = 0.5
+ROUNDS = (3, 41)
+# So slow that the pass which measures its speed has to do: a disturbance shorter than it can't spoil it.
+VERY_SLOW = 0.8
 
 
 def interleaved(passes: Sequence[Pass], budget: float = BUDGET) -> list[list[float]]:

@@ -119,9 +119,9 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         first, *pieces = (b"\n\n" + ready[:-2]).split(_NEXT_DELTA)
         start = 0
         # A piece with a line end is more than the one data line of a delta: other lines, or other events.
-        # Three line ends a frame say at once that there is none, which saves 0.03 microseconds an event.
-        uniform = not first and ready.count(b"\n") == 3 * len(pieces)
-        odd = [] if uniform else [number for number, piece in enumerate(pieces) if 10 in piece]
+        odd = [number for number, piece in enumerate(pieces) if 10 in piece]
+        if not odd and not first:
+            return self._read_run(pieces)
         if len(odd) * 4 > len(pieces):
             # Another shape throughout, with comments or ids: runs of two or three would be slower than none.
             return self._read_general(ready)

@@ -10,8 +10,8 @@ A driver asks `want`, does the one thing that it says, and reports how that went
     Close     close the socket                               released
     None      the call is over
 
-Whatever waits does so until `until` at most, on the clock that `now` is read from, and then reports `waited`. All else is
-decided here: whether to retry, what a deadline ends, whether a connection can be used again.
+Whatever waits does so until `until` at most, on the clock that `now` is read from, and then reports `waited`. All
+else is decided here: whether to retry, what a deadline ends, whether a connection can be used again.
 """
 
 from __future__ import annotations
@@ -183,12 +183,16 @@ class Call:
 
     def reuse(self, connection: Connection, now: float) -> None:
         """An idle connection was taken."""
+        if self.over:
+            return
         connection.next_exchange()
         self.connection = connection
         self._begin(now)
 
     def connected(self, now: float) -> None:
         """The socket is connected."""
+        if self.over:
+            return
         self.connection = Connection(self._config)
         self._phase = _Phase.OPEN
         if self.connection.ready:
@@ -204,7 +208,8 @@ class Call:
     def received(self, data: bytes, now: float) -> None:
         """Bytes came from the socket."""
         self._asked = now
-        assert self.connection is not None
+        if self.connection is None:
+            return  # closed meanwhile, by another task or thread
         try:
             plain = self.connection.receive_data(data)
         except (ConnectError, OSError) as error:
@@ -221,7 +226,8 @@ class Call:
     def ended(self, now: float) -> None:
         """The socket has come to its end."""
         self._asked = now
-        assert self.connection is not None
+        if self.connection is None:
+            return
         try:
             self.connection.receive_eof()
         except (ConnectError, OSError) as error:
@@ -232,6 +238,8 @@ class Call:
     def failed(self, error: BaseException, now: float) -> None:
         """Connecting, writing or reading went wrong."""
         self._asked = now
+        if self.over:
+            return
         if self._phase in (_Phase.CONNECT, _Phase.OPEN):
             if not isinstance(error, ConnectError):
                 address = self._config.origin.authority

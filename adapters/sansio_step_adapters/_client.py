@@ -49,26 +49,24 @@ class Pool(Generic[Transport]):
         self._idle.append((now, connection, transport))
         return True
 
-    def expired(self, now: float) -> list[Transport]:
-        """Those that have been idle for too long, given up: close them."""
-        return self._remove(until=now - _LONGEST_IDLE)
+    def expired(self, now: float) -> Transport | None:
+        """One that has been idle for too long, given up: close it and ask again."""
+        return self._oldest(now - _LONGEST_IDLE)
 
-    def close(self) -> list[Transport]:
-        """Keep nothing from now on. Returns what has to be closed."""
+    def drain(self) -> Transport | None:
+        """Keep nothing from now on. Returns one that has to be closed: close it and ask again."""
         self.closed = True
-        return self._remove(until=None)
+        return self._oldest(None)
 
-    def _remove(self, until: float | None) -> list[Transport]:
-        gone: list[Transport] = []
-        while True:
-            try:
-                entry = self._idle.popleft()
-            except IndexError:
-                return gone
-            if until is not None and entry[0] > until:
-                self._idle.appendleft(entry)
-                return gone
-            gone.append(entry[2])
+    def _oldest(self, until: float | None) -> Transport | None:
+        try:
+            entry = self._idle.popleft()
+        except IndexError:
+            return None
+        if until is not None and entry[0] > until:
+            self._idle.appendleft(entry)
+            return None
+        return entry[2]
 
 
 def readable(sock: socket.socket) -> bool:
@@ -103,7 +101,7 @@ class BaseClient(Generic[Transport]):
             streaming=streaming,
             now=now,
             wall_time=time.time,
-            jitter=random.random,  # noqa: S311, spreads retries, guards nothing
+            jitter=random.random,
         )
 
 

@@ -1,5 +1,7 @@
-"""What the clients share before a byte moves: where to connect, through what, with which key and limits. No I/O but for
-reading the environment once, when a client is made."""
+"""What the clients share before a byte moves: where to connect, through what, with which key and limits.
+
+No I/O, but that the environment is read when a client is made.
+"""
 
 from __future__ import annotations
 
@@ -151,8 +153,8 @@ def make_config(
 ) -> Config:
     """Check a client's arguments; a ValueError says which is wrong, without showing a key or a password.
 
-    With `trust_env` the key is read from STEP_API_KEY and the proxy from HTTP(S)_PROXY and NO_PROXY, where the arguments
-    don't give them.
+    With `trust_env` the key is read from STEP_API_KEY and the proxy from HTTP(S)_PROXY and NO_PROXY, where the
+    arguments don't give them.
     """
     environ: Mapping[str, str] = os.environ if trust_env else {}
     if auth not in ("bearer", "x-api-key"):
@@ -197,7 +199,8 @@ def encode_request(request: Request, *, streaming: bool) -> bytes:
         request = sansio_step.MessageRequest(**{**request, "stream": streaming})
     elif bool(request.stream) != streaming:
         request = msgspec.structs.replace(request, stream=streaming)
-    return request.to_json()
+    body: bytes = request.to_json()
+    return body
 
 
 def parse_proxy(url: str) -> Proxy:
@@ -216,7 +219,8 @@ def proxy_from(environ: Mapping[str, str], origin: Origin) -> Proxy | None:
     fills it from the client's `Proxy` header.
     """
     name = "https_proxy" if origin.tls else "http_proxy"
-    url = environ.get(name) or ("" if name == "http_proxy" and "REQUEST_METHOD" in environ else environ.get(name.upper()))
+    forged = name == "http_proxy" and "REQUEST_METHOD" in environ
+    url = environ.get(name) or (None if forged else environ.get(name.upper()))
     url = url or environ.get("all_proxy") or environ.get("ALL_PROXY")
     if not url or _bypassed(environ.get("no_proxy") or environ.get("NO_PROXY") or "", origin):
         return None
@@ -225,23 +229,24 @@ def proxy_from(environ: Mapping[str, str], origin: Origin) -> Proxy | None:
 
 def _bypassed(no_proxy: str, origin: Origin) -> bool:
     """NO_PROXY: `*`, names (their subdomains too), addresses and networks, each with a port or without."""
-    for entry in no_proxy.split(","):
-        entry = entry.strip().lower()
-        if entry == "*":
-            return True
-        name, _, port = entry.rpartition(":")
-        if name and port.isdecimal() and (":" not in name or name.startswith("[")):
-            if int(port) != origin.port:
-                continue
-            entry = name
-        entry = entry.strip("[]").removeprefix("*").lstrip(".")
-        try:
-            if entry and ipaddress.ip_address(origin.host) in ipaddress.ip_network(entry, strict=False):
-                return True
-        except ValueError:
-            if entry and (origin.host == entry or origin.host.endswith(f".{entry}")):
-                return True
-    return False
+    return any(_covers(entry.strip().lower(), origin) for entry in no_proxy.split(","))
+
+
+def _covers(entry: str, origin: Origin) -> bool:
+    if entry == "*":
+        return True
+    name, _, port = entry.rpartition(":")
+    if name and port.isdecimal() and (":" not in name or name.startswith("[")):
+        if int(port) != origin.port:
+            return False
+        entry = name
+    entry = entry.strip("[]").removeprefix("*").lstrip(".")
+    if not entry:
+        return False
+    try:
+        return ipaddress.ip_address(origin.host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return origin.host == entry or origin.host.endswith(f".{entry}")
 
 
 def _is_loopback(host: str) -> bool:
@@ -255,7 +260,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _parse_url(what: str, url: str) -> tuple[Origin, str, str | None]:
-    """Origin, path without a slash at the end, user and password if any. Errors don't show the URL: it may hold them."""
+    """Origin, path without a slash at the end, user and password if any: which errors don't show, nor the URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

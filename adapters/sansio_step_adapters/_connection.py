@@ -152,10 +152,11 @@ class Connection:
         """Go one stage on if the present one is over; returns what of `data` is for the stage after it."""
         if self._stage is _Stage.TUNNEL:
             data, over = self._read_tunnel(data)
-            if over:
-                self._enter(_Stage.TLS if self._config.origin.tls else _Stage.READY)
-                if self._layers and self._stage is _Stage.TLS and data:
-                    data = self._layers[-1].receive_data(data)
+            if over and self._config.origin.tls:
+                self._enter(_Stage.TLS)
+                data = self._layers[-1].receive_data(data)
+            elif over:
+                self._enter(_Stage.READY)
         elif self._layers[-1].ready:
             self._enter(_Stage.TUNNEL if self._stage is _Stage.PROXY_TLS else _Stage.READY)
         return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Iterable
 from typing import Final
@@ -45,8 +46,8 @@ class ResponseReader:
     """One response, read as it comes.
 
     Feed the body's bytes, still in their content coding, to `receive_data`, and say `receive_eof` at the end, with what
-    broke the transport if something did. Once `finished`, nothing that may follow is of interest; `error` is then what is
-    wrong (None: nothing), to be raised behind the last event, and `result()` gives the message or raises.
+    broke the transport if something did. Once `finished`, nothing that may follow is of interest; `error` is then what
+    is wrong (None: nothing), to be raised behind the last event, and `result()` gives the message or raises.
     """
 
     def __init__(
@@ -161,8 +162,11 @@ class ResponseReader:
             events += self._finish(None)
 
     def _sniff(self) -> _Kind:
-        """What kind of body begins so. The content type alone can't tell: gateways answer a streaming request with a
-        document under text/event-stream, and others stream under text/plain or no type at all."""
+        """What kind of body begins so.
+
+        The content type alone can't tell: gateways answer a streaming request with a document under
+        text/event-stream, and others stream under text/plain or no type at all.
+        """
         start = bytes(self._document).removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK)
         if not start:
             if len(self._document) <= 1024:
@@ -196,10 +200,8 @@ class ResponseReader:
             self._finish_document(broken)
             return []
         events: list[StreamEvent] = []
-        try:
+        with contextlib.suppress(StreamError):  # the stream's fault, which `_stream_error` finds
             events = self.stream.receive_eof()
-        except StreamError:
-            pass  # the stream's fault, which `_stream_error` finds
         self._any_event = self._any_event or bool(events)
         self.error = self._stream_error(broken)
         return events

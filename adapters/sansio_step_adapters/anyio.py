@@ -38,11 +38,12 @@ ConnectFunction: TypeAlias = Callable[[str, int], Awaitable[ByteStream]]
 class AsyncClient(BaseClient[ByteStream]):
     """Calls to one Messages endpoint, over connections that are used again.
 
-    `base_url` is given without `/v1`. `api_key` is the key, else STEP_API_KEY; `auth` how it is sent, as a "bearer" token
-    or as "x-api-key". `headers` go on top of the client's own. `timeouts`: see `Timeouts`; `max_retries` (2) and `retries`:
-    see `RetryPolicy`. `strict` and the sizes are those of `MessageStream`; `max_response_size` bounds the decoded bytes of
-    one response. `ssl_context` replaces the system's trust. `proxy` is the URL of an HTTP proxy, "" for none; else
-    HTTP(S)_PROXY and NO_PROXY say, unless `trust_env` is false. `connect(host, port)` replaces the way to a TCP stream.
+    `base_url` is given without `/v1`. `api_key` is the key, else STEP_API_KEY; `auth` how it is sent, as a "bearer"
+    token or as "x-api-key". `headers` go on top of the client's own. `timeouts`: see `Timeouts`; `max_retries` (2) and
+    `retries`: see `RetryPolicy`. `strict` and the sizes are those of `MessageStream`; `max_response_size` bounds the
+    decoded bytes of one response. `ssl_context` replaces the system's trust. `proxy` is the URL of an HTTP proxy, ""
+    for none; else HTTP(S)_PROXY and NO_PROXY say, unless `trust_env` is false. `connect(host, port)` replaces the way
+    to a TCP stream.
 
     Use it in one event loop, and close it: by `async with`, or by `aclose()`.
     """
@@ -100,7 +101,7 @@ class AsyncClient(BaseClient[ByteStream]):
 
     async def aclose(self) -> None:
         """Close the idle connections. Streams that are open stay so until they are closed themselves."""
-        for transport in self._pool.close():
+        while (transport := self._pool.drain()) is not None:
             await _close(transport)
 
     async def __aenter__(self) -> AsyncClient:
@@ -116,8 +117,8 @@ class AsyncStream(BaseStream):
     """One streaming call: an async context manager, and inside it an async iterator of events.
 
     Entering it returns when the first event has come, and raises where none does: APIError for an error status,
-    TransportError otherwise. Iteration gives every event; where the stream broke off or failed it raises, behind the last
-    event, what `result()` does. Leaving the context, or `aclose()`, ends the call if it is still going on.
+    TransportError otherwise. Iteration gives every event; where the stream broke off or failed it raises, behind the
+    last event, what `result()` does. Leaving the context, or `aclose()`, ends the call if it is still going on.
     """
 
     def __init__(self, client: AsyncClient, request: Request) -> None:
@@ -236,14 +237,17 @@ class _Driver:
         """Behind the end: give the connection back or close it. Nothing here waits for anybody."""
         while isinstance(want := self._call.want(anyio.current_time()), (Keep, Close)):
             await self._release(keep=isinstance(want, Keep))
+        if self._transport is not None:
+            # Made for a call that had been closed meanwhile.
+            await self._release(keep=False)
 
     async def _open(self, want: Connect) -> None:
         call, pool = self._call, self._client._pool
-        for transport in pool.expired(anyio.current_time()):
-            await _close(transport)
+        while (old := pool.expired(anyio.current_time())) is not None:
+            await _close(old)
         while not want.fresh and (found := pool.take()) is not None:
             connection, transport = found
-            raw = transport.extra(anyio.abc.SocketAttribute.raw_socket, None)
+            raw = transport.extra(anyio.abc.SocketAttribute.raw_socket, None)  # noqa: S610, anyio's extra
             if raw is not None and readable(raw):
                 await _close(transport)
                 continue
@@ -269,8 +273,9 @@ async def _close(transport: ByteStream) -> None:
         await transport.aclose()
 
 
-def _root(error: BaseException) -> BaseException:
-    """The system's own error under anyio's."""
-    if isinstance(error, (anyio.BrokenResourceError, anyio.ClosedResourceError)) or str(error).startswith("All connection"):
-        return error.__cause__ or error
+def _root(error: Exception) -> BaseException:
+    """The system's own error under anyio's, whose words say more."""
+    own = isinstance(error, (anyio.BrokenResourceError, anyio.ClosedResourceError))
+    if error.__cause__ is not None and (own or (isinstance(error, OSError) and error.errno is None)):
+        return error.__cause__
     return error

@@ -9,8 +9,8 @@
     message = exchange.result()
 
 Chunked bodies, bodies with a length and those that the end of the connection delimits; gzip and deflate undone as a
-stream; 1xx responses, trailers and chunk extensions skipped. An error status becomes an `APIError`, an answer that is no
-event stream an `UnexpectedResponse`, an early end the stream's own outcome with the `ConnectionLost` as its cause.
+stream; 1xx responses, trailers and chunk extensions skipped. An error status becomes an `APIError`, an answer that is
+no event stream an `UnexpectedResponse`, an early end the stream's own outcome with the `ConnectionLost` as its cause.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = ["Exchange"]
 class Exchange:
     """One request and its response.
 
-    `receive_data` and `receive_eof` return events and raise nothing for what the peer does: once `done`, `error` is what
-    is wrong with the response (None: nothing) and `result()` gives the message or raises. With `streaming=False` the
-    response is one document and there are no events. `connection` is the h11 state of a connection that has been used
-    before; after the response, `reusable` tells whether it can be used again (h11's `start_next_cycle` first).
+    `receive_data` and `receive_eof` return events and raise nothing for what the peer does: once `done`, `error` is
+    what is wrong with the response (None: nothing) and `result()` gives the message or raises. With `streaming=False`
+    the response is one document and there are no events. `connection` is the h11 state of a connection that has been
+    used before; after the response, `reusable` tells whether it can be used again (h11's `start_next_cycle` first).
     """
 
     def __init__(
