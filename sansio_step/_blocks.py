@@ -138,7 +138,11 @@ class BlockReader:
         if 13 in data:
             # A CR ends its line now, whatever comes next: waiting for a possible LF would hold the event back.
             self._after_cr = data.endswith(b"\r")
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            # For bytes these three are what splitlines splits at. Half the time of two replacements.
+            ends = data[-1] in b"\r\n"
+            data = b"\n".join(data.splitlines())
+            if ends:
+                data += b"\n"
         if self._in_comment:
             self._skipped = data.find(b"\n") + 1 or len(data)
             self._in_comment = not data.endswith(b"\n", 0, self._skipped)
@@ -224,15 +228,38 @@ def read_fields(lines: list[bytes]) -> Fields:
 # The orders of fields that servers use: an id, an event, one or more data lines; comments and empty lines
 # only between blocks. `split` gives [gap, id, event, data, gap, id, event, data, ..., gap] in one C call, and a
 # gap that is not empty is something else. 0.4 microseconds a block, where the loop over lines takes 2.
-_USUAL = re.compile(rb"(?::.*\n|\n)*(?:id: ?([^\n\0]*)\n)?(?:event: ?(.*)\n)?data: ?(.*(?:\ndata:.*)*)\n\n")
-_NEXT_DATA = re.compile(rb"\ndata: ?")
+_USUAL = r"(?::.*\n|\n)*(?:id: ?([^\n\0]*)\n)?(?:event: ?(.*)\n)?data: ?(.*(?:\ndata:.*)*)\n\n"
+_USUAL_TEXT = re.compile(_USUAL)
+_USUAL_BYTES = re.compile(_USUAL.encode())
+_NEXT_DATA_TEXT = re.compile(r"\ndata: ?")
+_NEXT_DATA_BYTES = re.compile(rb"\ndata: ?")
+
+
+def split_usual_text(ready: str) -> tuple[list[str | None], list[str | None], list[str], str] | None:
+    """The ids, event names and data of blocks that all have a usual shape, and what follows the last; else None."""
+    *parts, rest = _USUAL_TEXT.split(ready)
+    if any(parts[::4]):
+        return None
+    data = [_joined_text(value) if "\n" in value else value for value in parts[3::4]]
+    return parts[1::4], parts[2::4], data, rest
 
 
 def read_blocks(ready: bytes) -> Iterable[Fields]:
     """The fields of each block of what `BlockReader.feed` returned."""
-    *parts, rest = _USUAL.split(ready)
+    *parts, rest = _USUAL_BYTES.split(ready)
     if any(parts[::4]):
         return [read_fields(lines) for _, lines in split_blocks(ready)]
-    data = [_NEXT_DATA.sub(b"\n", value) if b"\n" in value else value for value in parts[3::4]]
+    data = [_joined_bytes(value) if 10 in value else value for value in parts[3::4]]
     usual = zip(parts[2::4], data, parts[1::4], repeat(None))
     return chain(usual, (read_fields(lines) for _, lines in split_blocks(rest))) if rest else usual
+
+
+def _joined_text(lines: str) -> str:
+    """The value of several data lines, given without the first one's name."""
+    value = lines.replace("\ndata: ", "\n")  # a third of the time of the expression, which is right for all
+    return value if "\ndata:" not in value else _NEXT_DATA_TEXT.sub("\n", lines)
+
+
+def _joined_bytes(lines: bytes) -> bytes:
+    value = lines.replace(b"\ndata: ", b"\n")
+    return value if b"\ndata:" not in value else _NEXT_DATA_BYTES.sub(b"\n", lines)

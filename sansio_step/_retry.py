@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 import msgspec
@@ -83,7 +84,9 @@ def _server_delay(headers: Mapping[str, str], now: float) -> float | None:
             delay = float(value) / unit
         elif name == "retry-after" and value:
             try:
-                delay = parsedate_to_datetime(value).timestamp() - now
+                date = parsedate_to_datetime(value)
+                # HTTP's dates are in GMT, also in the form that doesn't say so (RFC 9110 5.6.7).
+                delay = (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - now
             except (ValueError, OverflowError, TypeError):
                 # TypeError: what Python 3.10 before its last fixes raises for a text that is no date.
                 continue
