@@ -171,9 +171,9 @@ class MessageAccumulator:
             buffer.pieces.append(text)
         return len(deltas)
 
-    def _continue_run(self, event: ContentBlockDeltaEvent) -> bool:
-        """The same for one delta; False where it has to be looked at."""
-        if self._run is None:
+    def _continue_run(self, event: StreamEvent) -> bool:
+        """The same for one event; False where it has to be looked at."""
+        if self._run is None or event.__class__ is not ContentBlockDeltaEvent:
             return False
         index, kind, buffer = self._run
         if event.index != index or event.delta.__class__ is not kind:

@@ -86,12 +86,12 @@ class BlockReader:
         self.idle = not (pending or self._after_cr or self._in_comment or self._start is not None)
         return ready
 
-    def skip(self, size: int) -> None:
-        """Whole blocks of this size were read without this reader, which was `idle`."""
-        self._raw = b""
+    def skip(self, data: bytes) -> None:
+        """Whole blocks were read without this reader, which was `idle`."""
+        self._raw = data
         self._raw_offset = self._consumed
         self._carried = self._skipped = 0
-        self._consumed += size
+        self._consumed += len(data)
 
     def finish(self) -> bytes:
         """What is left when the body ends inside a block."""
@@ -242,6 +242,16 @@ def split_usual_text(ready: str) -> tuple[list[str | None], list[str | None], li
         return None
     data = [_joined_text(value) if "\n" in value else value for value in parts[3::4]]
     return parts[1::4], parts[2::4], data, rest
+
+
+def match_usual(chunk: bytes) -> Fields | None:
+    """The fields of a chunk that is just one block of a usual shape, None where it is not."""
+    block = chunk.replace(b"\r\n", b"\n") if 13 in chunk else chunk
+    match = _USUAL_BYTES.fullmatch(block)
+    if match is None or 13 in block:
+        return None
+    last_id, name, data = match.groups()
+    return name, _joined_bytes(data) if 10 in data else data, last_id, None
 
 
 def read_blocks(ready: bytes) -> Iterable[Fields]:

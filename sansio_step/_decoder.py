@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ._blocks import MAX_EVENT_SIZE, read_fields, split_blocks
+from ._blocks import MAX_EVENT_SIZE, match_usual, read_fields, split_blocks
 from ._codec import check_name, cut_text, read_event
 from ._deviations import Deviation, DeviationLog, Note
 from ._errors import ProtocolViolation, StreamError
@@ -71,8 +71,8 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         event = self._decode_one(data)
         return super().receive_data(data) if event is None else [event]
 
-    def _decode_one(self, data: bytes | bytearray | memoryview) -> ContentBlockDeltaEvent | None:
-        """The event of a chunk that is just one delta in the common shape, as servers flush them; else None.
+    def _decode_one(self, data: bytes | bytearray | memoryview) -> StreamEvent | None:
+        """The event of a chunk that is just one plain event, as servers flush them; None where it is not.
 
         0.7 microseconds, where the way through the layers takes 3.
         """
@@ -81,17 +81,29 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         payload = data.removeprefix(_DELTA_LINES)
         # Its first line end is the first byte of the blank line, and there is no other one in it. (The cheapest
         # questions to a bytes object that say so: a regular expression takes 0.5 microseconds for the same.)
-        if payload is data or payload.find(10) != len(payload) - 2 or payload[-1] != 10 or 13 in payload:
-            return None
         try:
-            event: ContentBlockDeltaEvent = _decode_delta(payload)
+            if payload is data or payload.find(10) != len(payload) - 2 or payload[-1] != 10 or 13 in payload:
+                event = self._decode_one_usual(data)
+            else:
+                event = _decode_delta(payload)
         except _CANT_DECODE:
             return None
-        self._reader.skip(len(data))
+        if event is None:
+            return None
+        self._reader.skip(data)
         self._ready = data
         self._ready_number = self._number
         self._number += 1
         return event
+
+    def _decode_one_usual(self, chunk: bytes) -> StreamEvent | None:
+        """The same for the other shapes of a block: 1.6 microseconds."""
+        fields = match_usual(chunk)
+        if fields is None or fields[1] is None:
+            return None
+        event: StreamEvent = _decode_plain(fields[1])
+        name = fields[0]
+        return event if name == _EVENT_LINES[type(event)] or (not name and self._is_unnamed_again()) else None
 
     def _receive(self, data: bytes) -> list[StreamEvent]:
         if self._notes:
@@ -206,7 +218,8 @@ class EventDecoder(BlockReceiver[StreamEvent]):
 
     def _offset_of_event(self, number: int) -> int:
         """Where in the body one of the events that were read last stood."""
-        dispatched = (start for start, lines in split_blocks(self._ready) if read_fields(lines)[1] is not None)
+        ready = self._ready.replace(b"\r\n", b"\n")  # a chunk that was read as it came
+        dispatched = (start for start, lines in split_blocks(ready) if read_fields(lines)[1] is not None)
         for at, start in enumerate(dispatched, self._ready_number):
             if at == number:
                 return self._reader.offset_of(start)

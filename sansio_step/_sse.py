@@ -7,7 +7,7 @@ from itertools import repeat
 
 import msgspec
 
-from ._blocks import MAX_EVENT_SIZE, read_fields, split_usual_text
+from ._blocks import MAX_EVENT_SIZE, match_usual, read_fields, split_usual_text
 from ._receiver import BlockReceiver
 
 
@@ -44,12 +44,25 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         if not self._reader.idle or type(data) is not bytes or len(data) > self._reader.limit:
             return None
         line, _, rest = data.partition(b"\ndata: ")
-        name = line.removeprefix(b"event: ")
-        if name is line or not name or 10 in name or rest.find(10) != len(rest) - 2 or rest[-1] != 10 or 13 in data:
+        name: bytes | None = line.removeprefix(b"event: ")
+        if (
+            name
+            and name is not line
+            and 10 not in name
+            and rest.find(10) == len(rest) - 2
+            and rest[-1] == 10
+            and 13 not in data
+        ):
+            value: bytes | None = rest[:-2]
+        else:
+            name, value, last_id, _ = match_usual(data) or (None, None, None, None)
+            if last_id is not None:
+                self.last_event_id = _text(last_id)
+        if value is None:
             return None
-        self._reader.skip(len(data))
+        self._reader.skip(data)
         self._number += 1
-        return ServerSentEvent(_text(rest[:-2]), _text(name), self.last_event_id)
+        return ServerSentEvent(_text(value), _text(name) if name else "message", self.last_event_id)
 
     def __repr__(self) -> str:
         return f"<SSEDecoder events={self._number} last_event_id={self.last_event_id!r} fault={self._fault!r}>"
