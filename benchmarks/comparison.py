@@ -12,7 +12,7 @@ from .targets import CORE, Target, target_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from .workloads import Workload
+    from .workloads import Stream, Workload
 
 UNCHUNKED = "cut out"
 
@@ -99,11 +99,18 @@ def compare(
 
 
 def _problem(subject: Subject, workload: Workload, chunking: str) -> str | None:
-    where = f"{subject.name} on {workload.name!r}, {chunking}"
+    found = [problem for stream in workload.streams if (problem := _misreading(subject, stream, chunking))]
+    if not found:
+        return None
+    share = "" if len(workload.streams) == 1 else f" ({len(found)} of {len(workload.streams)} streams)"
+    return f"{subject.name} on {workload.name!r}, {chunking}: {found[0]}{share}"
+
+
+def _misreading(subject: Subject, stream: Stream, chunking: str) -> str | None:
     try:
-        return None if subject.is_right(workload, chunking) else f"{where}: wrong output"
+        return None if subject.read(stream, chunking) == subject.expected(stream) else "wrong output"
     except Exception as error:  # noqa: BLE001 (whatever a peer raises on what it can't read)
-        return f"{where}: {type(error).__name__}: {str(error)[:120]}"
+        return f"{type(error).__name__}: {str(error)[:120]}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import node
@@ -124,7 +125,9 @@ def sdk_message() -> Subject:
 
     def digest(messages: list[Any]) -> Digest:
         (message,) = messages
-        return message_digest(message.to_dict(mode="json"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydantic's, about blocks that the SDK's types don't know
+            return message_digest(message.to_dict(mode="json"))
 
     return Subject(SDK_MESSAGE, "message", outputs, digest)
 

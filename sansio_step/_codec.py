@@ -180,7 +180,7 @@ def _not_an_object(data: bytes, name: str | None, note: Noter, reason: str) -> S
         note("bare_error", "an error event whose data is no JSON object")
         return ErrorEvent(ErrorDetail(message=text))
     # Without a name of its own, what begins as an object was meant as one of ours: broken, not foreign.
-    if name in _READERS or (name is None and text.lstrip()[:1] == "{"):
+    if name in _READERS or (name in (None, "message") and text.lstrip()[:1] == "{"):
         raise DecodeError(f"{name or 'event'}: {reason}")
     note("foreign_data", f"{name or 'message'!r} with data that is no JSON object: {text[:40]!r}")
     return UnknownEvent(name or "message", text)

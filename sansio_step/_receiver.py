@@ -106,7 +106,7 @@ class BlockReceiver(Receiver[Item]):
         error.event_number = self._number
         error.byte_offset = offset
         self._fault = error
-        self._reader.idle = False
+        self._reader.finish()  # nothing of the event at fault counts, not even its retry line
 
     @abstractmethod
     def _read_blocks(self, ready: bytes) -> list[Item]:

@@ -1,0 +1,31 @@
+"""Realistic Messages streams, good and bad, for whoever reads them: Hypothesis strategies, and one check for any parser.
+
+For tests of a client, a proxy or a parser of the Messages stream. `messages` draws what a stream can build,
+`event_streams` the events that build it, `wire_bytes` the bytes of those, `chunked` a way to cut them. Bad input is
+half of the input: `deviating_streams` are what real servers do differently, with the reading that is expected, `damaged`
+is what networks and bugs do to bytes. `assert_chunk_invariant` needs no Hypothesis test around it.
+"""
+
+try:
+    import hypothesis  # noqa: F401  # asked for here, so that its absence is said once and clearly
+except ImportError as error:
+    raise ImportError('sansio_step.testing needs hypothesis: pip install "sansio-step[testing]"') from error
+
+from ._damage import chunked, damaged
+from ._deviating import DEVIATION_CODES, DeviatingStream, deviating_streams
+from ._events import event_streams
+from ._invariance import assert_chunk_invariant
+from ._messages import messages
+from ._wire import wire_bytes
+
+__all__ = [
+    "DEVIATION_CODES",
+    "DeviatingStream",
+    "assert_chunk_invariant",
+    "chunked",
+    "damaged",
+    "deviating_streams",
+    "event_streams",
+    "messages",
+    "wire_bytes",
+]

@@ -1,0 +1,105 @@
+"""What fields hold: text in several scripts, numbers at their limits, JSON of any shape, names nobody knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from .._types import WireStruct
+
+JSON = dict[str, Any]
+
+# Text that has broken readers before: astral characters, combining marks, what looks like a line end but is
+# none, what looks like syntax of a layer below, the ends of the surrogate range.
+HARD_TEXTS = (
+    "你好，世界",
+    "🦜",
+    "e\u0301👩\u200d💻",
+    "\u2028\u2029\u0085\x0b\x0c\x1c",
+    "\0\x01\x1f\x7f",
+    "\r\n\r\n",
+    "data: [DONE]\n\nevent: error\n",
+    '"}\\',
+    "\\ud83d",
+    "\ufeff",
+    "\ud7ff\ue000\uffff\U0010ffff",
+    "</thinking>{{}}%s",
+)
+
+HARD_NUMBERS = (
+    2**31 - 1,
+    2**31,
+    2**53 - 1,
+    2**53 + 1,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+    2**64,
+    10**300,
+)
+
+
+def texts() -> st.SearchStrategy[str]:
+    """Any text, short nearly always, some of tens of kilobytes. No lone surrogates: those are a deviation."""
+    return st.one_of(
+        st.text("abc ", max_size=8),
+        st.text(max_size=20),
+        st.sampled_from(HARD_TEXTS),
+        _huge_texts(),
+    )
+
+
+def _huge_texts() -> st.SearchStrategy[str]:
+    # Longer than the 64 KiB that a decoder takes at once, and than any network read.
+    return st.builds(_repeated, st.sampled_from(("ab", "é", "🦜", '"\n')), st.sampled_from((300, 5_000, 70_000)))
+
+
+def _repeated(text: str, size: int) -> str:
+    return text * (size // len(text))
+
+
+def names() -> st.SearchStrategy[str]:
+    """Ids, model names, types: short, on one line, not empty."""
+    return st.sampled_from(("a", "future", "名前")) | st.text(
+        st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), min_size=1, max_size=8
+    )
+
+
+def counts() -> st.SearchStrategy[int]:
+    """Numbers of tokens."""
+    return st.integers(0, 9_999) | st.sampled_from(HARD_NUMBERS)
+
+
+def _numbers() -> st.SearchStrategy[int | float]:
+    limits = (*HARD_NUMBERS, *(-number for number in HARD_NUMBERS), 1.7976931348623157e308, 5e-324, -0.0, 0.1)
+    return st.integers(-9, 9) | st.sampled_from(limits) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+def json_values() -> st.SearchStrategy[Any]:
+    """Any JSON value, of few parts."""
+    scalars = st.none() | st.booleans() | _numbers() | texts()
+    return st.recursive(scalars, _containers, max_leaves=4)
+
+
+def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=3) | st.dictionaries(_keys(), inner, max_size=3)
+
+
+def _keys() -> st.SearchStrategy[str]:
+    # Also words that a reader might take for its own.
+    return st.sampled_from(("a", "key", "extra", "input_json", "_raw", "__class__", "delta", "text", "")) | st.text(
+        max_size=6
+    )
+
+
+def json_objects() -> st.SearchStrategy[JSON]:
+    return st.dictionaries(_keys(), json_values(), max_size=3)
+
+
+def extras(*beside: type[WireStruct]) -> st.SearchStrategy[JSON]:
+    """Fields that the given types don't name: none nearly always."""
+    taken = {"type"}.union(*(cls.__struct_encode_fields__ for cls in beside)) - {"extra", "input_json", "_progress"}
+    some = st.dictionaries(_keys().filter(lambda key: key not in taken), json_values(), min_size=1, max_size=2)
+    # Three times nothing: examples stay readable, and drawing them quick.
+    return st.one_of(st.just({}), st.just({}), st.just({}), some)
