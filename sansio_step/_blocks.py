@@ -41,6 +41,7 @@ class BlockReader:
         self._start: bytes | None = b""  # the first bytes, while they may still be a cut BOM; None after that
         self._after_cr = False  # the last byte was a CR; an LF right behind it is the same line end
         self._in_comment = False  # the last line is a comment and still open; its bytes are not kept
+        self._in_line = False  # the pending bytes end inside a line
         self.idle = False  # nothing of what came before has a say in how the next byte is read
         # What `offset_of` needs: the last piece as it was on the wire, where it stood, how many of its
         # first (normalised) bytes were dropped, and what was pending in front of it.
@@ -70,6 +71,7 @@ class BlockReader:
                 if pending.find(b"\n:", carried - 1) >= 0:
                     del pending[carried:]
                     self._keep(data, 0)
+                self._in_line = pending[-1] != 10 and not self._in_comment
                 return b""
             ready = bytes(pending[:end])
             del pending[:end]
@@ -83,8 +85,23 @@ class BlockReader:
             tail = data[end:]
         if tail:
             self._keep(tail, end - carried)
+        self._in_line = bool(pending) and pending[-1] != 10 and not self._in_comment
         self.idle = not (pending or self._after_cr or self._in_comment or self._start is not None)
         return ready
+
+    def hold(self, data: object) -> bool:
+        """Take a chunk that is just more of a line, and say so: one byte a chunk is 0.3 instead of 0.9 microseconds."""
+        if (
+            not self._in_line
+            or type(data) is not bytes
+            or 10 in data
+            or 13 in data
+            or len(self.pending) + len(data) > self.limit
+        ):
+            return False
+        self.pending += data
+        self._consumed += len(data)
+        return True
 
     def skip(self, data: bytes) -> None:
         """Whole blocks were read without this reader, which was `idle`."""
@@ -97,7 +114,7 @@ class BlockReader:
         """What is left when the body ends inside a block."""
         rest = bytes(self.pending) + (self._start or b"")
         self.pending = bytearray()
-        self.idle = False
+        self.idle = self._in_line = False
         return rest
 
     def offset_of(self, position: int) -> int:

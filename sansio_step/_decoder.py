@@ -20,7 +20,8 @@ from ._types import (
     UnknownEvent,
 )
 
-_DELTA_LINES = b"event: content_block_delta\ndata: "
+_DELTA_LINE = b"event: content_block_delta"
+_DELTA_LINES = _DELTA_LINE + b"\ndata: "
 _NEXT_DELTA = b"\n\n" + _DELTA_LINES
 
 
@@ -55,6 +56,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         self._message = 0  # which message of the body, for the deviations
         self._message_id: str | None = None
         self._stopped = True  # no message is on its way
+        self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely one event: not worth the look
         self._at_rest = False  # nothing of what came before has a say in how the next chunk is read
         self._half: tuple[int, type, str] | None = None  # the last delta ended in half a surrogate pair
 
@@ -69,24 +71,29 @@ class EventDecoder(BlockReceiver[StreamEvent]):
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[StreamEvent]:
         event = self._decode_one(data)
-        return super().receive_data(data) if event is None else [event]
+        if event is not None:
+            return [event]
+        return [] if self._reader.hold(data) else super().receive_data(data)
 
     def _decode_one(self, data: bytes | bytearray | memoryview) -> StreamEvent | None:
         """The event of a chunk that is just one plain event, as servers flush them; None where it is not.
 
         0.7 microseconds, where the way through the layers takes 3.
         """
-        if not self._at_rest or type(data) is not bytes or len(data) > self._reader.limit:
+        if not self._at_rest or type(data) is not bytes or not 0 < len(data) <= self._most_for_one or data[-1] != 10:
             return None
-        payload = data.removeprefix(_DELTA_LINES)
-        # Its first line end is the first byte of the blank line, and there is no other one in it. (The cheapest
-        # questions to a bytes object that say so: a regular expression takes 0.5 microseconds for the same.)
+        event: StreamEvent | None
         try:
-            if payload is data or payload.find(10) != len(payload) - 2 or payload[-1] != 10 or 13 in payload:
-                event = self._decode_one_usual(data)
-            else:
+            # For bytes, splitlines knows the three line ends of the standard and no other.
+            event_line, data_line, blank = data.splitlines()
+            payload = data_line.removeprefix(b"data: ")
+            if event_line == _DELTA_LINE and payload is not data_line and not blank:
                 event = _decode_delta(payload)
-        except _CANT_DECODE:
+            else:
+                event = self._decode_one_usual(data)
+        except ValueError:  # another number of lines, or what msgspec can't decode
+            event = self._decode_one_usual(data)
+        except RecursionError:
             return None
         if event is None:
             return None
@@ -101,7 +108,10 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         fields = match_usual(chunk)
         if fields is None or fields[1] is None:
             return None
-        event: StreamEvent = _decode_plain(fields[1])
+        try:
+            event: StreamEvent = _decode_plain(fields[1])
+        except _CANT_DECODE:
+            return None
         name = fields[0]
         return event if name == _EVENT_LINES[type(event)] or (not name and self._is_unnamed_again()) else None
 
@@ -139,10 +149,18 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             return self._read_general(ready)
         events = self._read_general(first[2:] + b"\n\n") if first else []
         for stop in (*odd, len(pieces)):
-            if self._fault is None and start < stop:
-                events += self._read_run(pieces[start:stop])
-            if self._fault is None and stop < len(pieces):
-                events += self._read_general(_DELTA_LINES + pieces[stop] + b"\n\n")
+            run = pieces[start:stop]
+            others = b""
+            if stop < len(pieces):
+                payload, _, others = pieces[stop].partition(b"\n\n")
+                if 10 in payload:
+                    others = _DELTA_LINES + pieces[stop]
+                else:
+                    run.append(payload)
+            if self._fault is None and run:
+                events += self._read_run(run)
+            if self._fault is None and others:
+                events += self._read_general(others + b"\n\n")
             start = stop + 1
         return events
 

@@ -58,8 +58,6 @@ class MessageRequest(msgspec.Struct, frozen=True, kw_only=True):
         allowed = _EFFORTS_OF.get(self.model, _EFFORTS)
         if self.effort is not None and self.effort not in allowed:
             raise _wrong("effort", self.effort, f"is not {_one_of(allowed)}, all that {self.model} takes")
-        if "output_config" in (self.extra or {}) and self.effort is not None:
-            raise ValueError("extra.output_config: there is an effort too, which is encoded there")
 
     def __repr__(self) -> str:
         # Short, whatever the size: it ends up in logs and tracebacks.
@@ -73,16 +71,14 @@ class MessageRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object, with the fields that are set; `effort` is `output_config.effort` there."""
-        wire: dict[str, Any] = {}
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if value is None or value is False or name == "extra":
-                continue
-            if name == "effort":
-                wire["output_config"] = {"effort": value}
-            else:
-                wire[name] = value
-        return {**wire, **(self.extra or {})}
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        extra = values.pop("extra") or {}
+        effort = values.pop("effort")
+        wire = {name: value for name, value in values.items() if value is not None and value is not False}
+        wire.update(extra)
+        if effort is not None:
+            wire["output_config"] = {**extra.get("output_config", {}), "effort": effort}
+        return wire
 
     def to_json(self) -> bytes:
         """The bytes of `to_dict`, compact, as UTF-8: the body of the request."""
@@ -131,7 +127,7 @@ def _plain(value: Any, path: str, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple)):
         items = []
         for position, item in enumerate(value):
-            items.append(_plain(item, f"{path}[{position}]", depth + 1))  # noqa: PERF401, a frame less a level
+            items.append(_plain(item, f"{path}[{position}]", depth + 1))
         return items
     raise _wrong_type(path, value, "a JSON value")
 
@@ -247,10 +243,10 @@ def _check_image(block: Mapping[str, Any], path: str) -> None:
 
 
 def _check_tool_use(block: Mapping[str, Any], path: str) -> None:
-    # Servers forget the id and the name, and `to_param` can't make them up.
+    # Some servers forget the id or the name, or leave them empty, and `to_param` can't make them up.
     for key in ("id", "name"):
         if key in block:
-            _filled(block[key], f"{path}.{key}")
+            _string(block[key], f"{path}.{key}")
     _object(_member(block, "input", path), f"{path}.input")
 
 
@@ -340,9 +336,8 @@ def _extra(value: Any, path: str) -> Any:
     for name in fields:
         if name in _LISTED:
             raise ValueError(f"{path}.{name}: it is an argument of its own")
-    config = fields.get("output_config")
-    if isinstance(config, Mapping) and "effort" in config:
-        raise ValueError(f"{path}.output_config.effort: it is the argument effort")
+    if "effort" in _object(fields.get("output_config", {}), f"{path}.output_config"):
+        raise ValueError(f"{path}.output_config.effort: it is an argument of its own")
     return _plain(fields, path)
 
 

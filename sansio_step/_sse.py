@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import repeat
 
@@ -19,6 +20,12 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
     id: str = ""
 
 
+# The shape that nearly every server sends: one event line, one data line, a space in each. 0.3 microseconds
+# an event where all usual shapes together take 0.5; two at the start tell whether it is worth the try.
+_COMMON = re.compile(r"event: (.+)\ndata: (.*)\n\n")
+_COMMON_TWICE = re.compile(r"(?:event: .+\ndata: .*\n\n){2}")
+
+
 class SSEDecoder(BlockReceiver[ServerSentEvent]):
     """Bytes of any text/event-stream to `ServerSentEvent`s.
 
@@ -29,40 +36,39 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
 
     def __init__(self, *, max_event_size: int = MAX_EVENT_SIZE) -> None:
         super().__init__(max_event_size)
+        self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely one event: not worth the look
         self._retry: bytes | None = None
         self.last_event_id: str = ""
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[ServerSentEvent]:
         event = self._decode_one(data)
-        return super().receive_data(data) if event is None else [event]
+        if event is not None:
+            return [event]
+        return [] if self._reader.hold(data) else super().receive_data(data)
 
     def _decode_one(self, data: bytes | bytearray | memoryview) -> ServerSentEvent | None:
-        """The event of a chunk that is just one in the common shape, as servers flush them; else None.
+        """The event of a chunk that is just one in a usual shape, as servers flush them; else None.
 
         0.7 microseconds, where the way through the layers takes 2.
         """
-        if not self._reader.idle or type(data) is not bytes or len(data) > self._reader.limit:
+        if not self._reader.idle or type(data) is not bytes or not 0 < len(data) <= self._most_for_one:
             return None
-        line, _, rest = data.partition(b"\ndata: ")
-        name: bytes | None = line.removeprefix(b"event: ")
-        if (
-            name
-            and name is not line
-            and 10 not in name
-            and rest.find(10) == len(rest) - 2
-            and rest[-1] == 10
-            and 13 not in data
-        ):
-            value: bytes | None = rest[:-2]
+        if data[-1] != 10:
+            return None
+        # For bytes, splitlines knows the three line ends of the standard and no other.
+        lines = data.splitlines()
+        if len(lines) == 3 and lines[0][:7] == b"event: " and lines[1][:6] == b"data: " and not lines[2]:
+            name, value = lines[0][7:], lines[1][6:]
         else:
-            name, value, last_id, _ = match_usual(data) or (None, None, None, None)
+            usual = match_usual(data)
+            if usual is None or usual[1] is None:
+                return None
+            name, value, last_id, _ = usual[0] or b"", usual[1], usual[2], None
             if last_id is not None:
                 self.last_event_id = _text(last_id)
-        if value is None:
-            return None
         self._reader.skip(data)
         self._number += 1
-        return ServerSentEvent(_text(value), _text(name) if name else "message", self.last_event_id)
+        return ServerSentEvent(_text(value), _text(name) or "message", self.last_event_id)
 
     def __repr__(self) -> str:
         return f"<SSEDecoder events={self._number} last_event_id={self.last_event_id!r} fault={self._fault!r}>"
@@ -77,7 +83,16 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         return None if digits is None else _to_int(digits)
 
     def _read_blocks(self, ready: bytes) -> list[ServerSentEvent]:
-        usual = split_usual_text(_text(ready)) if len(ready) <= self._reader.limit else None
+        if len(ready) > self._reader.limit:
+            return self._interpret(ready)
+        text = _text(ready)
+        if _COMMON_TWICE.match(text):
+            gaps_and_fields = _COMMON.split(text)
+            if not any(gaps_and_fields[::3]):
+                names, data = gaps_and_fields[1::3], gaps_and_fields[2::3]
+                self._number += len(data)
+                return list(map(ServerSentEvent, data, names, repeat(self.last_event_id)))
+        usual = split_usual_text(text)
         if usual is None:
             return self._interpret(ready)
         ids, names, data, rest = usual

@@ -82,7 +82,8 @@ class MessageStream(Receiver[StreamEvent]):
         # One delta a chunk, as servers flush them, does without the layers between.
         event = self._decoder._decode_one(data) if self._fault is None else None
         if event is None:
-            return super().receive_data(data)
+            held = self._fault is None and self._decoder._reader.hold(data)
+            return [] if held else super().receive_data(data)
         if not self._accumulator._continue_run(event) and not self._apply([event]):
             assert self._fault is not None
             raise self._fault
