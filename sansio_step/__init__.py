@@ -47,6 +47,7 @@ from ._message import (
     WebFetchToolResultBlock,
     WebSearchToolResultBlock,
 )
+from ._request import MessageRequest
 from ._response import decode_error, decode_message, to_param
 from ._sse import ServerSentEvent, SSEDecoder, encode_sse
 from ._stream import MessageStream, aiter_events, iter_events, parse
@@ -109,6 +110,7 @@ __all__ = [
     "MessageAccumulator",
     "MessageDelta",
     "MessageDeltaEvent",
+    "MessageRequest",
     "MessageStartEvent",
     "MessageStopEvent",
     "MessageStream",
