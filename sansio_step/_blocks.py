@@ -248,17 +248,18 @@ def read_fields(lines: list[bytes]) -> Fields:
 _USUAL = r"(?::.*\n|\n)*(?:id: ?([^\n\0]*)\n)?(?:event: ?(.*)\n)?data: ?(.*(?:\ndata:.*)*)\n\n"
 _USUAL_TEXT = re.compile(_USUAL)
 _USUAL_BYTES = re.compile(_USUAL.encode())
+_COMMENTS = re.compile(r"(?::.*\n|\n)*")
 _NEXT_DATA_TEXT = re.compile(r"\ndata: ?")
 _NEXT_DATA_BYTES = re.compile(rb"\ndata: ?")
 
 
-def split_usual_text(ready: str) -> tuple[list[str | None], list[str | None], list[str], str] | None:
-    """The ids, event names and data of blocks that all have a usual shape, and what follows the last; else None."""
+def split_usual_text(ready: str) -> tuple[list[str | None], list[str | None], list[str]] | None:
+    """The ids, event names and data of blocks that all have a usual shape; else None."""
     *parts, rest = _USUAL_TEXT.split(ready)
-    if any(parts[::4]):
+    if any(parts[::4]) or not _COMMENTS.fullmatch(rest):
         return None
     data = [_joined_text(value) if "\n" in value else value for value in parts[3::4]]
-    return parts[1::4], parts[2::4], data, rest
+    return parts[1::4], parts[2::4], data
 
 
 def match_usual(chunk: bytes) -> Fields | None:

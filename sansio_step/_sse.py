@@ -95,10 +95,10 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         usual = split_usual_text(text)
         if usual is None:
             return self._interpret(ready)
-        ids, names, data, rest = usual
+        ids, names, data = usual
         events = list(map(ServerSentEvent, data, [name or "message" for name in names], self._carry_ids(ids)))
         self._number += len(events)
-        return events + self._interpret(rest.encode()) if rest else events
+        return events
 
     def _carry_ids(self, ids: list[str | None]) -> Iterable[str]:
         """The last event id at each of some events."""
