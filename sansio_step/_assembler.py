@@ -202,7 +202,9 @@ class BlockAssembler:
         if text:
             buffer.pieces.append(text)
             buffer.halves = buffer.halves or has_halves(text)
-        return buffer if clean and field != "signature" and field not in opened.prefilled else None
+        # A signature counts its deltas, and the buffer of a block without a class goes when the message is read.
+        plain = clean and field != "signature" and field not in opened.prefilled
+        return buffer if plain and not isinstance(opened.block, UnknownBlock) else None
 
     def _target(self, index: int, field: str, accepts: type[Block], implied: type[Block]) -> tuple[OpenedBlock, bool]:
         """The block that a delta belongs to, and whether it is just the open one that the index names."""

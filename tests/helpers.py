@@ -1,0 +1,126 @@
+"""What the tests of the core share: frames from JSON, every cutting of a body, all that a reading shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import sansio_step
+from sansio_step import MessageStream, StreamError, to_dict
+
+CHUNK_SIZES = (1, 7, 64, 1460, 65536, 10**9)
+
+
+def frame(event: str | None = None, /, _name: str | None = "", **fields: Any) -> bytes:
+    """One frame as the first party writes it: the event line repeats the JSON's type.
+
+    `_name` is another name for the event line, None for no event line.
+    """
+    wire = fields if event is None else {"type": event, **fields}
+    name = event if _name == "" else _name
+    text = json.dumps(wire, separators=(",", ":"), ensure_ascii=False)
+    # Lone halves of characters can only come as escapes.
+    data = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half.group()):04x}", text).encode()
+    return (b"" if name is None else b"event: %b\n" % name.encode()) + b"data: %b\n\n" % data
+
+
+def message_start(**fields: Any) -> bytes:
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
+    message.update(stop_sequence=None, usage={"input_tokens": 3, "output_tokens": 1})
+    message.update(fields)
+    return frame("message_start", message=message)
+
+
+def block_start(block: dict[str, Any], index: int = 0) -> bytes:
+    return frame("content_block_start", index=index, content_block=block)
+
+
+def delta(index: int = 0, **fields: Any) -> bytes:
+    """A delta by its field: text, thinking, signature, partial_json, citation."""
+    kinds = {"text": "text_delta", "thinking": "thinking_delta", "signature": "signature_delta"}
+    kinds.update(partial_json="input_json_delta", citation="citations_delta")
+    (field,) = fields
+    return frame("content_block_delta", index=index, delta={"type": kinds[field], **fields})
+
+
+def block_stop(index: int = 0) -> bytes:
+    return frame("content_block_stop", index=index)
+
+
+def message_delta(stop_reason: str | None = "end_turn", **fields: Any) -> bytes:
+    fields = {"usage": {"output_tokens": 5}, **fields}
+    return frame("message_delta", delta={"stop_reason": stop_reason, "stop_sequence": None}, **fields)
+
+
+MESSAGE_STOP = frame("message_stop")
+PING = frame("ping")
+TEXT = {"type": "text", "text": ""}
+THINKING = {"type": "thinking", "thinking": "", "signature": ""}
+TOOL = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
+
+
+def whole(*middle: bytes, stop_reason: str = "end_turn") -> bytes:
+    """A message around some block events."""
+    return b"".join((message_start(), *middle, message_delta(stop_reason), MESSAGE_STOP))
+
+
+def text_block(*texts: str, index: int = 0) -> bytes:
+    deltas = b"".join(delta(index, text=text) for text in texts)
+    return block_start(TEXT, index) + deltas + block_stop(index)
+
+
+def tool_block(*pieces: str, index: int = 0, start: dict[str, Any] = TOOL) -> bytes:
+    deltas = b"".join(delta(index, partial_json=piece) for piece in pieces)
+    return block_start(start, index) + deltas + block_stop(index)
+
+
+def splits(raw: bytes) -> Iterator[list[bytes]]:
+    """Whole, byte by byte, and cut at each index."""
+    yield [raw]
+    yield [raw[index : index + 1] for index in range(len(raw))]
+    yield from ([raw[:index], raw[index:]] for index in range(len(raw) + 1))
+
+
+def pieces(raw: bytes, size: int) -> list[bytes]:
+    return [raw[start : start + size] for start in range(0, len(raw), size)]
+
+
+def describe(error: StreamError | None) -> tuple[Any, ...] | None:
+    """An error as something that compares."""
+    return None if error is None else (type(error), str(error), error.event_number, error.byte_offset)
+
+
+def read(chunks: Iterable[bytes], **options: Any) -> dict[str, Any]:
+    """All that a reading of one body shows."""
+    stream = MessageStream(**options)
+    events: list[Any] = []
+    try:
+        for chunk in chunks:
+            events += stream.receive_data(chunk)
+        events += stream.receive_eof()
+    except StreamError as error:
+        assert error is stream.fault
+    return {
+        "events": events,
+        "kinds": [type(event) for event in events],
+        "fault": describe(stream.fault),
+        "deviations": stream.deviations,
+        "outcome": stream.outcome,
+        "messages": [to_dict(message) for message in stream.messages],
+        "unapplied": stream.unapplied,
+    }
+
+
+def codes(body: bytes, **options: Any) -> list[str]:
+    return [deviation.code for deviation in read([body], **options)["deviations"]]
+
+
+def partial_of(body: bytes, **options: Any) -> sansio_step.Message | None:
+    """The message that the error of a broken body carries."""
+    try:
+        sansio_step.parse(body, **options)
+    except StreamError as error:
+        return error.partial
+    raise AssertionError("the body is whole")

@@ -1,0 +1,464 @@
+"""Every way in which real servers depart from the protocol: its code, its reading, strict mode.
+
+One row a code, written as wire bytes; what is legal, however hard, is in `LEGAL` and gives no row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from sansio_step import (
+    ErrorEvent,
+    MessageAccumulator,
+    MessageStream,
+    Outcome,
+    ProtocolViolation,
+    StreamError,
+    UnknownDelta,
+    UnknownEvent,
+    decode_event,
+    encode_event,
+    parse,
+    to_dict,
+)
+
+from .helpers import (
+    MESSAGE_STOP,
+    PING,
+    TEXT,
+    THINKING,
+    TOOL,
+    block_start,
+    block_stop,
+    codes,
+    delta,
+    describe,
+    frame,
+    message_delta,
+    message_start,
+    read,
+    splits,
+    text_block,
+    tool_block,
+    whole,
+)
+
+HELLO = text_block("Hello")
+
+
+def content(body):
+    return to_dict(parse(body))["content"]
+
+
+def text(value):
+    return {"type": "text", "text": value}
+
+
+def unnamed(body):
+    return b"".join(line for line in body.splitlines(keepends=True) if not line.startswith(b"event:"))
+
+
+# StepFun's own page: no content, usage or stop_reason at the start, no block stop, stop_reason at the top level.
+STEPFUN = (
+    frame("message_start", message={"id": "msg_1", "type": "message", "role": "assistant", "model": "step-3.5-flash"})
+    + block_start(TEXT)
+    + delta(text="Hello")
+    + frame("message_delta", stop_reason="end_turn", usage={"output_tokens": 5})
+    + MESSAGE_STOP
+)
+
+# code: (body, codes that it gives in order, content of the message)
+ROWS = {
+    "no_event_line": (unnamed(whole(HELLO)), ["no_event_line"], [text("Hello")]),
+    "no_type": (whole(b"event: ping\ndata: {}\n\n", HELLO), ["no_type"], [text("Hello")]),
+    "type_mismatch": (whole(HELLO.replace(b"event: content_block_delta", b"event: ping")), ["type_mismatch"], [text("Hello")]),
+    "foreign_data": (whole(b"data: [DONE]\n\n", HELLO, b"event: note\ndata: plain\n\n"), ["foreign_data"], [text("Hello")]),
+    "unterminated_event": (whole(HELLO)[:-1], ["unterminated_event"], [text("Hello")]),
+    "unfinished_event": (whole(HELLO) + b'event: ping\ndata: {"type"', ["unfinished_event"], [text("Hello")]),
+    "lone_surrogate": (whole(text_block("a").replace(b'"a"', b'"a\\ud83d"')), ["lone_surrogate"], [text("a\ufffd")]),
+    "bare_message_start": (
+        frame("message_start", message={"id": "msg_1"}) + HELLO + message_delta() + MESSAGE_STOP,
+        ["bare_message_start"],
+        [text("Hello")],
+    ),
+    "bare_block_start": (
+        whole(block_start({"type": "text"}), delta(text="Hello"), block_stop()),
+        ["bare_block_start"],
+        [text("Hello")],
+    ),
+    "bare_message_delta": (
+        message_start() + HELLO + frame("message_delta", stop_reason="end_turn") + MESSAGE_STOP,
+        ["bare_message_delta"],
+        [text("Hello")],
+    ),
+    "no_block_stop": (whole(block_start(TEXT), delta(text="Hello")), ["no_block_stop"], [text("Hello")]),
+    "no_message_stop": (message_start() + HELLO + message_delta(), ["no_message_stop"], [text("Hello")]),
+    "no_stop_reason": (message_start() + HELLO + MESSAGE_STOP, ["no_stop_reason"], [text("Hello")]),
+    "no_message_start": (HELLO + message_delta() + MESSAGE_STOP, ["no_message_start"], [text("Hello")]),
+    "duplicate_message_start": (whole(HELLO, message_start()), ["duplicate_message_start"], [text("Hello")]),
+    "index_gap": (whole(text_block("a"), text_block("b", index=3)), ["index_gap"], [text("a"), text("b")]),
+    "index_reused": (
+        whole(text_block("a"), text_block("c", index=1), text_block("b")),
+        ["index_reused"],
+        [text("a"), text("b"), text("c")],
+    ),
+    "delta_without_block": (whole(delta(text="Hello"), block_stop()), ["delta_without_block"], [text("Hello")]),
+    "delta_after_stop": (whole(HELLO, delta(text="!")), ["delta_after_stop"], [text("Hello!")]),
+    "delta_kind_mismatch": (
+        whole(block_start(TEXT), delta(text="a"), delta(thinking="t"), delta(text="b"), block_stop()),
+        ["delta_kind_mismatch"],
+        [text("ab"), {"type": "thinking", "thinking": "t"}],
+    ),
+    "repeated_content": (
+        whole(block_start({"type": "text", "text": "He"}), delta(text="llo"), block_stop()),
+        ["repeated_content"],
+        [text("Hello")],
+    ),
+    "repeated_signature": (
+        whole(block_start(THINKING), delta(signature="a"), delta(signature="b"), block_stop()),
+        ["repeated_signature"],
+        [{"type": "thinking", "thinking": "", "signature": "ab"}],
+    ),
+    "event_after_stop": (whole(HELLO) + delta(text="late"), ["event_after_stop"], [text("Hello")]),
+}
+
+
+@pytest.mark.parametrize("code", ROWS)
+def test_lenient_reading(code):
+    """Lenient: the message is read as the table says, and the deviation is listed once."""
+    body, expected, blocks = ROWS[code]
+    shown = read([body])
+    assert [deviation.code for deviation in shown["deviations"]] == expected
+    assert shown["fault"] is None
+    assert shown["outcome"] is Outcome.COMPLETE
+    assert shown["messages"][0]["content"] == blocks
+
+
+@pytest.mark.parametrize("code", ROWS)
+def test_strict_reading(code):
+    """Strict: the first deviation is a ProtocolViolation with its code, at the event that the lenient mode names."""
+    body, expected, _ = ROWS[code]
+    (deviation, *_) = read([body])["deviations"]
+    stream = MessageStream(strict=True)
+    with pytest.raises(ProtocolViolation) as caught:
+        for number in range(len(body)):
+            stream.receive_data(body[number : number + 1])
+        stream.receive_eof()
+        raise stream.fault
+    assert caught.value.code == expected[0]
+    assert caught.value.event_number == deviation.event_number
+    assert stream.fault is caught.value
+    assert stream.deviations == []
+
+
+@pytest.mark.parametrize("code", ROWS)
+def test_reading_does_not_depend_on_the_cutting(code):
+    """Each row reads the same whole, byte by byte and cut in two anywhere, in both modes."""
+    body, _, _ = ROWS[code]
+    for strict in (False, True):
+        expected = read([body], strict=strict)
+        for chunks in splits(body):
+            assert read(chunks, strict=strict) == expected
+
+
+def test_stepfun_documented_stream():
+    """The stream on StepFun's page is whole: text, stop reason and usage, with three things to report."""
+    message = parse(STEPFUN)
+    assert (message.text, message.stop_reason, message.usage.output_tokens) == ("Hello", "end_turn", 5)
+    assert codes(STEPFUN) == ["bare_message_start", "bare_message_delta", "no_block_stop"]
+
+
+def test_spliced_messages_have_no_safe_reading():
+    """A second message inside the first, before any stop reason, is a violation in both modes; what came is kept."""
+    body = message_start() + block_start(TEXT) + delta(text="a") + message_start(id="msg_2") + whole(HELLO)
+    for strict in (False, True):
+        with pytest.raises(ProtocolViolation, match="msg_2") as caught:
+            parse(body, strict=strict)
+        assert caught.value.code == "spliced_message_start"
+        assert caught.value.partial.text == "a"
+        assert (caught.value.event_number, caught.value.byte_offset) == (3, body.index(b"event: message_start", 9))
+
+
+def test_a_new_message_after_a_stop_reason_ends_the_one_before():
+    """After a stop_reason the next message_start is no splice: the first message lacks its message_stop only."""
+    body = message_start() + HELLO + message_delta() + whole(HELLO).replace(b"msg_1", b"msg_2")
+    shown = read([body])
+    assert [message["id"] for message in shown["messages"]] == ["msg_1", "msg_2"]
+    assert [deviation.code for deviation in shown["deviations"]] == ["no_message_stop"]
+
+
+def test_messages_without_ids_are_not_merged():
+    """Two message_starts without an id and with content between them may be two messages: no safe reading."""
+    bare = frame("message_start", message={})
+    assert codes(bare + bare + HELLO + message_delta() + MESSAGE_STOP).count("duplicate_message_start") == 1
+    with pytest.raises(ProtocolViolation, match="spliced"):
+        parse(bare + HELLO + bare + HELLO)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "message"),
+    [
+        ('{"type":"error","error":"overloaded"}', "error", "overloaded"),
+        ('{"error":{"message":"no","type":"t"}}', "message", "no"),
+        ('{"error":{"message":"no"}}', "error", "no"),
+        ("gateway timeout", "error", "gateway timeout"),
+        ('{"type":"error","message":"flat"}', "error", "flat"),
+        ('{"type":"error","error":[1]}', "error", "[1]"),
+    ],
+)
+def test_bare_error(data, name, message):
+    """An error without its envelope is an ErrorEvent with what there is, and fails the message all the same."""
+    line = b"" if name == "message" else b"event: %b\n" % name.encode()
+    body = message_start() + line + b"data: %b\n\n" % data.encode()
+    shown = read([body])
+    event = shown["events"][1]
+    assert isinstance(event, ErrorEvent)
+    assert event.error.message == message
+    assert [deviation.code for deviation in shown["deviations"]] == ["bare_error"]
+    assert shown["outcome"] is Outcome.FAILED
+    with pytest.raises(ProtocolViolation, match="bare_error"):
+        parse(body, strict=True)
+    assert decode_event(data, name) == event
+
+
+def test_deviations_are_counted_not_listed():
+    """One entry for a code and message, with the first event's number and a count; the next message counts anew."""
+    body = unnamed(whole(HELLO)) + unnamed(whole(HELLO).replace(b"msg_1", b"msg_2"))
+    first, second = read([body])["deviations"]
+    assert (first.code, first.event_number, first.count) == ("no_event_line", 0, 6)
+    assert (second.code, second.event_number, second.count) == ("no_event_line", 6, 6)
+    assert "6 times" in str(first)
+
+
+def test_halves_of_a_character_are_joined():
+    """Servers that cut by UTF-16 units send half an emoji a delta: the message has it whole, and so have the events."""
+    for field, start, kind in (("text", TEXT, "text"), ("thinking", THINKING, "thinking"), ("partial_json", TOOL, "input")):
+        first, second = ("", "") if field != "partial_json" else ('{"a":"', '"}')
+        cut = [delta(**{field: first + "x\ud83d"}), PING, delta(**{field: "\ude00y" + second})]
+        body = whole(block_start(start), *cut, block_stop())
+        block = content(body)[0]
+        assert block[kind] == ("x\U0001f600y" if field != "partial_json" else {"a": "x\U0001f600y"})
+        shown = [event.delta for event in read([body])["events"] if event.type == "content_block_delta"]
+        assert [getattr(one, field) for one in shown] == [first + "x", "\U0001f600y" + second]
+        assert codes(body) == ["lone_surrogate"]
+
+
+def test_no_lone_half_reaches_the_caller():
+    """A half without its other one is U+FFFD, wherever it stands; a wrong neighbour is not swallowed."""
+    body = whole(
+        block_start(TEXT), delta(text="\ud83d"), delta(text="abc"), delta(text="\ude00"), delta(text="\ud83d"), block_stop(),
+        frame("surprise", field="\udfff", deep={"\ud800": ["\ud800"]}),
+    )  # fmt: skip
+    shown = read([body])
+    assert shown["messages"][0]["content"] == [text("\ufffdabc\ufffd\ufffd")]
+    json.dumps([to_dict(event) for event in shown["events"]], ensure_ascii=False).encode()
+    assert shown["events"][-3].extra == {"field": "\ufffd", "deep": {"\ufffd": ["\ufffd"]}}
+
+
+def test_halves_survive_encoding():
+    """An event with half a character encodes to what came, so that a second reader can join it too."""
+    body = whole(block_start(TEXT), delta(text="x\ud83d"), delta(text="\ude00y"), block_stop())
+    again = b"".join(encode_event(event) for event in read([body])["events"])
+    assert read([again])["messages"] == read([body])["messages"]
+
+
+def test_halves_of_single_frames_are_joined_by_the_accumulator():
+    """`decode_event` knows no neighbours: it shows U+FFFD, and the accumulator still joins."""
+    accumulator = MessageAccumulator()
+    for part in ("x\ud83d", "\ude00y"):
+        data = json.dumps({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": part}})
+        event = decode_event(data, "content_block_delta")
+        assert "\ufffd" in event.delta.text
+        accumulator.add(event)
+    assert accumulator.message.text == "x\U0001f600y"
+
+
+def test_half_of_a_character_waits_in_the_live_message():
+    """While the block goes on, a first half is not shown as U+FFFD: its other half may come."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start(TEXT) + delta(text="x\ud83d"))
+    assert stream.message.text == "x"
+    stream.receive_data(delta(text="\ude00"))
+    assert stream.message.text == "x\U0001f600"
+
+
+def test_index_order_holds_whatever_the_order_of_starts():
+    """Blocks are in index order, with gaps and out of order, also in the live message."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + b"".join(text_block(str(index), index=index) for index in (2, 0, 7, 1)))
+    live = stream.message
+    assert live.text == "0127"
+    stream.receive_data(text_block("3", index=3))
+    assert live.text == "01237"
+
+
+def test_tool_input_in_start_and_deltas():
+    """A tool's input in both places: the deltas win; only empty pieces: the start's stands, without a word."""
+    start = {**TOOL, "input": {"a": 1}}
+    assert content(whole(tool_block('{"b":', "2}", start=start)))[0]["input"] == {"b": 2}
+    assert codes(whole(tool_block('{"b":2}', start=start))) == ["repeated_content"]
+    assert content(whole(tool_block("", "", start=start)))[0]["input"] == {"a": 1}
+    assert codes(whole(tool_block("", start=start))) == []
+
+
+def test_late_pieces_of_a_tool_are_not_lost():
+    """Pieces behind the block's stop are appended, and the arguments parsed anew."""
+    body = message_start() + tool_block('{"a":1') + delta(partial_json="2}")
+    stream = MessageStream()
+    stream.receive_data(body)
+    assert stream.message.tool_uses[0].input == {"a": 12}
+
+
+def test_a_citation_behind_the_stop_opens_a_further_block():
+    """Only text, thinking, signature and JSON are appended behind a stop; the rest gets a block of its own."""
+    body = whole(HELLO, delta(citation={"url": "u"}))
+    assert content(body) == [text("Hello"), {"type": "text", "text": "", "citations": [{"url": "u"}]}]
+    assert codes(body) == ["delta_after_stop"]
+
+
+def test_further_block_takes_the_index_of_its_delta():
+    """A block reused behind a mismatch still finds its own deltas, in order."""
+    body = whole(
+        block_start(TOOL), delta(text="t1"), delta(partial_json="{}"), delta(text="t2"), block_stop(), text_block("z", index=1)
+    )  # fmt: skip
+    assert content(body) == [{"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}, text("t1t2"), text("z")]
+
+
+def test_unknown_deltas_are_kept_apart():
+    """A delta of an unknown kind changes nothing and is kept with its index, without a deviation."""
+    strange = frame("content_block_delta", index=0, delta={"type": "audio_delta", "data": "x"})
+    body = whole(block_start(TEXT), strange, delta(text="a"), block_stop())
+    shown = read([body], strict=True)
+    assert shown["unapplied"] == [(0, UnknownDelta("audio_delta", extra={"data": "x"}))]
+    assert shown["messages"][0]["content"] == [text("a")]
+
+
+def test_known_deltas_grow_unknown_blocks():
+    """A block of an unknown type takes any delta, in the field that the delta is for, without a deviation."""
+    body = whole(
+        block_start({"type": "poem", "text": "O ", "n": 1}), delta(text="what"), delta(citation={"u": 1}), block_stop(),
+        block_start({"type": "new_tool_use", "name": "x"}, 1), delta(1, partial_json='{"a"'), delta(1, partial_json=":1}"), block_stop(1),
+        block_start({"type": "cut_tool_use"}, 2), delta(2, partial_json='{"a"'), block_stop(2),
+        block_start({"type": "memo", "citations": [{"u": 0}]}, 3), delta(3, citation={"u": 1}),
+        frame("content_block_delta", index=3, delta={"type": "compaction_delta", "content": "c"}), block_stop(3),
+    )  # fmt: skip
+    assert read([body], strict=True)["messages"][0]["content"] == [
+        {"type": "poem", "text": "O what", "n": 1, "citations": [{"u": 1}]},
+        {"type": "new_tool_use", "name": "x", "input": {"a": 1}},
+        {"type": "cut_tool_use", "input_json": '{"a"'},
+        {"type": "memo", "citations": [{"u": 0}, {"u": 1}], "content": "c", "encrypted_content": None},
+    ]
+
+
+def test_unknown_blocks_show_their_text_while_they_grow():
+    """The live message has the text of an unknown block up to now, when it is asked for."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start({"type": "poem"}) + delta(text="O "))
+    assert stream.message.content[0].extra == {"text": "O "}
+    stream.receive_data(delta(text="what") + block_stop())
+    assert stream.message.content[0].extra == {"text": "O what"}
+
+
+@pytest.mark.parametrize("tail", [b"data: [DONE]\n\n", frame("content_block_stop", index=0), frame("error", error={})])
+def test_events_after_the_end_stay_on_the_event(tail):
+    """Behind message_stop nothing changes the message, an error neither."""
+    shown = read([whole(HELLO) + tail])
+    assert shown["outcome"] is Outcome.COMPLETE
+    assert "event_after_stop" in [deviation.code for deviation in shown["deviations"]]
+    assert shown["messages"] == read([whole(HELLO)])["messages"]
+
+
+def test_message_stop_alone_is_no_message():
+    """message_stop without anything before it does not make an empty message that is whole."""
+    shown = read([MESSAGE_STOP])
+    assert (shown["outcome"], shown["messages"]) == (Outcome.TRUNCATED, [])
+    assert [deviation.code for deviation in shown["deviations"]] == ["no_message_start"]
+
+
+def test_stop_of_a_block_never_opened_changes_nothing():
+    """A stop without its block is no content and no loss."""
+    assert content(whole(block_stop(3), HELLO)) == [text("Hello")]
+    assert codes(block_stop(0)) == []
+
+
+def test_unfinished_event_says_what_was_dropped():
+    """The detail of an unfinished event shows its start; a line without data counts, an id alone does not."""
+    assert "content_bl" in read([whole(HELLO) + b"event: content_bl"])["deviations"][0].detail
+    assert codes(whole(HELLO) + b"id: 7\n") == []
+    assert codes(whole(HELLO) + b"event: x\n") == ["unfinished_event"]
+    assert codes(whole(HELLO) + b'data: {"type":"ping"') == ["unfinished_event"]
+
+
+def test_a_whole_event_at_the_end_can_be_at_fault_too():
+    """The unterminated last event is read like any other: what is wrong with it is the fault."""
+    stream = MessageStream()
+    stream.receive_data(whole(HELLO) + b'event: content_block_stop\ndata: {"type":"content_block_stop","index":-1}')
+    with pytest.raises(StreamError, match="index is -1"):
+        stream.receive_eof()
+    assert describe(stream.fault)[2:] == (6, len(whole(HELLO)))
+    assert stream.result().text == "Hello"
+
+
+INTERLEAVED = b"".join(
+    (block_start(TEXT), block_start(TOOL, 1), delta(0, text="a"), delta(1, partial_json="{"), delta(0, text="b"),
+     delta(1, partial_json="}"), block_stop(1), block_stop(0))
+)  # fmt: skip
+LEGAL = {
+    "BOM": b"\xef\xbb\xbf" + whole(HELLO),
+    "CRLF": whole(HELLO).replace(b"\n", b"\r\n"),
+    "CR": whole(HELLO).replace(b"\n", b"\r"),
+    "mixed line ends": whole(HELLO).replace(b"\n\n", b"\r\n\n").replace(b"stop\n", b"stop\r"),
+    "comments": whole(HELLO).replace(b"event:", b": keep-alive\n\n:\nevent:"),
+    "pings anywhere": PING.join((b"", message_start(), block_start(TEXT), delta(text="a"), block_stop(), message_delta(), MESSAGE_STOP, b"")),
+    "pings with fields": whole(HELLO, frame("ping", cost="0")),
+    "spaces in the JSON": whole(HELLO).replace(b'"}', b'"   }').replace(b":{", b" : {"),
+    "type not first": whole(HELLO).replace(b'"type":"content_block_delta","index":0,', b'"index":0,"type":"content_block_delta",'),
+    "U+2028 and U+0085": whole(text_block("a\u2028b\u0085c")),
+    "a long line": whole(text_block("x" * 300_000)),
+    "many deltas": whole(text_block(*"y" * 20_000)),
+    "interleaved blocks": whole(INTERLEAVED),
+    "several message_deltas": message_start() + HELLO + message_delta() + frame("message_delta", delta={}, usage={"output_tokens": 9}) + MESSAGE_STOP,
+    "usage before the stop": message_start() + block_start(TEXT) + frame("message_delta", delta={}, usage={"output_tokens": 1}) + delta(text="a") + block_stop() + message_delta() + MESSAGE_STOP,
+    "unknown event": whole(HELLO, frame("surprise", a=[None, {"b": 1}])),
+    "unknown block and field": whole(block_start({"type": "poem", "lines": [1]}), block_stop(), text_block("a", index=1)).replace(b'"index":1', b'"index":1,"new":null'),
+    "several messages": whole(HELLO) + whole(HELLO).replace(b"msg_1", b"msg_2") + PING,
+    "the same id again after message_stop": whole(HELLO) + whole(HELLO),
+    "pre-filled message_start": message_start(content=[{**TOOL, "input": {"a": 1}}], stop_reason="tool_use") + MESSAGE_STOP,
+    "pre-filled tool": whole(tool_block(start={**TOOL, "input": {"a": 1}})),
+    "empty pieces": whole(tool_block("", "")),
+    "usage zero and null at the start": message_start(usage={"input_tokens": 0, "output_tokens": None}) + HELLO + message_delta() + MESSAGE_STOP,
+    "cost keys": message_start() + HELLO + message_delta(usage={"output_tokens": 1, "cost": 0.1}) + MESSAGE_STOP,
+    "arguments cut by max_tokens": whole(tool_block('{"a": "b'), stop_reason="max_tokens"),
+    "empty thinking with a signature": whole(block_start({"type": "thinking", "thinking": ""}), delta(signature="s"), block_stop()),
+    "citations null": whole(block_start({"type": "text", "text": "", "citations": None}), delta(text="a"), block_stop()),
+    "ids and retry": whole(HELLO).replace(b"event:", b"retry: 5\nid: 7\nevent:"),
+    "data over two lines": whole(HELLO).replace(b',"index"', b'\ndata: ,"index"'),
+    "no space behind the colon": whole(HELLO).replace(b": ", b":"),
+    "message_stop with fields": whole(HELLO).replace(b'{"type":"message_stop"}', b'{"type":"message_stop","metrics":{}}'),
+    "a unicode escape in two halves of one string": whole(text_block("a").replace(b'"a"', b'"\\ud83d\\ude00"')),
+    "bytes that are no UTF-8": whole(text_block("a").replace(b'"a"', b'"\xff"')),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEGAL)
+@pytest.mark.parametrize("strict", [False, True])
+def test_legal_is_read_without_a_word(name, strict):
+    """Legal and hard: whole, without a deviation, in both modes and in small chunks."""
+    body = LEGAL[name]
+    for size in (len(body), 1000, 3 if len(body) < 5000 else 700):
+        shown = read([body[start : start + size] for start in range(0, len(body), size)], strict=strict)
+        assert shown["deviations"] == []
+        assert shown["fault"] is None
+        assert shown["outcome"] is Outcome.COMPLETE
+        assert not any(isinstance(event, UnknownEvent) for event in shown["events"]) or name == "unknown event"
+
+
+def test_every_code_has_a_row():
+    """The tables here cover each code of the README's table."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `([a-z_]+)` \|", readme, re.MULTILINE))
+    assert listed == {*ROWS, "spliced_message_start", "bare_error"}
