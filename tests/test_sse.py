@@ -1,0 +1,250 @@
+"""text/event-stream by the WHATWG rules."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+import sansio_step._receiver
+from sansio_step import LimitExceeded, ServerSentEvent, SSEDecoder, encode_sse
+from sansio_step._blocks import read_fields, split_blocks
+
+from .helpers import describe, pieces, splits
+from .shared import needs_vectors, vectors
+
+
+def decode(chunks, **options):
+    decoder = SSEDecoder(**options)
+    events = [event for chunk in chunks for event in decoder.receive_data(chunk)]
+    events += decoder.receive_eof()
+    return [(event.event, event.data, event.id) for event in events], decoder.retry, decoder.last_event_id
+
+
+@needs_vectors
+@pytest.mark.parametrize("vector", vectors(), ids=lambda vector: vector["name"])
+def test_conformance_vectors(vector):
+    """Each vector gives its events whole, byte by byte, cut anywhere, and as it says that it was cut."""
+    raw = base64.b64decode(vector["input_b64"])
+    events = [(event["event"], event["data"], event["id"]) for event in vector["expected"]]
+    expected = (events, vector["expected_retry"], vector["expected_last_event_id"])
+    cuts = [0, *vector.get("chunks", []), len(raw)]
+    assert decode([raw[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False)]) == expected
+    step = max(1, len(raw) // 300)  # 66 kB at each index would be 66,000 readings of it
+    assert decode(pieces(raw, 1)) == expected
+    for index in range(0, len(raw) + 1, step):
+        assert decode([raw[:index], raw[index:]]) == expected
+
+
+# Input, events as (event, data, id), retry: written from the standard.
+LITERALS = {
+    "a name, data, id": (b"event: a\ndata: 1\nid: 7\n\n", [("a", "1", "7")], None),
+    "the id stays": (b"id: 7\ndata: 1\n\ndata: 2\n\nid\ndata: 3\n\n", [("message", "1", "7"), ("message", "2", "7"), ("message", "3", "")], None),
+    "an id with NUL is ignored": (b"id: 7\ndata: 1\n\nid: a\0b\ndata: 2\n\n", [("message", "1", "7"), ("message", "2", "7")], None),
+    "no data, no event": (b"event: a\n\nid: 3\n\ndata: 1\n\n", [("message", "1", "3")], None),
+    "an empty event is the default": (b"event:\ndata: 1\n\n", [("message", "1", "")], None),
+    "empty data is data": (b"data\n\ndata:\ndata\n\n", [("message", "", ""), ("message", "\n", "")], None),
+    "one space is dropped": (b"data:  1\n\ndata:\t2\n\n", [("message", " 1", ""), ("message", "\t2", "")], None),
+    "several data lines, with and without space": (b"data:1\ndata: data:2\ndata:  3\n\n", [("message", "1\ndata:2\n 3", "")], None),
+    "comments": (b":\n: data: no\ndata: 1\n:x\ndata: 2\n\n:\n\n", [("message", "1\n2", "")], None),
+    "unknown fields": (b"foo: 1\ndata: 1\ndatax: 2\n Data: 3\n\n", [("message", "1", "")], None),
+    "BOM once": (b"\xef\xbb\xbfdata: 1\n\n\xef\xbb\xbfdata: 2\n\n", [("message", "1", "")], None),
+    "half a BOM": (b"\xef\xbbdata: 1\n\ndata: 2\n\n", [("message", "2", "")], None),
+    "CR, LF, CRLF": (b"data: 1\r\rdata: 2\n\ndata: 3\r\n\r\ndata: 4\r\n\n", [("message", str(n), "") for n in (1, 2, 3, 4)], None),
+    "bytes that are no UTF-8": (b"data: a\xff\xe2\x82b\n\n", [("message", "a\ufffd\ufffdb", "")], None),
+    "NUL is text": (b"data: a\0b\n\n", [("message", "a\0b", "")], None),
+    "cut at the end": (b"data: 1\n\ndata: 2\n", [("message", "1", "")], None),
+    "retry": (b"retry: 10\nretry: -1\nretry: 1e3\nretry:\n\ndata: 1\n\n", [("message", "1", "")], 10),
+    "retry in an open block": (b"data: 1\n\nretry: 20\nretry: 30", [("message", "1", "")], 20),
+    "retry with 5,000 digits": (b"retry: " + b"9" * 5000 + b"\n\n", [], 10**5000 - 1),
+    "event behind the data": (b"data: 1\nevent: a\n\n", [("a", "1", "")], None),
+    "empty lines first": (b"\n\n\ndata: 1\n\n\n\ndata: 2\n\n", [("message", "1", ""), ("message", "2", "")], None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LITERALS)
+def test_rules_of_the_standard(name):
+    """Each rule, whole, byte by byte and cut at each index."""
+    raw, events, retry = LITERALS[name]
+    last_id = events[-1][2] if events else ""
+    step = max(1, len(raw) // 200)
+    for number, chunks in enumerate(splits(raw)):
+        if number % step == 0 or number < 2:
+            assert decode(chunks) == (events, retry, last_id)
+
+
+@pytest.mark.parametrize("name", LITERALS)
+def test_short_ways_agree_with_the_line_by_line_way(name, monkeypatch):
+    """Every input gives the same by the loop over lines alone."""
+    raw, events, retry = LITERALS[name]
+    monkeypatch.setattr(SSEDecoder, "_decode_one", lambda decoder, data: None)
+    monkeypatch.setattr(SSEDecoder, "_read_blocks", SSEDecoder._interpret)
+    by_lines = lambda ready: [read_fields(lines) for _, lines in split_blocks(ready)]  # noqa: E731
+    monkeypatch.setattr(sansio_step._receiver, "read_blocks", by_lines)
+    assert decode([raw])[:2] == (events, retry)
+    assert decode(pieces(raw, 1))[:2] == (events, retry)
+
+
+SHAPES = {
+    "common": b"event: a\ndata: %d\n\n",
+    "no event line": b"data: %d\n\n",
+    "no space": b"event:a\ndata:%d\n\n",
+    "id first": b"id: %d\nevent: a\ndata: x\n\n",
+    "comment between": b": hi\n\nevent: a\ndata: %d\n\n",
+    "two data lines": b"event: a\ndata: %d\ndata:y\n\n",
+    "id behind": b"event: a\ndata: %d\nid: 5\n\n",
+    "CRLF": b"event: a\r\ndata: %d\r\n\r\n",
+    "CR": b"event: a\rdata: %d\r\r",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_read_alike_in_any_chunks(shape):
+    """The shapes that servers use, in chunks of one event, of one byte and of all: the same events, ids too."""
+    events = [SHAPES[shape] % number for number in range(12)]
+    body = b"".join(events)
+    expected = decode([body])
+    assert len(expected[0]) == 12
+    assert decode(events) == decode(pieces(body, 1)) == decode(pieces(body, 5)) == expected
+    assert decode([b"id: z\n\n", *events])[0][0][2] == ("z" if "id" not in shape else expected[0][0][2])
+
+
+def test_a_complete_line_is_delivered_now():
+    """A CR ends its line at once, though an LF may follow; that LF is then no line of its own."""
+    decoder = SSEDecoder()
+    assert decoder.receive_data(b"data: 1\r\r") == [ServerSentEvent("1")]
+    assert decoder.receive_data(b"\ndata: 2\r\n\r") == [ServerSentEvent("2")]
+    assert decoder.receive_data(b"\n\n") == []
+
+
+def test_retry_is_known_before_its_block_ends():
+    """retry and the last event id: the first counts with its line, the other with its block."""
+    decoder = SSEDecoder()
+    decoder.receive_data(b"retry: 5\nid: 7\n")
+    assert (decoder.retry, decoder.last_event_id) == (5, "")
+    decoder.receive_data(b"\n")
+    assert (decoder.retry, decoder.last_event_id) == (5, "7")
+
+
+@pytest.mark.parametrize("shape", ["event: a\ndata: {}\n\n", "data: {}\n\n", ": c\ndata: {}\n: c\n\n", "data: {}\r\n\r\n"])
+def test_max_event_size_counts_the_event(shape):
+    """All bytes of an event count, its line ends as one each, comments not; one more is refused, in any chunks."""
+    body = shape.format("x" * 50).encode()
+    size = sum(len(line) + 1 for line in body.splitlines() if not line.startswith(b":"))
+    for chunks in ([body], pieces(body, 1), pieces(body, 20)):
+        assert len(decode(chunks, max_event_size=size)[0]) == 1
+        decoder = SSEDecoder(max_event_size=size - 1)
+        with pytest.raises(LimitExceeded) as caught:
+            for chunk in chunks:
+                decoder.receive_data(chunk)
+        assert (caught.value.name, caught.value.limit, caught.value.event_number) == ("max_event_size", size - 1, 0)
+        assert caught.value.byte_offset == (4 if shape.startswith(":") else 0)
+
+
+def test_events_in_front_of_a_fault_are_returned():
+    """The list comes first, the fault with the next call and each later one; the decoder stays readable."""
+    decoder = SSEDecoder(max_event_size=20)
+    assert decoder.receive_data(b"id: 3\ndata: 1\n\ndata: " + b"x" * 30) == [ServerSentEvent("1", id="3")]
+    assert describe(decoder.fault) == (LimitExceeded, "more than 20 bytes (max_event_size) (event 1, byte 15)", 1, 15)
+    for call in (lambda: decoder.receive_data(b"data: 2\n\n"), decoder.receive_eof, lambda: decoder.receive_data(b"")):
+        with pytest.raises(LimitExceeded) as caught:
+            call()
+        assert caught.value is decoder.fault
+    assert decoder.last_event_id == "3"
+    assert "events=1" in repr(decoder)
+
+
+def test_comments_take_no_memory():
+    """A stream of comments, in many lines or in one that never ends, is not kept."""
+    decoder = SSEDecoder(max_event_size=100)
+    for _ in range(100):
+        assert decoder.receive_data(b": keep-alive\n" * 10 + b":" + b"x" * 300) == []
+        assert decoder.receive_data(b"x" * 300 + b"\n") == []
+        assert len(decoder._reader.pending) == 0
+    assert decoder.receive_data(b"data: 1\n: in between\n\n") == [ServerSentEvent("1")]
+
+
+@pytest.mark.parametrize(
+    ("body", "offset"),
+    [
+        (b"data: 1\n\ndata: " + b"x" * 50, 9),
+        (b"data: 1\r\n\r\ndata: " + b"x" * 50, 11),
+        (b"\xef\xbb\xbfdata: 1\r\rdata: " + b"x" * 50, 12),
+        (b"data: 1\n\n\n\r\n: c\r\n: d\ndata: " + b"x" * 50, 21),
+        (b": c\r\ndata: 1\r\n: d\r\n\r\n\r\ndata: " + b"x" * 50 + b"\r\n\r\n", 5 + 9 + 5 + 2 + 2),
+        (b"data: " + b"x" * 50 + b"\n\n", 0),
+    ],
+)  # fmt: skip
+def test_byte_offset_is_where_the_event_starts(body, offset):
+    """Counted on the wire, whatever the line ends and the cutting; behind empty lines and comments."""
+    for chunks in splits(body):
+        decoder = SSEDecoder(max_event_size=40)
+        with pytest.raises(LimitExceeded):
+            for chunk in (*chunks, b"\n"):
+                decoder.receive_data(chunk)
+        assert decoder.fault.byte_offset == offset
+
+
+def test_use_after_the_end():
+    """receive_eof twice gives an empty list; data after it is the caller's error; so is text, or a bad limit."""
+    decoder = SSEDecoder()
+    assert decoder.receive_eof() == decoder.receive_eof() == []
+    with pytest.raises(ValueError, match="receive_eof"):
+        decoder.receive_data(b"data: 1\n\n")
+    with pytest.raises(TypeError, match="str"):
+        SSEDecoder().receive_data("data: 1\n\n")
+    with pytest.raises(ValueError, match="max_event_size"):
+        SSEDecoder(max_event_size=0)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_like_input(kind):
+    """bytes, bytearray and memoryview; what the caller does with its buffer afterwards changes nothing."""
+    decoder = SSEDecoder()
+    buffer = bytearray(b"data: 1")
+    decoder.receive_data(kind(buffer))
+    buffer[:] = b"XXXX: X"
+    assert decoder.receive_data(kind(b"\n\n")) == [ServerSentEvent("1")]
+
+
+def test_a_large_chunk_is_read_in_slices():
+    """A chunk of a megabyte gives what small ones give; a fault in it keeps what is in front."""
+    body = b"".join(b"data: %d\n\n" % number for number in range(60_000))
+    assert len(body) > 500_000
+    assert decode([body]) == decode(pieces(body, 1000))
+    decoder = SSEDecoder(max_event_size=20)
+    events = decoder.receive_data(body[:200_003] + b"y" * 90_000)
+    assert events == SSEDecoder().receive_data(body[:200_003])
+    assert isinstance(decoder.fault, LimitExceeded)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ServerSentEvent("1"),
+        ServerSentEvent("a\nb\n\n", "name", "7"),
+        ServerSentEvent("", " lead", " id "),
+        ServerSentEvent("\ufeff: data\0", "\u2028", "\u0085"),
+    ],
+)
+def test_encode_sse_is_undone_by_decoding(event):
+    """Encoding and decoding give the event back."""
+    assert SSEDecoder().receive_data(encode_sse(event)) == [event]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ServerSentEvent("a\rb"),
+        ServerSentEvent("", "a\nb"),
+        ServerSentEvent("", "a\rb"),
+        ServerSentEvent("", ""),
+        ServerSentEvent("", id="a\nb"),
+        ServerSentEvent("", id="a\rb"),
+        ServerSentEvent("", id="a\0b"),
+    ],
+)
+def test_encode_sse_refuses_what_the_format_cannot_carry(event):
+    """What would come back as something else is a ValueError."""
+    with pytest.raises(ValueError, match="carriage return|line end|empty"):
+        encode_sse(event)

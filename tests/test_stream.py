@@ -1,0 +1,477 @@
+"""MessageStream and the one-liners: the laws that hold across the layers."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+
+import pytest
+
+from sansio_step import (
+    APIError,
+    DecodeError,
+    EventDecoder,
+    IncompleteStream,
+    LimitExceeded,
+    MessageAccumulator,
+    MessageStream,
+    Outcome,
+    ProtocolViolation,
+    StreamError,
+    TextBlock,
+    TextDelta,
+    ToolInputError,
+    aiter_events,
+    iter_events,
+    parse,
+    to_dict,
+)
+
+from .helpers import (
+    MESSAGE_STOP,
+    TEXT,
+    THINKING,
+    TOOL,
+    block_start,
+    block_stop,
+    delta,
+    describe,
+    frame,
+    message_delta,
+    message_start,
+    partial_of,
+    pieces,
+    read,
+    splits,
+    text_block,
+    tool_block,
+    whole,
+)
+
+HELLO = text_block("Hel", "lo")
+CUT = message_start() + block_start(TEXT) + delta(text="Hel")
+BROKEN = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":\n\n'
+
+
+async def chunks_of(*chunks):
+    for chunk in chunks:
+        yield chunk
+
+
+def collect(iterator):
+    """What an iterator yields, and the error that it ends in."""
+    items = []
+    try:
+        for item in iterator:
+            items.append(item)
+    except StreamError as error:
+        return items, error
+    return items, None
+
+
+def acollect(iterator):
+    async def run():
+        items = []
+        try:
+            async for item in iterator:
+                items.append(item)
+        except StreamError as error:
+            return items, error
+        return items, None
+
+    return asyncio.run(run())
+
+
+def test_a_whole_stream():
+    """Events as they come, then the message; nothing to report."""
+    stream = MessageStream(strict=True)
+    kinds = [event.type for event in stream.receive_data(whole(HELLO))]
+    assert kinds == ["message_start", "content_block_start", "content_block_delta", "content_block_delta",
+                     "content_block_stop", "message_delta", "message_stop"]  # fmt: skip
+    assert stream.outcome is Outcome.COMPLETE
+    assert stream.receive_eof() == []
+    message = stream.result()
+    assert (message.text, message.stop_reason, message.usage.input_tokens, message.usage.output_tokens) == (
+        "Hello", "end_turn", 3, 5,
+    )  # fmt: skip
+    assert (stream.deviations, stream.fault, stream.unapplied, stream.finished(0)) == ([], None, [], True)
+    assert "complete" in repr(stream)
+
+
+@pytest.mark.parametrize("body", [b"", b": only\n\n", CUT, message_start(), whole(HELLO) + message_start(id="msg_2")])
+def test_a_cut_stream_is_truncated(body):
+    """Neither message_stop nor stop_reason: no call but result raises, and that with what came."""
+    stream = MessageStream()
+    stream.receive_data(body)
+    with pytest.raises(IncompleteStream, match="still on its way"):
+        stream.result()
+    assert stream.receive_eof() == []
+    assert stream.outcome is Outcome.TRUNCATED
+    with pytest.raises(IncompleteStream) as caught:
+        stream.result()
+    assert caught.value.partial is stream.message
+
+
+def test_a_stream_that_fails():
+    """An error event fails the message; what came before is the partial message."""
+    error = frame("error", error={"type": "overloaded_error", "message": "busy", "x": 1}, request_id="req_1")
+    body = CUT + error
+    stream = MessageStream()
+    assert stream.receive_data(body)[-1].error.extra == {"x": 1}
+    assert stream.receive_eof() == []
+    with pytest.raises(APIError) as caught:
+        stream.result()
+    one = caught.value
+    assert (one.type, one.message, one.request_id, one.status, one.retryable) == (
+        "overloaded_error", "busy", "req_1", None, True,
+    )  # fmt: skip
+    assert (stream.outcome, one.partial.text, one.event_number) == (Outcome.FAILED, "Hel", 3)
+    # What follows does not revive it, but another message can.
+    assert parse(body + delta(text="lo") + whole(HELLO)).text == "Hello"
+    assert partial_of(body + delta(text="lo") + MESSAGE_STOP).text == "Hel"
+
+
+def test_events_in_front_of_a_fault_come_first():
+    """The list, then the fault with the next call, and with each later one; the message stays readable."""
+    stream = MessageStream()
+    assert len(stream.receive_data(CUT + BROKEN)) == 3
+    fault = stream.fault
+    assert describe(fault)[2:] == (3, len(CUT))
+    assert isinstance(fault, DecodeError)
+    for call in (lambda: stream.receive_data(whole(HELLO)), stream.receive_eof, stream.result, lambda: stream.receive_data(b"x")):
+        with pytest.raises(DecodeError) as caught:
+            call()
+        assert caught.value is fault
+    assert (fault.partial.text, stream.message.text, stream.outcome) == ("Hel", "Hel", Outcome.FAILED)
+
+
+def test_a_fault_with_nothing_in_front_is_raised_at_once():
+    """No empty list that means trouble."""
+    for decoder in (MessageStream(), EventDecoder()):
+        with pytest.raises(DecodeError):
+            decoder.receive_data(BROKEN)
+        assert decoder.fault is not None
+
+
+def test_a_fault_behind_message_stop_leaves_the_message_whole():
+    """Receive calls and iter_events raise it, result does not."""
+    body = whole(HELLO) + BROKEN
+    stream = MessageStream()
+    assert len(stream.receive_data(body)) == 7
+    with pytest.raises(DecodeError):
+        stream.receive_eof()
+    assert (stream.outcome, stream.result().text) == (Outcome.COMPLETE, "Hello")
+    assert parse(body).text == "Hello"
+    events, error = collect(iter_events([body]))
+    assert (len(events), type(error)) == (7, DecodeError)
+
+
+@pytest.mark.parametrize("body", [message_start() + HELLO + message_delta(), whole(HELLO)[:-1], whole(HELLO) + b"event: x"])
+def test_what_only_the_end_shows_in_strict_mode(body):
+    """receive_eof raises nothing for it; it is kept in fault, and raised by result unless the message was whole."""
+    stream = MessageStream(strict=True)
+    stream.receive_data(body)
+    complete = stream.outcome is Outcome.COMPLETE
+    assert stream.receive_eof() == []
+    assert isinstance(stream.fault, ProtocolViolation)
+    with pytest.raises(ProtocolViolation):
+        stream.receive_eof()
+    if complete:
+        assert stream.result().text == "Hello"
+    else:
+        with pytest.raises(ProtocolViolation):
+            stream.result()
+        assert stream.fault.partial.text == "Hello"
+
+
+def test_the_first_fault_counts_whichever_layer_finds_it():
+    """A message's fault at one event and a decoder's at a later one: the first, in any chunks; no later deviation."""
+    late = frame("ping", _name="late") + BROKEN
+    body = CUT + message_start(id="msg_2") + late
+    expected = read(pieces(body, 1))
+    assert expected["fault"][2:] == (3, len(CUT))
+    assert expected["deviations"] == []
+    for chunks in splits(body):
+        assert read(chunks) == expected
+
+
+@pytest.mark.parametrize("chunk", [1, 10, 10**6])
+def test_max_message_size_counts_the_events(chunk):
+    """The bytes of one message's events are bounded; the events in front are kept; the next message counts anew."""
+    body = whole(text_block(*["x" * 100] * 30), tool_block("[" * 50, index=1))
+    size = len(body)
+    assert read(pieces(body * 5, chunk), max_message_size=size)["fault"] is None
+    shown = read(pieces(body, chunk), max_message_size=size // 2)
+    assert shown["fault"][0] is LimitExceeded
+    assert "max_message_size" in shown["fault"][1]
+    kept = shown["messages"][0]["content"][0]["text"]
+    assert len(kept) == 100 * (len(shown["events"]) - 2)
+    assert 0 < len(kept) < 3000
+    for limits in ({"max_message_size": 50}, {"max_event_size": 50}):
+        assert read([body], **limits)["events"] == []
+
+
+def test_limits_are_checked_in_characters_of_utf8():
+    """A text of three-byte characters counts three times its length, in the long way and in the short ones."""
+    body = whole(text_block(*["\u4f60" * 50] * 10))
+    for chunks in ([body], pieces(body, 3), [part + b"\n\n" for part in body.split(b"\n\n")[:-1]]):
+        shown = read(chunks, max_message_size=1500)
+        assert shown["fault"][0] is LimitExceeded
+        assert 3 <= len(shown["messages"][0]["content"][0]["text"]) // 50 <= 6
+
+
+def test_bad_limits_are_refused():
+    """A limit below one is the caller's error."""
+    for options in ({"max_message_size": 0}, {"max_event_size": -1}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            MessageStream(**options)
+
+
+def test_parse_takes_bytes_or_chunks():
+    """The same message either way, whatever bytes-like type; text is a TypeError."""
+    body = whole(HELLO)
+    for given in (body, bytearray(body), memoryview(body), [body], iter(pieces(body, 3)), (bytearray(body),)):
+        assert parse(given).text == "Hello"
+    for wrong in ("text", ["text"]):
+        with pytest.raises(TypeError):
+            parse(wrong)
+    with pytest.raises(IncompleteStream):
+        parse([])
+
+
+def test_iter_events_raises_after_the_last_event():
+    """A cut, failed or broken stream: every event, then what result would raise; sync and async alike."""
+    for body, count, error in ((whole(HELLO), 7, None), (CUT, 3, IncompleteStream), (CUT + BROKEN, 3, DecodeError),
+                               (CUT + frame("error", error={}), 4, APIError), (BROKEN, 0, DecodeError)):  # fmt: skip
+        for size in (1, 50, 10**6):
+            for events, raised in (
+                collect(iter_events(pieces(body, size))),
+                acollect(aiter_events(chunks_of(*pieces(body, size)))),
+            ):
+                assert len(events) == count
+                assert type(raised) is (type(None) if error is None else error)
+    events, raised = collect(iter_events([whole(HELLO)[:-1]]))
+    assert (len(events), raised) == (7, None)
+    assert acollect(aiter_events(chunks_of(whole(HELLO)[:-1])))[0] == events
+
+
+def test_iter_events_stops_at_the_fault():
+    """No further chunk is asked for once the stream is broken."""
+
+    def source():
+        yield CUT + BROKEN
+        raise AssertionError("asked for more")
+
+    assert collect(iter_events(source()))[1].event_number == 3
+
+
+def test_iter_events_wants_chunks():
+    """Bytes in place of chunks would be read as numbers: a TypeError, at the call."""
+    for wrong in (b"data: 1\n\n", "text", bytearray(), memoryview(b"")):
+        with pytest.raises(TypeError):
+            iter_events(wrong)
+    for wrong in (b"", [b""]):
+        with pytest.raises(TypeError):
+            aiter_events(wrong)
+
+
+def test_options_reach_every_door():
+    """strict and the limits mean the same everywhere."""
+    body = whole(HELLO) + frame("ping", _name="late")
+    for strict, error in ((False, type(None)), (True, ProtocolViolation)):
+        assert type(collect(iter_events([body], strict=strict))[1]) is error
+        assert type(acollect(aiter_events(chunks_of(body), strict=strict))[1]) is error
+    assert type(collect(iter_events([body], max_event_size=20))[1]) is LimitExceeded
+    assert type(acollect(aiter_events(chunks_of(body), max_message_size=20))[1]) is LimitExceeded
+    with pytest.raises(LimitExceeded):
+        parse(body, max_event_size=20)
+
+
+def test_the_message_is_live():
+    """One object from the first event on; its texts are up to date whenever they are read."""
+    stream = MessageStream()
+    assert stream.message is None
+    stream.receive_data(CUT)
+    message = stream.message
+    assert (message.text, stream.finished(0), stream.finished(1)) == ("Hel", False, False)
+    stream.receive_data(delta(text="lo"))
+    assert (message.text, message.content[0].text, repr(message.content[0])) == ("Hello", "Hello", "TextBlock(text='Hello')")
+    assert message.content == [TextBlock("Hello")]
+    stream.receive_data(block_stop() + message_delta() + MESSAGE_STOP)
+    assert stream.result() is message is stream.message
+    assert stream.messages == [message]
+
+
+def test_a_live_message_can_be_copied():
+    """Copies and pickles are of the moment; the stream goes on with its own."""
+    stream = MessageStream()
+    stream.receive_data(CUT + block_start(TOOL, 1) + delta(1, partial_json='{"a": [1, 2'))
+    for twin in (copy.deepcopy(stream.message), pickle.loads(pickle.dumps(stream.message))):
+        stream.receive_data(delta(text="lo"))
+        assert twin.text == "Hel"
+        assert twin.content[1].partial_input() == {"a": [1]}
+        with pytest.raises(ToolInputError, match="not finished"):
+            twin.content[1].input  # noqa: B018
+        assert twin.content is not stream.message.content
+        twin.content[0].text += "!"
+        assert twin.text == "Hel!"
+
+
+def test_events_are_not_changed_by_the_message():
+    """What the accumulator merges into is its own copy."""
+    start = {**TEXT, "citations": [{"n": 1}]}
+    body = message_start(content=[TEXT], extra_field=1) + block_start(start, 1) + delta(1, citation={"n": 2})
+    stream = MessageStream()
+    events = stream.receive_data(body + block_start({"type": "memo", "citations": []}, 2) + delta(2, citation={}))
+    stream.receive_data(delta(1, text="x") + message_delta(new=1))
+    assert events[0].message.content == [TextBlock("")]
+    assert events[0].message.extra == {"extra_field": 1}
+    assert events[0].message.usage.output_tokens == 1
+    assert events[1].content_block.citations == [{"n": 1}]
+    assert events[3].content_block.extra == {"citations": []}
+    assert stream.message.extra == {"extra_field": 1, "new": 1}
+
+
+def test_short_ways_agree_with_the_general_way(monkeypatch):
+    """Every cutting of a rich body, in every shape, gives the same by the general way alone."""
+    body = whole(
+        HELLO, frame("ping", cost=1), block_start(THINKING, 1), delta(1, thinking="t\u4f60"), delta(1, signature="s"), block_stop(1),
+        tool_block('{"a"', ":1}", index=2), frame("odd", a=1), block_start(TEXT, 3), delta(3, text="\ud83d"), delta(3, text="\ude00"),
+        delta(3, text="x").replace(b'"x"', b'"x","new":1'), delta(3, citation={"u": 1}), block_stop(3),
+    )  # fmt: skip
+    unnamed = b"".join(line for line in body.splitlines(keepends=True) if not line.startswith(b"event:"))
+    shapes = [body, body.replace(b"\n", b"\r\n"), unnamed, body.replace(b": ", b":"), body.replace(b"event:", b"id: 1\nevent:"),
+              body.replace(b"event:", b": c\n\nevent:"), body.replace(b',"index"', b'\ndata: ,"index"'), body.replace(b"event: ping", b"event: pong"),
+              body.replace(b'"index":2', b'\n"index":2')]  # fmt: skip
+    cuttings = [[shape] for shape in shapes] + [pieces(shape, size) for shape in shapes for size in (1, 13, 200)]
+    cuttings += [[part + b"\n\n" for part in shape.split(b"\n\n")[:-1]] for shape in shapes]
+    options = ({}, {"strict": True}, {"max_event_size": 110}, {"max_message_size": 700})
+    short = [read(chunks, **option) for chunks in cuttings for option in options]
+    monkeypatch.setattr(EventDecoder, "_decode_one", lambda decoder, data: None)
+
+    def general(decoder, ready):
+        decoder._ready, decoder._ready_number = ready, decoder._number
+        return decoder._read_general(ready)
+
+    monkeypatch.setattr(EventDecoder, "_read_blocks", general)
+    monkeypatch.setattr(MessageAccumulator, "_extend_run", lambda accumulator, run, events, start: 0)
+    assert [read(chunks, **option) for chunks in cuttings for option in options] == short
+
+
+def test_accumulator_takes_events_from_anywhere():
+    """add and extend, with the same numbers; a fault at once; nothing after the end or a fault."""
+    events = EventDecoder().receive_data(whole(HELLO))
+    one, many = MessageAccumulator(strict=True), MessageAccumulator(strict=True)
+    for event in events:
+        one.add(event)
+    many.extend(iter(events))
+    assert to_dict(one.result()) == to_dict(many.result()) == to_dict(parse(whole(HELLO)))
+    many.receive_eof()
+    many.receive_eof()
+    with pytest.raises(ValueError, match="receive_eof"):
+        many.add(events[0])
+    spliced = EventDecoder().receive_data(CUT + message_start(id="msg_2"))
+    broken = MessageAccumulator()
+    with pytest.raises(ProtocolViolation) as caught:
+        broken.extend(spliced)
+    assert (caught.value.event_number, caught.value.byte_offset, broken.message.text) == (3, None, "Hel")
+    with pytest.raises(ProtocolViolation):
+        broken.add(events[0])
+    with pytest.raises(TypeError, match="TextDelta"):
+        MessageAccumulator().add(TextDelta("x"))
+    assert "failed" in repr(broken)
+    broken.receive_eof()
+    assert broken.fault is caught.value
+
+
+def test_subclassed_events_are_events():
+    """A caller's own subclass of an event type is applied like it."""
+    (event,) = EventDecoder().receive_data(message_start())
+
+    class Tagged(type(event), frozen=True):
+        pass
+
+    accumulator = MessageAccumulator()
+    accumulator.add(Tagged(event.message))
+    assert accumulator.message.id == "msg_1"
+
+
+def test_several_messages():
+    """messages has all; message, outcome and result speak of the last."""
+    second = whole(text_block("two")).replace(b"msg_1", b"msg_2")
+    stream = MessageStream(strict=True)
+    stream.receive_data(whole(HELLO) + second[:-60])
+    assert stream.outcome is Outcome.STREAMING
+    assert [message.text for message in stream.messages] == ["Hello", "two"]
+    stream.receive_data(second[-60:])
+    assert (stream.result().id, stream.outcome) == ("msg_2", Outcome.COMPLETE)
+
+
+def test_usage_is_cumulative():
+    """A later count replaces, null and absent keep what stood, unknown keys are kept."""
+    body = (
+        message_start(usage={"input_tokens": 9, "output_tokens": 1, "speed": "fast", "service_tier": "s"})
+        + message_delta(None, usage={"output_tokens": 3, "input_tokens": None, "cost": 1, "speed": None})
+        + message_delta(usage={"output_tokens": 5, "cost": 2, "cache_creation": {"a": 1}})
+        + MESSAGE_STOP
+    )
+    assert to_dict(parse(body))["usage"] == {
+        "input_tokens": 9, "output_tokens": 5, "speed": "fast", "service_tier": "s", "cost": 2, "cache_creation": {"a": 1},
+    }  # fmt: skip
+
+
+def test_later_message_deltas_take_nothing_away():
+    """An empty delta, or one with nulls, keeps the stop_reason, and what else was said."""
+    body = (
+        message_start(new=1)
+        + frame("message_delta", delta={"stop_reason": "refusal", "stop_details": {"a": 1}, "container": {"id": "c"}, "odd": 1},
+                usage={"output_tokens": 1}, context_management={"edits": []}, top=[1])
+        + frame("message_delta", delta={"stop_reason": None, "odd": None}, usage={}, context_management=None)
+        + frame("message_delta", delta={}, usage={})
+        + frame("message_stop", metrics={"n": 1})
+    )  # fmt: skip
+    message = to_dict(parse(body, strict=True))
+    assert message == {
+        "type": "message", "id": "msg_1", "role": "assistant", "model": "m", "content": [], "stop_reason": "refusal",
+        "stop_sequence": None, "stop_details": {"a": 1}, "container": {"id": "c"}, "context_management": {"edits": []},
+        "usage": {"input_tokens": 3, "output_tokens": 1}, "new": 1, "odd": 1, "top": [1], "metrics": {"n": 1},
+    }  # fmt: skip
+
+
+def test_a_fallback_block_changes_the_model():
+    """The block's `to.model` is the message's model from then on."""
+    start = {"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}}
+    message = parse(whole(block_start(start), block_stop()))
+    assert (message.model, message.content[0].from_, to_dict(message)["content"]) == ("b", {"model": "a"}, [start])
+    assert parse(whole(block_start({"type": "fallback"}), block_stop())).model == "m"
+
+
+def test_blocks_that_replace_and_collect():
+    """Citations are appended in order, compaction replaces its content."""
+    compaction = frame("content_block_delta", index=1, delta={"type": "compaction_delta", "content": "c", "encrypted_content": "e"})
+    body = whole(
+        block_start(TEXT), delta(text="a"), delta(citation={"n": 1}), delta(citation={"n": 2}), block_stop(),
+        block_start({"type": "compaction", "content": None}, 1), compaction, block_stop(1),
+    )  # fmt: skip
+    assert to_dict(parse(body, strict=True))["content"] == [
+        {"type": "text", "text": "a", "citations": [{"n": 1}, {"n": 2}]},
+        {"type": "compaction", "content": "c", "encrypted_content": "e"},
+    ]
+
+
+def test_cut_arguments_are_never_finished_ones():
+    """A tool call whose block or text is not whole raises; what it says so far is shown as such."""
+    cut = message_start() + block_start(TOOL)
+    for body in (cut, cut + delta(partial_json='{"city": "Par'), cut + delta(partial_json='{"city": "Paris"}')):
+        block = partial_of(body).tool_uses[0]
+        with pytest.raises(ToolInputError, match="not finished"):
+            block.input  # noqa: B018
+        assert to_dict(block)["input_json"] == block.input_json
+        assert to_dict(block)["input"] == block.partial_input()
+    block = parse(whole(tool_block('{"city": "Par'), stop_reason="max_tokens")).tool_uses[0]
+    with pytest.raises(ToolInputError) as caught:
+        block.input  # noqa: B018
+    assert (caught.value.input_json, caught.value.position) == ('{"city": "Par', 13)
+    assert isinstance(caught.value, ValueError)
+    assert block.partial_input() == {"city": "Par"}
