@@ -403,8 +403,11 @@ def _replace(holder: Part, name: str, value: Any) -> None:
 def _merge_extra(holder: Part, extra: dict[str, Any]) -> None:
     if extra and holder.extra is NO_EXTRA:
         holder.extra = {}
+    names = ("type", *holder.__struct_fields__)
     for key, value in extra.items():
-        if value is not None or key not in holder.extra:
+        # A message_delta with a type, role or content of its own must not stand in for the message's.
+        is_taken = key != "extra" and key in names and getattr(holder, key, None) is not None
+        if not is_taken and (value is not None or key not in holder.extra):
             holder.extra[key] = value
 
 

@@ -70,12 +70,13 @@ class BlockList(Growing):
 class OpenedBlock:
     """A block and how far it is."""
 
-    __slots__ = ("block", "buffers", "is_open", "prefilled", "signed")
+    __slots__ = ("block", "buffers", "has_pieces", "is_open", "prefilled", "signed")
 
     def __init__(self, block: Any, *, is_open: bool = True) -> None:
         self.block = block
         self.is_open = is_open
         self.signed = False  # a signature_delta has come
+        self.has_pieces = False  # an input_json_delta has come: an unknown block can have a field of that name anyway
         self.buffers: dict[str, TextBuffer] | None = None  # a dict of its own for each of 800,000 blocks is 50 MB
         # The fields that the start already filled, until a delta comes for them.
         self.prefilled = tuple(name for name in ("text", "thinking", "signature") if getattr(block, name, None))
@@ -114,19 +115,17 @@ class OpenedBlock:
         self.is_open = False
         self.settle()
         self.block._progress = FINISHED
-        if isinstance(self.block, UnknownBlock):
+        if self.has_pieces and isinstance(self.block, UnknownBlock):
             _settle_input(self.block)
 
 
 def _settle_input(block: UnknownBlock) -> None:
     """Arguments that came in pieces for a block without a class are its `input`, where they are whole."""
-    text = block.extra.get("input_json")
-    if isinstance(text, str):
-        try:
-            block.extra["input"] = read_json(text.encode())[0]
-        except NotJSON:
-            return
-        del block.extra["input_json"]
+    try:
+        block.extra["input"] = read_json(block.extra["input_json"].encode())[0]
+    except NotJSON:
+        return
+    del block.extra["input_json"]
 
 
 class Lane:
@@ -196,6 +195,7 @@ class BlockAssembler:
             if opened.signed:
                 self._note("repeated_signature", f"more than one signature_delta for block {index}")
             opened.signed = True
+        opened.has_pieces = opened.has_pieces or field == "input_json"
         if opened.buffers is None:
             self._growing.append(opened)
         buffer = opened.buffer(field)

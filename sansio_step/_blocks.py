@@ -175,8 +175,7 @@ class BlockReader:
         pending = self.pending
         fresh = not pending or pending[-1] == 10
         if tail.find(b"\n:") < 0 and not (fresh and tail[:1] in (b":", b"\n")):
-            if tail and not pending:
-                self.pending_offset = self._absolute(position)
+            self.pending_offset = self._absolute(position)
             pending += tail
             return
         *lines, last = tail.split(b"\n")

@@ -113,7 +113,10 @@ class Deadlines:
 
     def next_deadline(self) -> tuple[float, str] | None:
         """When the next limit ends, and its name; None where none runs."""
-        return min(((when, name) for name, when in self._running.items()), default=None)
+        if not self._running:
+            return None
+        name = min(self._running, key=self._running.__getitem__)
+        return self._running[name], name
 
     def check(self, now: float) -> None:
         """Raise DeadlineExceeded for the limit that ended first, if one has ended by `now`."""

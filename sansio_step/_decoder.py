@@ -93,8 +93,6 @@ class EventDecoder(BlockReceiver[StreamEvent]):
                 event = self._decode_one_usual(data)
         except ValueError:  # another number of lines, or what msgspec can't decode
             event = self._decode_one_usual(data)
-        except RecursionError:
-            return None
         if event is None:
             return None
         self._reader.skip(data)

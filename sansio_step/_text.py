@@ -27,9 +27,6 @@ class Growing(ABC):
     def __eq__(self, other: object) -> bool:
         return bool(self.current() == (other.current() if isinstance(other, Growing) else other))
 
-    def __repr__(self) -> str:
-        return repr(self.current())
-
     def __reduce__(self) -> tuple[Any, ...]:
         value = self.current()
         return type(value), (value,)

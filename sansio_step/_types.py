@@ -42,7 +42,7 @@ NO_EXTRA: Extra = Extra()
 
 _short = Repr()
 _short.maxstring = 80
-_short.maxother = 400
+_short.maxother = 240
 _short.maxlevel = 3
 
 

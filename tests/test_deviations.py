@@ -363,7 +363,14 @@ def test_unknown_blocks_show_their_text_while_they_grow():
     assert stream.message.content[0].extra == {"text": "O what"}
 
 
-@pytest.mark.parametrize("tail", [b"data: [DONE]\n\n", frame("content_block_stop", index=0), frame("error", error={})])
+def test_a_half_in_a_signature_is_replaced():
+    """Only texts are cut by servers; elsewhere a half is U+FFFD at once."""
+    body = whole(block_start(THINKING), delta(signature="s\ud83d"), block_stop())
+    assert content(body)[0]["signature"] == "s\ufffd"
+    assert codes(body) == ["lone_surrogate"]
+
+
+@pytest.mark.parametrize("tail", [block_start(TEXT), b"data: [DONE]\n\n", frame("content_block_stop", index=0), frame("error", error={})])
 def test_events_after_the_end_stay_on_the_event(tail):
     """Behind message_stop nothing changes the message, an error neither."""
     shown = read([whole(HELLO) + tail])

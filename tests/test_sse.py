@@ -98,6 +98,14 @@ SHAPES = {
 }
 
 
+def test_shapes_may_change_within_a_chunk():
+    """Two events in the common shape promise nothing about the third."""
+    body = SHAPES["common"] % 1 + SHAPES["common"] % 2 + b"id: 7\n" + SHAPES["common"] % 3 + b"retry: 5\n" + SHAPES["CRLF"] % 4
+    expected = [("a", "1", ""), ("a", "2", ""), ("a", "3", "7"), ("a", "4", "7")]
+    for chunks in splits(body):
+        assert decode(chunks)[:2] == (expected, 5)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes_read_alike_in_any_chunks(shape):
     """The shapes that servers use, in chunks of one event, of one byte and of all: the same events, ids too."""

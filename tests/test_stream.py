@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
+import json
 import pickle
+import sys
 
 import pytest
 
@@ -22,11 +25,14 @@ from sansio_step import (
     TextBlock,
     TextDelta,
     ToolInputError,
+    UnknownEvent,
     aiter_events,
     iter_events,
     parse,
     to_dict,
 )
+
+from sansio_step._accumulator import event_size
 
 from .helpers import (
     MESSAGE_STOP,
@@ -219,6 +225,40 @@ def test_limits_are_checked_in_characters_of_utf8():
         shown = read(chunks, max_message_size=1500)
         assert shown["fault"][0] is LimitExceeded
         assert 3 <= len(shown["messages"][0]["content"][0]["text"]) // 50 <= 6
+
+
+def test_a_message_over_its_limit_in_chunks_of_one_event():
+    """The event that is too much is refused at once where it is the only one of its chunk."""
+    stream = MessageStream(max_message_size=1000)
+    stream.receive_data(CUT)
+    with pytest.raises(LimitExceeded) as caught:
+        for _ in range(100):
+            assert len(stream.receive_data(delta(text="x" * 50))) == 1
+    kept = stream.message.text.count("x")
+    assert (kept % 50, kept < 1000) == (0, True)
+    assert caught.value.byte_offset == len(CUT) + kept // 50 * len(delta(text="x" * 50))
+
+
+def test_an_event_that_the_end_completes_can_break_the_message():
+    """The place of the fault is where the unterminated event starts."""
+    stream = MessageStream()
+    stream.receive_data(CUT + message_start(id="msg_2")[:-2])
+    with pytest.raises(ProtocolViolation, match="spliced"):
+        for _ in range(2):
+            stream.receive_eof()
+    assert stream.fault.byte_offset == len(CUT)
+
+
+def test_size_of_an_event_that_is_deep():
+    """An event at the limit of nesting is measured where the stack is nearly used up, too."""
+    event = UnknownEvent("x", extra={"a": json.loads("[" * 190 + "]" * 190)})
+
+    def down(depth):
+        return down(depth - 1) if depth else event_size(event)
+
+    sizes = [down(sys.getrecursionlimit() - len(inspect.stack()) - room) for room in (120, 400)]
+    assert sizes[1] == len('{"type":"x","a":') + 2 * 190 + 1
+    assert abs(sizes[0] - sizes[1]) <= 190  # an empty list counts a byte less
 
 
 def test_bad_limits_are_refused():

@@ -159,7 +159,10 @@ class Call:
             # The caller had the events in hand meanwhile: that is no silence of the server's.
             self._deadlines.away(now - self._asked)
         self._asked = now
-        self._check_deadlines(now)
+        ends = self._deadlines.next_deadline()
+        if ends is not None and now >= ends[0]:
+            self._check_deadlines(now)
+            ends = self._deadlines.next_deadline()
         if self._phase is _Phase.RELEASE:
             return Keep() if self._keep else Close()
         if self._phase is _Phase.DONE:
@@ -169,8 +172,8 @@ class Call:
                 return Sleep(self._wake)
             self._wake = None
             self._deadlines.connecting(now)
+            ends = self._deadlines.next_deadline()
             self._phase = _Phase.CONNECT
-        ends = self._deadlines.next_deadline()
         until = ends[0] if ends is not None else None
         if self.connection is None:
             first = self._config.proxy.origin if self._config.proxy is not None else self._config.origin
@@ -222,6 +225,8 @@ class Call:
         self._deadlines.bytes_received(now)
         if plain:
             self._take(self.exchange.receive_data(plain), now)
+        if self.connection.ended and not self.exchange.done:
+            self.ended(now)
 
     def ended(self, now: float) -> None:
         """The socket has come to its end."""
@@ -277,7 +282,8 @@ class Call:
 
     @property
     def _keep(self) -> bool:
-        return self.exchange.done and self.exchange.reusable and self._send_error is None
+        clean = self.connection is not None and not self.connection.ended and self._send_error is None
+        return clean and self.exchange.done and self.exchange.reusable
 
     def _begin(self, now: float) -> None:
         """The connection stands: the request goes out."""

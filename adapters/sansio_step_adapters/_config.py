@@ -12,26 +12,22 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-import sansio_step
-from sansio_step import __version__
+from sansio_step import MessageRequest, __version__
 from sansio_step._deadlines import Deadlines, Timeouts
 from sansio_step._retry import RetryPolicy
 
 from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE
 from .http1 import Exchange
 
-if TYPE_CHECKING:
-    from sansio_step import MessageRequest
-
 BASE_URL: Final = "https://api.stepfun.ai"
 
 Auth = Literal["bearer", "x-api-key"]
-Request: TypeAlias = "MessageRequest | Mapping[str, Any]"
+Request: TypeAlias = MessageRequest | Mapping[str, Any]
 
 # What a header's value may hold (RFC 9110 5.5), without spaces: no key has any.
 _HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
@@ -196,11 +192,8 @@ def make_config(
 def encode_request(request: Request, *, streaming: bool) -> bytes:
     """A request's JSON, with `stream` as the call needs it. ValueError or TypeError for one that is not valid."""
     if isinstance(request, Mapping):
-        request = sansio_step.MessageRequest(**{**request, "stream": streaming})
-    elif bool(request.stream) != streaming:
-        request = msgspec.structs.replace(request, stream=streaming)
-    body: bytes = request.to_json()
-    return body
+        return MessageRequest(**{**request, "stream": streaming}).to_json()
+    return request.replace(stream=streaming).to_json()
 
 
 def parse_proxy(url: str) -> Proxy:

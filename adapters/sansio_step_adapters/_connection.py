@@ -99,6 +99,11 @@ class Connection:
         """Whether HTTP can be spoken."""
         return self._stage is _Stage.READY
 
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has said by TLS that nothing more comes, whatever the socket does."""
+        return any(layer.closed for layer in self._layers)
+
     def send(self, data: bytes) -> None:
         """Take bytes of HTTP for `outgoing`."""
         self._write(data, self._layers)

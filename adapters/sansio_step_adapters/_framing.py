@@ -78,9 +78,9 @@ class Framing:
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection can carry a further request: both sides done, and not a byte too many."""
+        """Whether the connection can carry a further request: both sides done, no end of it, not a byte too many."""
         states = {self._connection.our_state, self._connection.their_state}
-        return self.complete and states == {h11.DONE} and not self._connection.trailing_data[0]
+        return self.complete and states == {h11.DONE} and not any(self._connection.trailing_data)
 
     def _advance(self) -> bytes:
         body: list[bytes] = []

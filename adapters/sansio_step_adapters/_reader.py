@@ -31,6 +31,8 @@ MAX_RESPONSE_SIZE: Final = 1024 * 1024 * 1024
 
 # What is read of a body that is only good for an error's text.
 _MOST_OF_AN_ERROR: Final = 64 * 1024
+# What an error shows of a body.
+_SHOWN: Final = 200
 _BLANK: Final = b" \t\r\n"
 _FIELDS: Final = (b":", b"data:", b"event:", b"id:", b"retry:")
 
@@ -117,8 +119,15 @@ class ResponseReader:
         return self.stream.result()
 
     @property
+    def message(self) -> Message | None:
+        """The message as far as it came, of a stream or a document."""
+        return self._whole or self.stream.message
+
+    @property
     def outcome(self) -> Outcome:
         """As `MessageStream.outcome`; FAILED also for a response that was refused here."""
+        if self._whole is not None and self.error is None:
+            return Outcome.COMPLETE
         outcome = self.stream.outcome
         refused = self.error is not None and not isinstance(self.error, (IncompleteStream, TransportError))
         return Outcome.FAILED if refused and outcome is not Outcome.COMPLETE else outcome
@@ -137,11 +146,11 @@ class ResponseReader:
             self._document += piece
             self._kind = self._sniff()
             piece = bytes(self._document)
-            if self._kind is _Kind.STREAM:
-                # Kept a little longer, in case that not one event comes of it.
-                del self._document[200:]
         elif self._kind is not _Kind.STREAM:
             self._document += piece
+        elif not self._any_event:
+            # The start is kept until there is an event, in case that none comes of it.
+            self._document += piece[: max(_SHOWN - len(self._document), 0)]
         if self._kind is _Kind.STREAM:
             self._read_stream(piece, events)
         elif len(self._document) > self._most():
@@ -156,7 +165,9 @@ class ResponseReader:
         except StreamError:
             new = []
         if new:
-            self._any_event = True
+            if not self._any_event:
+                self._any_event = True
+                self._document.clear()
             events += new
         if self.stream.fault is not None:
             events += self._finish(None)
@@ -254,7 +265,7 @@ class ResponseReader:
         return decode_error(self.status, self.headers, body)
 
     def _unexpected(self, reason: str) -> UnexpectedResponse:
-        start = bytes(self._document[:200])
+        start = bytes(self._document[:_SHOWN])
         return UnexpectedResponse(reason, status=self.status, content_type=self._type, start=start)
 
 

@@ -13,26 +13,22 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import TypeAlias
 
 import anyio
-import anyio.abc
 
 from sansio_step import Message, StreamEvent
 from sansio_step._deadlines import Timeouts
 from sansio_step._retry import RetryPolicy
 
 from ._call import Call, Close, Connect, Keep, Receive, Send
-from ._client import BaseClient, BaseStream, readable, text_of
+from ._client import BaseClient, BaseStream, text_of
 from ._config import BASE_URL, Auth, Request
+from ._link import BROKEN, ByteStream, ConnectFunction, Link, close, root, take
 from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE
 
 __all__ = ["AsyncClient", "AsyncStream"]
-
-ByteStream: TypeAlias = anyio.abc.ByteStream
-ConnectFunction: TypeAlias = Callable[[str, int], Awaitable[ByteStream]]
 
 
 class AsyncClient(BaseClient[ByteStream]):
@@ -101,8 +97,7 @@ class AsyncClient(BaseClient[ByteStream]):
 
     async def aclose(self) -> None:
         """Close the idle connections. Streams that are open stay so until they are closed themselves."""
-        while (transport := self._pool.drain()) is not None:
-            await _close(transport)
+        await Link.drain(self._pool)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -214,16 +209,16 @@ class _Driver:
                     await self._open(want)
                 elif transport is None:
                     await anyio.sleep_until(until)
-                elif isinstance(want, Send):
-                    await transport.send(want.data)
-                    call.sent(anyio.current_time())
                 elif isinstance(want, Receive):
                     data = await transport.receive()
                     call.received(data, anyio.current_time())
+                elif isinstance(want, Send):
+                    await transport.send(want.data)
+                    call.sent(anyio.current_time())
             except anyio.EndOfStream:
                 call.ended(anyio.current_time())
-            except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-                call.failed(_root(error), anyio.current_time())
+            except BROKEN as error:
+                call.failed(root(error), anyio.current_time())
         if scope.cancelled_caught:
             call.waited(anyio.current_time())
         if call.over:
@@ -243,15 +238,8 @@ class _Driver:
 
     async def _open(self, want: Connect) -> None:
         call, pool = self._call, self._client._pool
-        while (old := pool.expired(anyio.current_time())) is not None:
-            await _close(old)
-        while not want.fresh and (found := pool.take()) is not None:
-            connection, transport = found
-            raw = transport.extra(anyio.abc.SocketAttribute.raw_socket, None)  # noqa: S610, anyio's extra
-            if raw is not None and readable(raw):
-                await _close(transport)
-                continue
-            self._transport = transport
+        if not want.fresh and (found := await take(pool)) is not None:
+            connection, self._transport = found
             call.reuse(connection, anyio.current_time())
             return
         self._transport = await self._client._connect(want.host, want.port)
@@ -264,18 +252,4 @@ class _Driver:
         if transport is not None and not (
             keep and connection is not None and self._client._pool.put(connection, transport, anyio.current_time())
         ):
-            await _close(transport)
-
-
-async def _close(transport: ByteStream) -> None:
-    # Shielded, so that a cancelled task leaves no socket; it doesn't wait, since TLS has no part in the transport here.
-    with anyio.CancelScope(shield=True):
-        await transport.aclose()
-
-
-def _root(error: Exception) -> BaseException:
-    """The system's own error under anyio's, whose words say more."""
-    own = isinstance(error, (anyio.BrokenResourceError, anyio.ClosedResourceError))
-    if error.__cause__ is not None and (own or (isinstance(error, OSError) and error.errno is None)):
-        return error.__cause__
-    return error
+            await close(transport)

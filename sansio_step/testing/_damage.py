@@ -1,0 +1,105 @@
+"""What networks do to bytes: cut them anywhere, and, with bugs on the way, worse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+
+_INJECTED = (
+    b"\0",
+    b"\xff",
+    b"\xf0\x9f",
+    b"\xef\xbb\xbf",
+    b"\r",
+    b"\n",
+    b"\r\n\r\n",
+    b"\n\n",
+    b":",
+    b"data: ",
+    b"\ndata: [DONE]\n\n",
+    b"\nevent: error\n",
+    b'"',
+    b"}",
+    b"[[[[",
+    b"\\",
+    b"\\ud83d",
+    b"NaN",
+    b"1e999",
+    b"-1",
+    b"null",
+    b'"type":"ping",',
+)
+
+
+@st.composite
+def chunked(draw: st.DrawFn, data: bytes) -> list[bytes]:
+    """The same bytes in pieces, as a network might deliver them: whole, of one size, or cut anywhere (also into nothing).
+
+    It shrinks towards the whole.
+    """
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
+    # Drawn last, so that a failing example of one size can shrink to one with few cuts.
+    size = draw(st.sampled_from((0, 1, 2, 3, 7, 64, 1460)))
+    # A byte a piece is no use where that means a million pieces.
+    if size and len(data) <= size * 10_000:
+        return [data[start : start + size] for start in range(0, len(data), size)]
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+@st.composite
+def damaged(draw: st.DrawFn, data: bytes) -> bytes:
+    """Bytes with one to three faults in them: cut short, a bit flipped, a stretch lost, repeated or swapped with its
+    neighbour, something foreign in between.
+    """
+    for _ in range(draw(st.integers(1, 3))):
+        data = draw(st.sampled_from(_DAMAGES))(draw, data)
+    return data
+
+
+def _place(draw: st.DrawFn, data: bytes) -> int:
+    return draw(st.integers(0, len(data)))
+
+
+def _stretch(draw: st.DrawFn, data: bytes) -> tuple[int, int]:
+    start = _place(draw, data)
+    return start, min(len(data), start + draw(st.integers(1, 200)))
+
+
+def _cut(draw: st.DrawFn, data: bytes) -> bytes:
+    return data[: _place(draw, data)]
+
+
+def _behead(draw: st.DrawFn, data: bytes) -> bytes:
+    return data[_place(draw, data) :]
+
+
+def _flip(draw: st.DrawFn, data: bytes) -> bytes:
+    if not data:
+        return data
+    place = draw(st.integers(0, len(data) - 1))
+    return data[:place] + bytes([data[place] ^ (1 << draw(st.integers(0, 7)))]) + data[place + 1 :]
+
+
+def _lose(draw: st.DrawFn, data: bytes) -> bytes:
+    start, end = _stretch(draw, data)
+    return data[:start] + data[end:]
+
+
+def _repeat(draw: st.DrawFn, data: bytes) -> bytes:
+    start, end = _stretch(draw, data)
+    return data[:end] + data[start:end] + data[end:]
+
+
+def _swap(draw: st.DrawFn, data: bytes) -> bytes:
+    start, middle = _stretch(draw, data)
+    end = min(len(data), middle + draw(st.integers(1, 200)))
+    return data[:start] + data[middle:end] + data[start:middle] + data[end:]
+
+
+def _inject(draw: st.DrawFn, data: bytes) -> bytes:
+    place = _place(draw, data)
+    return data[:place] + draw(st.sampled_from(_INJECTED) | st.binary(max_size=8)) + data[place:]
+
+
+_DAMAGES: tuple[Callable[[st.DrawFn, bytes], bytes], ...] = (_cut, _behead, _flip, _lose, _repeat, _swap, _inject)

@@ -1,0 +1,669 @@
+"""Streams as real servers send them against the protocol, each with the reading that is expected of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from hypothesis import strategies as st
+
+from .._accumulator import Outcome
+from .._codec import to_dict
+from .._message import Message
+from ._events import piecewise_streams, wire
+from ._messages import messages
+from ._values import JSON, names
+from ._wire import Frame, framed
+
+DEVIATION_CODES: Final = (
+    "bare_block_start",
+    "bare_error",
+    "bare_message_delta",
+    "bare_message_start",
+    "delta_after_stop",
+    "delta_kind_mismatch",
+    "delta_without_block",
+    "duplicate_message_start",
+    "event_after_stop",
+    "foreign_data",
+    "index_gap",
+    "index_reused",
+    "lone_surrogate",
+    "no_block_stop",
+    "no_event_line",
+    "no_message_start",
+    "no_message_stop",
+    "no_stop_reason",
+    "no_type",
+    "repeated_content",
+    "repeated_signature",
+    "spliced_message_start",
+    "type_mismatch",
+    "unfinished_event",
+    "unterminated_event",
+)
+
+
+class DeviatingStream(msgspec.Struct, frozen=True):
+    """A body that departs from the protocol, and how it is to be read.
+
+    `codes` has each way in which it does, with the number of the first event that shows it (the number of events for
+    what only the end shows). `outcome` is how its message ends up, and `message` is that message as a JSON object: whole
+    where the outcome is COMPLETE, else as far as it came. Strict readers refuse the stream at the first event that has a
+    code; with `spliced_message_start` all do.
+    """
+
+    data: bytes
+    codes: dict[str, int]
+    outcome: Outcome
+    message: JSON
+
+_KNOWN: Final = frozenset(Message.__struct_fields__) - {"extra"}
+
+
+def deviating_streams(*codes: str) -> st.SearchStrategy[DeviatingStream]:
+    """Streams that depart from the protocol in the given ways, or in one to four of `DEVIATION_CODES`, at random.
+
+    ValueError for a code that isn't one of these, and for two that exclude each other (a stream can't both lack its
+    message_stop and have something behind it).
+    """
+    for code in codes:
+        if code not in DEVIATION_CODES:
+            raise ValueError(f"{code!r} is none of DEVIATION_CODES")
+    for place, code in enumerate(codes):
+        for other in codes[:place]:
+            if _exclude(code, other):
+                raise ValueError(f"{other} and {code} exclude each other")
+    if codes:
+        return _streams(st.just(codes))
+    return _streams(st.lists(st.sampled_from(DEVIATION_CODES), min_size=1, max_size=4, unique=True).map(_compatible))
+
+
+def _compatible(codes: list[str]) -> tuple[str, ...]:
+    chosen: list[str] = []
+    for code in codes:
+        if not any(_exclude(code, other) for other in chosen):
+            chosen.append(code)
+    return tuple(chosen)
+
+
+_EXCLUDING = {
+    # Each ends the message in its own way.
+    "spliced_message_start": {"no_message_stop", "no_stop_reason", "bare_error", "no_block_stop", "event_after_stop"}
+    | {"unterminated_event", "unfinished_event", "no_message_start"},
+    "bare_error": {"no_message_stop", "no_stop_reason", "no_block_stop", "event_after_stop", "no_message_start"},
+    "no_message_stop": {"no_stop_reason", "event_after_stop"},
+    # Without a start there is none to be bare, or to come again.
+    "no_message_start": {"bare_message_start", "duplicate_message_start"},
+    "unterminated_event": {"unfinished_event"},
+}
+
+
+def _exclude(code: str, other: str) -> bool:
+    return code == other or other in _EXCLUDING.get(code, ()) or code in _EXCLUDING.get(other, ())
+
+
+class _Sent(msgspec.Struct, eq=False):
+    """One event on its way to the wire."""
+
+    kind: str
+    data: Any  # its JSON, or text
+    codes: list[str] = msgspec.field(default_factory=list)
+    name: str | None = None
+    is_base: bool = False  # of the legal stream that all began with
+
+    def plain(self) -> bool:
+        """Whether its type and its event line may still be changed."""
+        return self.name == self.kind != "error" and isinstance(self.data, dict) and bool(self.data.get("type"))
+
+
+class _Script:
+    """A stream that is being written: its events, the blocks that it is to be read as."""
+
+    def __init__(self, draw: st.DrawFn, message: Message, sent: list[_Sent]) -> None:
+        self.draw = draw
+        self.sent = sent
+        self.blocks: list[tuple[int, JSON]] = [(index, to_dict(block)) for index, block in enumerate(message.content)]
+        self.next_index = len(self.blocks)
+        self.reusable = list(range(self.next_index))  # indices of finished blocks that nothing was done to
+        self.outcome = Outcome.COMPLETE
+        self.unfinished = b""  # the start of an event that the body ends in
+        self.is_terminated = True
+        self.end_codes: list[str] = []
+
+    def closing(self) -> int:
+        """Where the events begin that end the message: a stop reason, message_stop, what breaks it off, or nothing."""
+        for place, event in enumerate(self.sent):
+            if event.kind in ("message_stop", "error") or _stop_reason(event) or "spliced_message_start" in event.codes:
+                return place
+        return len(self.sent)
+
+    def starts(self) -> int:
+        """Where the message begins."""
+        return next((place for place, event in enumerate(self.sent) if event.kind == "message_start"), -1)
+
+    def add(self, kind: str, code: str | None = None, **fields: Any) -> None:
+        """One more event at the end of the content."""
+        event = _sent(kind, fields)
+        if code is not None:
+            event.codes.append(code)
+        self.sent.insert(self.closing(), event)
+
+    def start(self, block: JSON, code: str | None = None, *, index: int | None = None) -> int:
+        """Open a block, by default at the next index."""
+        if index is None:
+            index = self.next_index
+            self.next_index += 1
+        self.add("content_block_start", code, index=index, content_block=block)
+        return index
+
+    def delta(self, index: int, kind: str, code: str | None = None, **fields: Any) -> None:
+        self.add("content_block_delta", code, index=index, delta={"type": kind, **fields})
+
+    def stop(self, index: int) -> None:
+        self.add("content_block_stop", index=index)
+
+    def read_as(self, index: int, block: JSON) -> None:
+        self.blocks.append((index, block))
+
+    def text(self) -> str:
+        """Some text for a block; never empty, since an empty piece is no content."""
+        return self.draw(st.text("abc é🦜", min_size=1, max_size=5))
+
+
+def _sent(kind: str, fields: JSON, *codes: str) -> _Sent:
+    return _Sent(kind, {"type": kind, **fields}, list(codes), kind)
+
+
+def _stop_reason(event: _Sent) -> bool:
+    if event.kind != "message_delta":
+        return False
+    return ((event.data.get("delta") or {}).get("stop_reason") or event.data.get("stop_reason")) is not None
+
+
+@st.composite
+def _streams(draw: st.DrawFn, strategy: st.SearchStrategy[tuple[str, ...]]) -> DeviatingStream:
+    codes = draw(strategy)
+    message = draw(messages())
+    events = draw(piecewise_streams(st.just(message)))
+    sent = [_Sent(event.type, wire(event), [], event.type, is_base=True) for event in events]
+    script = _Script(draw, message, sent)
+    for code in sorted(codes, key=_ORDER.index):
+        _WRITERS[code](script)
+    _note_missing(script, codes)
+    frames = [Frame(event.name, event.data) for event in script.sent]
+    return DeviatingStream(
+        data=_bytes(draw, frames, script),
+        codes=_first_numbers(script),
+        outcome=script.outcome,
+        message=_reading(script),
+    )
+
+
+def _bytes(draw: st.DrawFn, frames: list[Frame], script: _Script) -> bytes:
+    pieces = draw(framed(frames))
+    if not script.is_terminated:
+        # Without the blank line, or without any line end: bytes that are only LF or CR end the last line.
+        last = pieces[-2].rstrip(b"\r\n")
+        pieces[-2:] = [last + draw(st.sampled_from((b"", b"\n", b"\r\n")))]
+    if script.unfinished:
+        pieces[-1:] = [script.unfinished]
+    return b"".join(pieces)
+
+
+def _first_numbers(script: _Script) -> dict[str, int]:
+    first: dict[str, int] = {}
+    for number, event in enumerate(script.sent):
+        for code in event.codes:
+            first.setdefault(code, number)
+        if "spliced_message_start" in event.codes:
+            return first
+    return {**first, **dict.fromkeys(script.end_codes, len(script.sent))}
+
+
+def _reading(script: _Script) -> JSON:
+    """The message that the events say, merged in the plainest way: the blocks are what the writers noted."""
+    message: JSON = {"type": "message", "stop_reason": None, "stop_sequence": None}
+    usage: JSON | None = None
+    opened = False
+    for event in script.sent:
+        if "spliced_message_start" in event.codes:
+            break
+        if event.kind == "message_start" and not opened:
+            opened = True
+            start = dict(event.data.get("message") or {})
+            usage = start.pop("usage", None)
+            _merge(message, start, _KNOWN)
+        elif event.kind == "message_delta":
+            fields = {key: value for key, value in event.data.items() if key not in ("type", "delta", "usage")}
+            _merge(message, {**fields, **(event.data.get("delta") or {})}, _KNOWN)
+            counts = event.data.get("usage")
+            if counts is not None:
+                usage = {} if usage is None else dict(usage)
+                _merge(usage, counts, frozenset())
+        elif event.kind == "content_block_start" and event.data["content_block"].get("type") == "fallback":
+            model = (event.data["content_block"].get("to") or {}).get("model")
+            message["model"] = model if model is not None else message.get("model")
+        elif event.kind == "message_stop":
+            fields = {key: value for key, value in event.data.items() if key != "type"}
+            _merge(message, fields, _KNOWN)
+            break
+    message["content"] = [block for _, block in sorted(script.blocks, key=lambda entry: entry[0])]
+    if usage is not None:
+        message["usage"] = usage
+    return {key: value for key, value in message.items() if key != "model" or value is not None}
+
+
+def _merge(into: JSON, fields: JSON, known: frozenset[str]) -> None:
+    for key, value in fields.items():
+        # Null says nothing; an unknown field that was never anything else stays as the null that came.
+        if value is not None or (key not in known and key not in into):
+            into[key] = value
+
+
+def _note_missing(script: _Script, codes: tuple[str, ...]) -> None:
+    """Find the events at which a lack shows."""
+    if "no_block_stop" in codes:
+        place = script.closing()
+        script.sent[place].codes.append("no_block_stop")
+    if "no_message_start" in codes:
+        content = ("content_block_start", "content_block_delta", "message_delta", "message_stop")
+        next(event for event in script.sent if event.kind in content).codes.append("no_message_start")
+
+
+# --- one writer for each code: it changes the events, and says what they are to be read as ----------------------
+
+
+def _bare_block_start(script: _Script) -> None:
+    draw, nothing = script.draw, script.draw(st.sampled_from(({}, None)))
+    field, kind, delta = draw(
+        st.sampled_from((("text", "text", "text_delta"), ("thinking", "thinking", "thinking_delta"), ("input", "", "")))
+    )
+    bare = {} if nothing is not None else {field: None}
+    if field == "input":
+        index = script.start({"type": "tool_use", "id": "t", "name": "f", **bare}, "bare_block_start")
+        arguments = draw(st.sampled_from(({}, {"a": 1})))
+        if arguments:
+            script.delta(index, "input_json_delta", partial_json=json.dumps(arguments))
+        block = {"type": "tool_use", "id": "t", "name": "f", "input": arguments}
+    else:
+        index = script.start({"type": kind, **bare}, "bare_block_start")
+        text = script.text()
+        script.delta(index, delta, **{field: text})
+        block = {"type": kind, field: text}
+    script.stop(index)
+    script.read_as(index, block)
+
+
+def _delta_after_stop(script: _Script) -> None:
+    draw = script.draw
+    index = script.start({"type": "text", "text": ""})
+    first, second = script.text(), script.text()
+    script.delta(index, "text_delta", text=first)
+    script.stop(index)
+    if draw(st.booleans()):
+        # Of the same kind: appended.
+        script.delta(index, "text_delta", "delta_after_stop", text=second)
+        script.read_as(index, {"type": "text", "text": first + second})
+        return
+    script.read_as(index, {"type": "text", "text": first})
+    further = draw(st.sampled_from(_IMPLIED))(second)
+    script.delta(index, code="delta_after_stop", **further.delta)
+    script.stop(index)
+    script.read_as(index, further.block)
+
+
+class _Implied(msgspec.Struct):
+    """A delta, and the block that it stands for where none of its kind is open."""
+
+    delta: JSON
+    block: JSON
+
+
+def _implied_thinking(text: str) -> _Implied:
+    return _Implied({"kind": "thinking_delta", "thinking": text}, {"type": "thinking", "thinking": text})
+
+
+def _implied_signature(text: str) -> _Implied:
+    block = {"type": "thinking", "thinking": "", "signature": text}
+    return _Implied({"kind": "signature_delta", "signature": text}, block)
+
+
+def _implied_arguments(text: str) -> _Implied:
+    block = {"type": "tool_use", "input": {"a": text}}
+    return _Implied({"kind": "input_json_delta", "partial_json": json.dumps({"a": text})}, block)
+
+
+def _implied_compaction(text: str) -> _Implied:
+    return _Implied({"kind": "compaction_delta", "content": text}, {"type": "compaction", "content": text})
+
+
+def _implied_text(text: str) -> _Implied:
+    return _Implied({"kind": "text_delta", "text": text}, {"type": "text", "text": text})
+
+
+def _implied_citation(text: str) -> _Implied:
+    citation = {"type": "char_location", "cited_text": text}
+    return _Implied({"kind": "citations_delta", "citation": citation}, {"type": "text", "text": "", "citations": [citation]})
+
+
+_IMPLIED = (_implied_thinking, _implied_signature, _implied_arguments, _implied_compaction)
+"""Deltas that no text block takes."""
+
+
+def _delta_kind_mismatch(script: _Script) -> None:
+    index = script.start({"type": "text", "text": ""})
+    first, second = script.text(), script.text()
+    script.delta(index, "text_delta", text=first)
+    further = script.draw(st.sampled_from(_IMPLIED))(second)
+    script.delta(index, code="delta_kind_mismatch", **further.delta)
+    third = script.text()
+    script.delta(index, "text_delta", text=third)
+    script.stop(index)
+    script.read_as(index, {"type": "text", "text": first + third})
+    script.read_as(index, further.block)
+
+
+def _delta_without_block(script: _Script) -> None:
+    implied = script.draw(st.sampled_from((_implied_text, *_IMPLIED, _implied_citation)))(script.text())
+    index = script.next_index
+    script.next_index += 1
+    script.delta(index, code="delta_without_block", **implied.delta)
+    script.stop(index)
+    script.read_as(index, implied.block)
+
+
+def _index_gap(script: _Script) -> None:
+    index = script.next_index + script.draw(st.integers(1, 3))
+    script.start({"type": "text", "text": "behind the gap"}, "index_gap", index=index)
+    script.stop(index)
+    script.read_as(index, {"type": "text", "text": "behind the gap"})
+    if script.draw(st.booleans()):
+        # What fills the gap later is no deviation, and stands in front.
+        script.start({"type": "text", "text": "in the gap"}, index=script.next_index)
+        script.stop(script.next_index)
+        script.read_as(script.next_index, {"type": "text", "text": "in the gap"})
+    script.next_index = index + 1
+
+
+def _index_reused(script: _Script) -> None:
+    if not script.reusable:
+        index = script.start({"type": "text", "text": "first"})
+        script.stop(index)
+        script.read_as(index, {"type": "text", "text": "first"})
+    else:
+        index = script.draw(st.sampled_from(script.reusable))
+        script.reusable.remove(index)
+    text = script.text()
+    script.start({"type": "text", "text": ""}, "index_reused", index=index)
+    script.delta(index, "text_delta", text=text)
+    script.stop(index)
+    script.read_as(index, {"type": "text", "text": text})
+
+
+def _lone_surrogate(script: _Script) -> None:
+    """The halves of a character in two deltas, or one that stays alone."""
+    code = "lone_surrogate"
+    high, low = "\ud83e", "\udd9c"
+    where = script.draw(st.sampled_from(("text", "arguments", "alone", "unknown")))
+    if where == "text":
+        index = script.start({"type": "text", "text": ""})
+        before, behind = script.draw(st.sampled_from((("", ""), ("a", "b"))))
+        script.delta(index, "text_delta", code, text=before + high)
+        if script.draw(st.booleans()):
+            script.add("ping")
+        script.delta(index, "text_delta", code, text=low + behind)
+        block: JSON = {"type": "text", "text": f"{before}🦜{behind}"}
+    elif where == "arguments":
+        index = script.start({"type": "tool_use", "id": "t", "name": "f", "input": {}})
+        script.delta(index, "input_json_delta", code, partial_json='{"a":"' + high)
+        script.delta(index, "input_json_delta", code, partial_json=low + '"}')
+        block = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": "🦜"}}
+    elif where == "alone":
+        index = script.start({"type": "thinking", "thinking": "", "signature": ""})
+        half = script.draw(st.sampled_from((high, low)))
+        script.delta(index, "thinking_delta", code, thinking=f"a{half}")
+        script.delta(index, "thinking_delta", thinking="b")
+        block = {"type": "thinking", "thinking": "a\ufffdb", "signature": ""}
+    else:
+        index = script.start({"type": "text", "text": "", "future": [high]}, code)
+        block = {"type": "text", "text": "", "future": ["\ufffd"]}
+    script.stop(index)
+    script.read_as(index, block)
+
+
+def _repeated_content(script: _Script) -> None:
+    field = script.draw(st.sampled_from(("text", "thinking", "signature", "input")))
+    first, second = script.text(), script.text()
+    if field == "input":
+        start: JSON = {"type": "tool_use", "id": "t", "name": "f", "input": {"from": "start"}}
+        delta: JSON = {"kind": "input_json_delta", "partial_json": json.dumps({"a": second})}
+        block = {**start, "input": {"a": second}}
+    elif field == "text":
+        start, delta = {"type": "text", "text": first}, {"kind": "text_delta", "text": second}
+        block = {"type": "text", "text": first + second}
+    else:
+        start = {"type": "thinking", "thinking": "", "signature": "", field: first}
+        delta = {"kind": f"{field}_delta", field: second}
+        block = {**start, field: first + second}
+    index = script.start(start)
+    script.delta(index, code="repeated_content", **delta)
+    script.stop(index)
+    script.read_as(index, block)
+
+
+def _repeated_signature(script: _Script) -> None:
+    index = script.start({"type": "thinking", "thinking": "", "signature": ""})
+    script.delta(index, "signature_delta", signature="AB")
+    script.delta(index, "signature_delta", "repeated_signature", signature="CD")
+    script.stop(index)
+    script.read_as(index, {"type": "thinking", "thinking": "", "signature": "ABCD"})
+
+
+def _bare_message_start(script: _Script) -> None:
+    event = script.sent[script.starts()]
+    message = dict(event.data["message"])
+    for name in script.draw(st.lists(st.sampled_from(("content", "usage", "model", "role")), min_size=1, unique=True)):
+        if script.draw(st.booleans()):
+            message[name] = None
+        else:
+            del message[name]
+    event.data["message"] = message
+    event.codes.append("bare_message_start")
+
+
+def _duplicate_message_start(script: _Script) -> None:
+    start = script.starts()
+    first = script.sent[start]
+    place = script.draw(st.integers(start + 1, script.closing()))
+    copy = _Sent("message_start", dict(first.data), [*first.codes, "duplicate_message_start"], "message_start")
+    script.sent.insert(place, copy)
+
+
+def _no_message_start(script: _Script) -> None:
+    del script.sent[script.starts()]
+
+
+def _spliced_message_start(script: _Script) -> None:
+    start = script.sent[script.starts()]
+    message = {"role": "assistant", "model": "m", "content": [], "usage": {}}
+    other = {"message": {**message, "id": start.data["message"]["id"] + "2"}}
+    script.sent.insert(script.closing(), _sent("message_start", other, "spliced_message_start"))
+    script.outcome = Outcome.FAILED
+
+
+def _bare_error(script: _Script) -> None:
+    del script.sent[script.closing() :]
+    data, name = script.draw(
+        st.sampled_from(
+            (
+                ({"type": "error", "error": "overloaded"}, "error"),
+                ({"error": {"type": "overloaded_error", "message": "busy"}}, "error"),
+                ({"error": {"type": "overloaded_error", "message": "busy"}}, None),
+                ("upstream connect error", "error"),
+            )
+        )
+    )
+    script.sent.append(_Sent("error", data, ["bare_error"], name))
+    script.outcome = Outcome.FAILED
+
+
+def _no_message_stop(script: _Script) -> None:
+    place = next(place for place, event in enumerate(script.sent) if event.kind == "message_stop")
+    del script.sent[place:]
+    script.end_codes.append("no_message_stop")
+
+
+def _no_stop_reason(script: _Script) -> None:
+    for event in script.sent:
+        if event.kind == "message_delta":
+            event.data["delta"].pop("stop_reason", None)
+        elif event.kind == "message_stop":
+            event.codes.append("no_stop_reason")
+
+
+def _no_block_stop(script: _Script) -> None:
+    stops = [
+        event
+        for event in script.sent
+        if event.kind == "content_block_stop" and event.is_base and event.data["index"] in script.reusable
+    ]
+    if stops:
+        # StepFun documents streams without any; one that is missing must not matter either.
+        gone = stops if script.draw(st.booleans()) else [script.draw(st.sampled_from(stops))]
+        script.sent[:] = [event for event in script.sent if event not in gone]
+    else:
+        index = script.start({"type": "text", "text": "open"})
+        script.read_as(index, {"type": "text", "text": "open"})
+
+
+def _bare_message_delta(script: _Script) -> None:
+    places = [event for event in script.sent if event.kind == "message_delta"]
+    if not places:
+        script.add("message_delta", delta={}, usage={})
+        places = [event for event in script.sent if event.kind == "message_delta"]
+    event = script.draw(st.sampled_from(places))
+    delta = event.data.pop("delta")
+    if script.draw(st.booleans()):
+        # As StepFun documents it: what the delta says stands beside it.
+        event.data = {**event.data, **{key: value for key, value in delta.items() if value is not None}}
+        nulls = {key: None for key, value in delta.items() if value is None and key not in _KNOWN}
+        event.data.update(nulls)
+    else:
+        event.data["delta"] = delta
+        if script.draw(st.booleans()):
+            event.data["usage"] = None
+        else:
+            event.data.pop("usage", None)
+    event.codes.append("bare_message_delta")
+
+
+def _event_after_stop(script: _Script) -> None:
+    kind, fields = script.draw(
+        st.sampled_from(
+            (
+                ("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": "late"}}),
+                ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": "late"}}),
+                ("content_block_stop", {"index": 0}),
+                ("message_delta", {"delta": {"stop_reason": "late"}, "usage": {"output_tokens": 99}}),
+                ("message_stop", {"late": True}),
+                ("future", {"late": True}),
+                ("error", {"error": {"type": "api_error", "message": "late"}}),
+            )
+        )
+    )
+    script.sent.append(_sent(kind, fields, "event_after_stop"))
+
+
+def _foreign_data(script: _Script) -> None:
+    text = script.draw(st.sampled_from(("[DONE]", "", "plain\ntext", "null", "[]", '"text"', "1", "<html>")))
+    name = script.draw(st.sampled_from((None, "done", "名")))
+    stop = next((place for place, event in enumerate(script.sent) if event.kind == "message_stop"), None)
+    behind = stop is not None and script.outcome is Outcome.COMPLETE and script.draw(st.booleans())
+    codes = ["foreign_data", *(["event_after_stop"] if behind else [])]
+    place = len(script.sent) if behind else script.draw(st.integers(0, script.closing()))
+    script.sent.insert(place, _Sent("future", text, codes, name))
+
+
+def _unterminated_event(script: _Script) -> None:
+    event = script.sent[-1]
+    if isinstance(event.data, str):
+        event = _sent("ping", {})
+        script.sent.append(event)
+    event.codes.append("unterminated_event")
+    script.is_terminated = False
+
+
+def _unfinished_event(script: _Script) -> None:
+    whole = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}'
+    script.unfinished = whole[: script.draw(st.integers(1, len(whole) - 1))]
+    script.end_codes.append("unfinished_event")
+
+
+def _lines(script: _Script, code: str, change: Callable[[_Sent], None]) -> None:
+    """Change the event line or the type of some events, or of all."""
+    upto = next((place for place, event in enumerate(script.sent) if "spliced_message_start" in event.codes), None)
+    able = [event for event in script.sent[:upto] if event.plain()]
+    if not able:
+        able = [_sent("ping", {})]
+        script.sent[:0] = able
+    every = script.draw(st.booleans())
+    for event in able if every else [script.draw(st.sampled_from(able))]:
+        change(event)
+        event.codes.append(code)
+
+
+def _no_event_line(script: _Script) -> None:
+    def change(event: _Sent) -> None:
+        event.name = None
+
+    _lines(script, "no_event_line", change)
+
+
+def _no_type(script: _Script) -> None:
+    def change(event: _Sent) -> None:
+        event.data = {key: value for key, value in event.data.items() if key != "type"}
+
+    _lines(script, "no_type", change)
+
+
+def _type_mismatch(script: _Script) -> None:
+    other = script.draw(st.sampled_from(("message", "completion", "error")) | names().map("x{}".format))
+
+    def change(event: _Sent) -> None:
+        event.name = other if other != event.kind else f"{other}2"
+
+    _lines(script, "type_mismatch", change)
+
+
+_WRITERS: Final[dict[str, Callable[[_Script], None]]] = {
+    # In this order: content, then what stands around it, then the ends, then the lines of what is there by then.
+    "bare_block_start": _bare_block_start,
+    "delta_after_stop": _delta_after_stop,
+    "delta_kind_mismatch": _delta_kind_mismatch,
+    "delta_without_block": _delta_without_block,
+    "index_gap": _index_gap,
+    "index_reused": _index_reused,
+    "lone_surrogate": _lone_surrogate,
+    "repeated_content": _repeated_content,
+    "repeated_signature": _repeated_signature,
+    "bare_message_start": _bare_message_start,
+    "duplicate_message_start": _duplicate_message_start,
+    "spliced_message_start": _spliced_message_start,
+    "no_message_start": _no_message_start,
+    "no_block_stop": _no_block_stop,
+    "no_stop_reason": _no_stop_reason,
+    "bare_error": _bare_error,
+    "no_message_stop": _no_message_stop,
+    "bare_message_delta": _bare_message_delta,
+    "event_after_stop": _event_after_stop,
+    "foreign_data": _foreign_data,
+    "no_event_line": _no_event_line,
+    "no_type": _no_type,
+    "type_mismatch": _type_mismatch,
+    "unterminated_event": _unterminated_event,
+    "unfinished_event": _unfinished_event,
+}
+_ORDER: Final = list(_WRITERS)

@@ -1,0 +1,327 @@
+"""Legal event streams: every way in which a server may send one message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from copy import copy
+from functools import cache
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from .._codec import to_dict
+from .._errors import ToolInputError
+from .._message import CompactionBlock, ContentBlock, Message, TextBlock, ThinkingBlock, ToolCallBlock, UnknownBlock
+from .._types import (
+    CitationsDelta,
+    CompactionDelta,
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    Delta,
+    InputJSONDelta,
+    MessageDelta,
+    MessageDeltaEvent,
+    MessageStartEvent,
+    MessageStopEvent,
+    PingEvent,
+    SignatureDelta,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    UnknownDelta,
+    UnknownEvent,
+    Usage,
+)
+from ._messages import json_text, messages
+from ._values import JSON, extras, json_objects, names
+
+_PARTS = ("stop_details", "container", "context_management")
+# What a message_delta has a place of its own for: an unknown field of the message can't travel there.
+_TAKEN = frozenset(("type", "delta", "usage", "message", "index"))
+_EVENT_NAMES = frozenset(
+    (
+        "message",  # what an event without a name is called
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "ping",
+        "error",
+    )
+)
+
+
+def event_streams(message: Message | st.SearchStrategy[Message] | None = None) -> st.SearchStrategy[list[StreamEvent]]:
+    """The events of one message: any legal way to send just that (`to_dict` of what they build equals that of `message`).
+
+    Text and arguments are cut anywhere or come with the block's start, blocks one after another or interleaved, usage at
+    either end or growing, the stop reason in any of several message_deltas, fields in any event that may carry them,
+    pings and unknown events between; or all of it in the message_start.
+
+    `message` is one that `messages` could draw, or a strategy for such; `messages()` where it isn't given. ValueError
+    where it lacks what every legal stream has: id, role, model, stop_reason, usage, finished blocks.
+    """
+    if message is None:
+        message = messages()
+    if isinstance(message, Message):
+        message = st.just(_streamable(message))
+    return _event_lists(message)
+
+
+def _streamable(message: Message) -> Message:
+    for name in ("id", "role", "model", "stop_reason", "usage"):
+        if getattr(message, name) is None:
+            raise ValueError(f"message without {name}: no legal stream builds it")
+    if not all(block._finished for block in message.content):
+        raise ValueError("message with an unfinished block: no whole stream builds it")
+    return message
+
+
+@st.composite
+def _event_lists(
+    draw: st.DrawFn, strategy: st.SearchStrategy[Message], *, prefilled: bool = True
+) -> list[StreamEvent]:
+    message = draw(strategy)
+    if prefilled and draw(st.sampled_from((False, False, False, True))) and not any(map(_is_cut, message.content)):
+        events = _in_one(draw, message)
+    else:
+        events = _in_pieces(draw, message)
+    _insert(draw, events, len(events) - 1, _unknown_events())
+    # Pings are legal everywhere, behind message_stop too.
+    _insert(draw, events, len(events), st.builds(PingEvent, extra=extras(PingEvent)))
+    return events
+
+
+def piecewise_streams(message: st.SearchStrategy[Message]) -> st.SearchStrategy[list[StreamEvent]]:
+    """The same without those whose message_start carries everything."""
+    return _event_lists(message, prefilled=False)
+
+
+def _insert(draw: st.DrawFn, events: list[StreamEvent], upto: int, strategy: st.SearchStrategy[StreamEvent]) -> None:
+    for place in sorted(draw(st.lists(st.integers(0, upto), max_size=2)), reverse=True):
+        events.insert(place, draw(strategy))
+
+
+@cache
+def _unknown_events() -> st.SearchStrategy[UnknownEvent]:
+    # An event line drops one space in front of the name, and an empty one names nothing.
+    kinds = names().filter(lambda name: name not in _EVENT_NAMES)
+    return st.builds(UnknownEvent, kinds, extra=json_objects().map(_without_type))
+
+
+def _without_type(wire: JSON) -> JSON:
+    return {key: value for key, value in wire.items() if key != "type"}
+
+
+def _is_cut(block: ContentBlock) -> bool:
+    """Whether a tool's arguments are broken: only deltas can say so."""
+    if isinstance(block, ToolCallBlock):
+        try:
+            _ = block.input
+        except ToolInputError:
+            return True
+    return False
+
+
+def _in_one(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
+    """Programmatic tool calling: message_start has the whole message, and message_stop follows."""
+    start = copy(message)
+    start.content = [_arrived_whole(block) for block in message.content]
+    stop: JSON = {}
+    start.extra = dict(message.extra)
+    for key in message.extra:
+        if draw(st.booleans()):
+            stop[key] = start.extra.pop(key)
+    return [MessageStartEvent(start, extra=draw(extras(MessageStartEvent))), MessageStopEvent(extra=stop)]
+
+
+def _arrived_whole(block: ContentBlock) -> ContentBlock:
+    """The block as a start has it: with a tool's `input`, not the text of it."""
+    if isinstance(block, ToolCallBlock) and block.input_json:
+        block = copy(block)
+        block.input = block.input
+    return block
+
+
+def _in_pieces(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
+    start = Message(id=message.id, role=message.role, model=message.model)
+    stop: JSON = {}
+    tops: list[JSON] = [{} for _ in range(draw(st.integers(1, 3)))]  # the message_deltas, from the outside
+    deltas: list[JSON] = [{} for _ in tops]
+    last = len(tops) - 1
+
+    stops_at = last if draw(st.booleans()) else 0
+    deltas[stops_at].update(stop_reason=message.stop_reason, stop_sequence=message.stop_sequence)
+    for name in _PARTS:
+        value = getattr(message, name)
+        if value is not None:
+            if draw(st.booleans()):
+                setattr(start, name, value)
+            elif name == "context_management":
+                tops[last][name] = value
+            else:
+                deltas[last][name] = value
+    top_extra: JSON = {}
+    delta_extra: JSON = {}
+    start_extra: JSON = {}
+    for key, value in message.extra.items():
+        places = [start_extra, stop] if key in _TAKEN else [delta_extra, top_extra, stop, start_extra]
+        draw(st.sampled_from(places))[key] = value
+    start.extra = start_extra
+    start.usage, usages = _usage_in_pieces(draw, message.usage or Usage(), len(tops))
+
+    closing: list[StreamEvent] = [
+        MessageDeltaEvent(
+            MessageDelta(**delta, extra=delta_extra if number == last else {}),
+            usage=usage,
+            **top,
+            extra=top_extra if number == last else {},
+        )
+        for number, (delta, top, usage) in enumerate(zip(deltas, tops, usages, strict=True))
+    ]
+    content = _interleaved(draw, [_block_events(draw, index, block) for index, block in enumerate(message.content)])
+    # What comes before the stop reason can come between the blocks, in its order: counts are cumulative.
+    places = sorted(draw(st.integers(0, len(content))) for _ in range(stops_at))
+    for place, early in reversed(list(zip(places, closing, strict=False))):
+        content.insert(place, early)
+    opening = MessageStartEvent(start, extra=draw(extras(MessageStartEvent)))
+    return [opening, *content, *closing[stops_at:], MessageStopEvent(extra=stop)]
+
+
+def _usage_in_pieces(draw: st.DrawFn, usage: Usage, deltas: int) -> tuple[Usage, list[Usage]]:
+    """The usage of the message_start and of each message_delta that make up one: later counts replace earlier ones."""
+    parts: list[JSON] = [{} for _ in range(deltas + 1)]
+    extra: list[JSON] = [{} for _ in parts]
+    for name in usage.__struct_fields__:
+        if name != "extra" and getattr(usage, name) is not None:
+            _spread(draw, parts, name, getattr(usage, name))
+    for name, value in usage.extra.items():
+        _spread(draw, extra, name, value)
+    made = [Usage(**known, extra=unknown) for known, unknown in zip(parts, extra, strict=True)]
+    return made[0], made[1:]
+
+
+def _spread(draw: st.DrawFn, parts: list[JSON], name: str, value: Any) -> None:
+    final = draw(st.integers(0, len(parts) - 1))
+    parts[final][name] = value
+    if final and value is not None and draw(st.booleans()):
+        parts[draw(st.integers(0, final - 1))][name] = _smaller(value)
+
+
+def _smaller(value: Any) -> Any:
+    """A value of the same kind that comes earlier."""
+    return value // 2 if isinstance(value, int) else type(value)()
+
+
+def _interleaved(draw: st.DrawFn, blocks: list[list[StreamEvent]]) -> list[StreamEvent]:
+    if len(blocks) < 2 or not draw(st.booleans()):
+        return [event for block in blocks for event in block]
+    waiting = [block[::-1] for block in blocks]
+    events: list[StreamEvent] = []
+    running: list[list[StreamEvent]] = []
+    while waiting or running:
+        # Those that have begun, or the next to begin: starts keep their order.
+        choice = draw(st.integers(0, len(running) - (not waiting)))
+        if choice == len(running):
+            running.append(waiting.pop(0))
+        events.append(running[choice].pop())
+        if not running[choice]:
+            del running[choice]
+    return events
+
+
+def _block_events(draw: st.DrawFn, index: int, block: ContentBlock) -> list[StreamEvent]:
+    made = _in_deltas(draw, block) if draw(st.booleans()) or _is_cut(block) or _came_in_deltas(block) else None
+    start, deltas = made or (block, _no_deltas(draw, block))
+    if draw(st.sampled_from((False,) * 7 + (True,))):
+        unknown = UnknownDelta(draw(st.sampled_from(("future_delta", "未来_delta"))), extra=draw(extras(UnknownDelta)))
+        deltas.insert(draw(st.integers(0, len(deltas))), unknown)
+    return [
+        ContentBlockStartEvent(index, start, extra=draw(extras(ContentBlockStartEvent))),
+        *(ContentBlockDeltaEvent(index, delta) for delta in deltas),
+        ContentBlockStopEvent(index, extra=draw(extras(ContentBlockStopEvent))),
+    ]
+
+
+def _came_in_deltas(block: ContentBlock) -> bool:
+    return isinstance(block, ToolCallBlock) and bool(block.input_json)
+
+
+def _no_deltas(draw: st.DrawFn, block: ContentBlock) -> list[Delta]:
+    """A block that its start has whole gets nothing more, or an empty piece, as servers send."""
+    if isinstance(block, ToolCallBlock) and draw(st.booleans()):
+        return [InputJSONDelta("")]
+    return []
+
+
+def _in_deltas(draw: st.DrawFn, block: ContentBlock) -> tuple[ContentBlock, list[Delta]] | None:
+    """The start of a block and the deltas that complete it; None for the kinds that have none."""
+    start: Any = copy(block)
+    deltas: list[Delta] = []
+    if isinstance(block, TextBlock):
+        start.text = ""
+        deltas += _pieces(draw, block.text, TextDelta)
+        if block.citations:
+            start.citations = draw(st.sampled_from((None, [])))
+            places = sorted(draw(st.integers(0, len(deltas))) for _ in block.citations)
+            for place, citation in reversed(list(zip(places, block.citations, strict=True))):
+                deltas.insert(place, CitationsDelta(citation))
+    elif isinstance(block, ThinkingBlock):
+        start.thinking = ""
+        deltas += _pieces(draw, block.thinking, ThinkingDelta)
+        if block.signature is not None:
+            start.signature = draw(st.sampled_from(("", None)))
+            deltas.append(SignatureDelta(block.signature))
+    elif isinstance(block, ToolCallBlock):
+        text = block.input_json or json_text(draw, block.input)
+        start.input = {}
+        deltas += _pieces(draw, text, InputJSONDelta)
+    elif isinstance(block, CompactionBlock):
+        start.content = start.encrypted_content = None
+        deltas.append(CompactionDelta(block.content, block.encrypted_content))
+    elif isinstance(block, UnknownBlock):
+        start.extra = dict(block.extra)
+        _unknown_in_deltas(draw, start.extra, deltas)
+    else:
+        return None
+    if deltas and draw(st.sampled_from((False, False, False, True))):
+        # Beta fields on deltas (a thinking_delta's estimated_tokens) belong to the delta alone.
+        place = draw(st.integers(0, len(deltas) - 1))
+        deltas[place] = msgspec.structs.replace(deltas[place], extra={"estimated_tokens": 1})
+    return start, deltas
+
+
+def _unknown_in_deltas(draw: st.DrawFn, extra: JSON, deltas: list[Delta]) -> None:
+    text, arguments = extra.get("text"), extra.get("input")
+    if isinstance(text, str):
+        extra["text"] = ""
+        deltas += _pieces(draw, text, TextDelta) or [TextDelta("")]
+    if isinstance(arguments, dict) and "input_json" not in extra:
+        extra["input"] = {}
+        deltas += _pieces(draw, json_text(draw, arguments), InputJSONDelta)
+
+
+def _pieces(draw: st.DrawFn, text: str, cls: Callable[[str], Delta]) -> list[Delta]:
+    """Deltas that add up to a text: it is cut anywhere, into empty pieces too, or into its characters."""
+    if 1 < len(text) <= 40 and draw(st.sampled_from((False, False, True))):
+        return [cls(character) for character in text]
+    cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=4)))
+    if not text and not cuts:
+        return []
+    return [cls(text[start:end]) for start, end in _pairs([0, *cuts, len(text)])]
+
+
+def _pairs(places: list[int]) -> Iterable[tuple[int, int]]:
+    return zip(places, places[1:], strict=False)
+
+
+def wire(event: StreamEvent) -> JSON:
+    """The JSON of an event, with the lone halves that a decoded delta hides."""
+    made = to_dict(event)
+    if isinstance(event, ContentBlockDeltaEvent) and hasattr(event.delta, "_raw"):
+        made["delta"][event.delta.__struct_fields__[0]] = event.delta._raw
+    return made

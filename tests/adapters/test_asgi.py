@@ -1,0 +1,509 @@
+"""The pass-through proxy: the same bytes out as in, at once, and a report beside them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from faultserver import (
+    CHUNKED,
+    DOCUMENT,
+    HALF,
+    LAST_CHUNK,
+    OVERLOADED,
+    REQUEST,
+    WHOLE,
+    FaultServer,
+    Peer,
+    answer,
+    chunked,
+    head,
+    keeps_saying,
+    says,
+)
+from sansio_step_adapters.asgi import PassThrough, Report
+from sansio_step_adapters.replay import serve
+
+from sansio_step import APIError, ConnectError, ConnectionLost, IncompleteStream, MessageStream, Outcome
+
+CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
+
+
+class Caller:
+    """The server's side of one ASGI call: what the application receives, and what it sends."""
+
+    def __init__(self, *pieces: bytes, stay: bool = True) -> None:
+        self._pieces = list(pieces)
+        self._stay = stay
+        self.left = anyio.Event()
+        self.sent: list[Any] = []
+        self.arrived = anyio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        if self._pieces:
+            piece = self._pieces.pop(0)
+            return {"type": "http.request", "body": piece, "more_body": bool(self._pieces) or not self._stay}
+        if self._stay:
+            await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.sent.append(message)
+        if message["type"] == "http.response.body":
+            self.arrived.set()
+            self.arrived = anyio.Event()
+
+    @property
+    def status(self) -> int:
+        return int(self.sent[0]["status"])
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return list(self.sent[0]["headers"])
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message["body"] for message in self.sent[1:])
+
+    @property
+    def whole(self) -> bool:
+        return self.sent[-1]["type"] == "http.response.body" and not self.sent[-1]["more_body"]
+
+
+def scope(method: str = "POST", path: str = "/v1/messages", **more: Any) -> dict[str, Any]:
+    headers: Sequence[tuple[bytes, bytes]] = [(b"host", b"gateway.example"), (b"content-type", b"application/json")]
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": headers,
+        **more,
+    }
+
+
+BODY = json.dumps({**REQUEST, "stream": True}).encode()
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of captures is not here")
+@pytest.mark.parametrize("chunk_size", [7, 1460, None])
+def test_the_corpus_comes_through_unchanged(backend: str, chunk_size: int | None) -> None:
+    """For every capture the bytes behind the proxy are those in front of it, and the report says what they say."""
+    captures = [path.read_bytes() for path in sorted(CORPUS.glob("*.sse"))]
+    assert captures
+    reports: list[Report] = []
+
+    async def main() -> None:
+        async with serve(captures, chunk_size=chunk_size) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                for capture in captures:
+                    caller = Caller(BODY)
+                    await app(scope(), caller.receive, caller.send)
+                    assert caller.status == 200
+                    assert caller.body == capture
+                    assert caller.whole
+
+    anyio.run(main, backend=backend)
+    assert len(reports) == len(captures)
+    for capture, report in zip(captures, reports, strict=True):
+        stream = MessageStream()
+        try:
+            stream.receive_data(capture)
+            stream.receive_eof()
+        except Exception:  # noqa: BLE001, a capture with a fault
+            pass
+        assert report.outcome is stream.outcome
+        assert report.message == stream.message
+        assert report.deviations == stream.deviations
+        assert report.response_bytes == len(capture)
+
+
+def test_the_report(backend: str) -> None:
+    """Usage, outcome, deviations and times, in the order in which things happened."""
+    reports: list[Report] = []
+
+    async def main() -> None:
+        with FaultServer(says(answer())) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                await app(scope(), caller.receive, caller.send)
+
+    anyio.run(main, backend=backend)
+    (report,) = reports
+    assert (report.path, report.status, report.streamed) == ("/v1/messages", 200, True)
+    assert report.usage is not None
+    assert (report.usage.input_tokens, report.usage.output_tokens) == (3, 2)
+    assert report.outcome is Outcome.COMPLETE
+    assert (report.deviations, report.error, report.disconnected) == ([], None, False)
+    assert report.head_after is not None
+    assert report.first_event_after is not None
+    assert report.ended_after is not None
+    assert 0 <= report.head_after <= report.first_event_after <= report.ended_after
+
+
+def test_unbuffered(backend: str) -> None:
+    """What the upstream has sent is with the caller before the upstream goes on."""
+    arrived = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(HALF))
+        assert arrived.wait(10)
+        peer.send(chunked(WHOLE[len(HALF) :]) + LAST_CHUNK)
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            async with PassThrough(server.base_url) as app:
+                caller = Caller(BODY)
+                async with anyio.create_task_group() as tasks:
+                    waiting = caller.arrived
+                    tasks.start_soon(app, scope(), caller.receive, caller.send)
+                    await waiting.wait()
+                    assert caller.body == HALF
+                    arrived.set()
+                assert caller.body == WHOLE
+
+    anyio.run(main, backend=backend)
+
+
+def test_the_request_goes_on_as_it_came(backend: str) -> None:
+    """Method, path, query, headers and body pass; what concerns one connection doesn't."""
+    seen: list[tuple[bytes, bytes]] = []
+
+    def script(peer: Peer) -> None:
+        for _ in range(2):
+            seen.append(peer.read_request())
+            peer.send(answer(b"[]", "x-one: 1", "keep-alive: timeout=5", content_type="application/json"))
+
+    headers = [
+        (b"Host", b"gateway.example"),
+        (b"authorization", b"Bearer caller"),
+        (b"connection", b"close"),
+        (b"te", b"trailers"),
+        (b"content-length", b"5"),
+    ]
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            reports: list[Report] = []
+            async with PassThrough(f"{server.base_url}/step_plan", on_end=reports.append) as app:
+                caller = Caller(b"he", b"llo")
+                await app(scope(path="/v1/messages/batches%2F1", headers=headers), caller.receive, caller.send)
+                assert caller.headers == [
+                    (b"content-length", b"2"),
+                    (b"x-one", b"1"),
+                    (b"content-type", b"application/json"),
+                ]
+                caller = Caller(b"")
+                await app(scope("GET", "/v1/models", query_string=b"a=b&c"), caller.receive, caller.send)
+                assert reports == []
+                assert server.connections == 1
+
+    anyio.run(main, backend=backend)
+    lines = seen[0][0].split(b"\r\n")
+    assert lines[0] == b"POST /step_plan/v1/messages/batches%2F1 HTTP/1.1"
+    assert b"authorization: Bearer caller" in lines
+    assert not any(line.lower().startswith((b"connection", b"te:")) for line in lines)
+    assert not any(b"gateway.example" in line for line in lines)
+    assert seen[0][1] == b"hello"
+    assert seen[1][0].startswith(b"GET /step_plan/v1/models?a=b&c HTTP/1.1\r\n")
+
+
+def test_a_body_without_a_length_is_chunked(backend: str) -> None:
+    """A request whose length nobody knows yet is sent on in chunks, as it comes."""
+    bodies: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        while not peer._buffer.endswith(b"0\r\n\r\n"):
+            peer._more()
+        bodies.append(peer._buffer)
+        peer.send(answer())
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            async with PassThrough(server.base_url) as app:
+                caller = Caller(b"abc", b"de")
+                await app(scope(), caller.receive, caller.send)
+
+    anyio.run(main, backend=backend)
+    assert bodies == [b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"]
+
+
+@pytest.mark.parametrize("auth", ["bearer", "x-api-key"])
+def test_the_gateways_own_key(backend: str, auth: Any) -> None:
+    """A key of the proxy's own replaces the caller's, whichever header that was in, and shows in no repr."""
+    seen: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        seen.append(peer.read_request()[0])
+        peer.send(answer())
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            async with PassThrough(server.base_url, api_key="sk-own", auth=auth) as app:
+                caller = Caller(BODY)
+                keys = [(b"Authorization", b"Bearer caller"), (b"x-api-key", b"caller")]
+                await app(scope(headers=keys), caller.receive, caller.send)
+                assert "sk-own" not in repr(app)
+
+    anyio.run(main, backend=backend)
+    assert b"caller" not in seen[0]
+    assert (b"authorization: Bearer sk-own" in seen[0]) is (auth == "bearer")
+    assert (b"x-api-key: sk-own" in seen[0]) is (auth == "x-api-key")
+
+
+def test_a_coding_stays(backend: str) -> None:
+    """A compressed body passes as it is, and is read for the report."""
+    body = gzip.compress(WHOLE)
+    reports: list[Report] = []
+
+    async def main() -> None:
+        with FaultServer(says(answer(body, "content-encoding: gzip"))) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                await app(scope(), caller.receive, caller.send)
+                assert caller.body == body
+                assert (b"content-encoding", b"gzip") in caller.headers
+
+    anyio.run(main, backend=backend)
+    assert reports[0].outcome is Outcome.COMPLETE
+
+
+def test_a_document(backend: str) -> None:
+    """An answer that is no stream has usage too."""
+    reports: list[Report] = []
+
+    async def main() -> None:
+        with FaultServer(says(answer(DOCUMENT, content_type="application/json"))) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                caller = Caller(b"{}")
+                await app(scope(), caller.receive, caller.send)
+                assert caller.body == DOCUMENT
+
+    anyio.run(main, backend=backend)
+    assert not reports[0].streamed
+    assert reports[0].usage is not None
+    assert reports[0].usage.output_tokens == 2
+    assert reports[0].outcome is Outcome.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("response", "type"),
+    [
+        (answer(b'{"error":{"type":"rate_limit_error","message":"slow"}}', status=429), APIError),
+        (answer(HALF + OVERLOADED), APIError),
+        (answer(HALF), IncompleteStream),
+    ],
+    ids=["429", "error event", "truncated"],
+)
+def test_what_the_upstream_says_passes(backend: str, response: bytes, type: type[Exception]) -> None:
+    """A refusal, an error event or a short stream is the caller's to handle; the report names it."""
+    reports: list[Report] = []
+
+    async def main() -> None:
+        with FaultServer(says(response)) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                await app(scope(), caller.receive, caller.send)
+                assert caller.body == response.partition(b"\r\n\r\n")[2]
+                assert caller.whole
+
+    anyio.run(main, backend=backend)
+    assert isinstance(reports[0].error, type)
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+def test_an_upstream_that_breaks_off(backend: str, how: str) -> None:
+    """The caller's response is broken off too, never ended as if it were whole; nothing stays open."""
+    reports: list[Report] = []
+    arrived = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(HALF))
+        assert arrived.wait(10)
+        if how == "reset":
+            peer.reset()
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                async with anyio.create_task_group() as tasks:
+                    waiting = caller.arrived
+
+                    async def call() -> None:
+                        with pytest.raises(ConnectionLost):
+                            await app(scope(), caller.receive, caller.send)
+
+                    tasks.start_soon(call)
+                    await waiting.wait()
+                    arrived.set()
+                assert caller.body == HALF
+                assert not caller.whole
+
+    anyio.run(main, backend=backend)
+    assert reports[0].outcome is Outcome.TRUNCATED
+    assert isinstance(reports[0].error, IncompleteStream)
+    assert isinstance(reports[0].error.__cause__, ConnectionLost)
+    assert reports[0].usage is not None
+
+
+@pytest.mark.parametrize(
+    ("script", "type"), [(None, ConnectError), (says(), ConnectionLost), (says(b"SSH-2.0\r\n\r\n"), ConnectionLost)]
+)
+def test_no_answer_is_a_bad_gateway(backend: str, script: Any, type: type[Exception]) -> None:
+    """Where no response began, the caller gets a 502 in the API's form."""
+    reports: list[Report] = []
+
+    async def main() -> None:
+        with FaultServer(script or says()) as server:
+            async with PassThrough(server.base_url if script else "http://127.0.0.1:1", on_end=reports.append) as app:
+                caller = Caller(BODY)
+                await app(scope(), caller.receive, caller.send)
+                assert caller.status == 502
+                assert json.loads(caller.body)["error"]["type"] == "api_error"
+
+    anyio.run(main, backend=backend)
+    assert isinstance(reports[0].error, type)
+    assert reports[0].status is None
+
+
+def test_a_caller_that_goes_away(backend: str) -> None:
+    """The upstream's connection is closed at once, and the report has what came until then."""
+    reports: list[Report] = []
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(HALF))
+        peer.wait_closed()
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                async with anyio.create_task_group() as tasks:
+                    waiting = caller.arrived
+                    tasks.start_soon(app, scope(), caller.receive, caller.send)
+                    await waiting.wait()
+                    caller.left.set()
+                assert await anyio.to_thread.run_sync(server.all_gone)
+
+    anyio.run(main, backend=backend)
+    assert reports[0].disconnected
+    assert reports[0].outcome is Outcome.TRUNCATED
+    assert reports[0].message is not None
+    assert reports[0].message.text == "Hello"
+
+
+def test_a_caller_that_goes_away_while_it_asks(backend: str) -> None:
+    """A request that is never whole is not sent on as one, and its connection is closed."""
+    reports: list[Report] = []
+
+    async def main() -> None:
+        with FaultServer(Peer.wait_closed) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                for pieces in ([b"{"], []):
+                    caller = Caller(*pieces, stay=False)
+                    await app(scope(), caller.receive, caller.send)
+                    assert caller.sent == []
+                assert await anyio.to_thread.run_sync(server.all_gone)
+
+    anyio.run(main, backend=backend)
+    assert [report.disconnected for report in reports] == [True, True]
+
+
+def test_cancelled(backend: str) -> None:
+    """A server that gives a call up by cancelling it leaves nothing behind either."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(HALF))
+        peer.wait_closed()
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            async with PassThrough(server.base_url) as app:
+                caller = Caller(BODY)
+                async with anyio.create_task_group() as tasks:
+                    waiting = caller.arrived
+                    tasks.start_soon(app, scope(), caller.receive, caller.send)
+                    await waiting.wait()
+                    tasks.cancel_scope.cancel()
+                assert await anyio.to_thread.run_sync(server.all_gone)
+
+    anyio.run(main, backend=backend)
+
+
+def test_lifespan(backend: str) -> None:
+    """Startup and shutdown are answered, and shutdown closes what is idle."""
+
+    async def main() -> None:
+        with FaultServer(keeps_saying(answer())) as server:
+            async with PassThrough(server.base_url) as app:
+                caller = Caller(BODY)
+                await app(scope(), caller.receive, caller.send)
+                incoming = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+                sent: list[Any] = []
+
+                async def receive() -> Any:
+                    return incoming.pop(0)
+
+                async def send(message: Any) -> None:
+                    sent.append(message["type"])
+
+                await app({"type": "lifespan"}, receive, send)
+                assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+                assert await anyio.to_thread.run_sync(server.all_gone)
+                with pytest.raises(ValueError, match="websocket"):
+                    await app({"type": "websocket"}, receive, send)
+
+    anyio.run(main, backend=backend)
+
+
+def test_an_injected_transport(backend: str) -> None:
+    """`connect` replaces the way to the upstream: here two streams in memory, without any socket."""
+
+    class Memory(anyio.abc.ByteStream):
+        def __init__(self) -> None:
+            self.requests = b""
+            self._answer = [answer()]
+
+        async def receive(self, max_bytes: int = 65536) -> bytes:
+            await anyio.lowlevel.checkpoint()
+            return self._answer.pop()
+
+        async def send(self, item: bytes) -> None:
+            await anyio.lowlevel.checkpoint()
+            self.requests += item
+
+        async def send_eof(self) -> None:
+            raise NotImplementedError
+
+        async def aclose(self) -> None:
+            pass
+
+    async def main() -> None:
+        memory = Memory()
+
+        async def connect(host: str, port: int) -> Memory:
+            assert (host, port) == ("upstream.example", 80)
+            return memory
+
+        async with PassThrough("http://upstream.example", connect=connect, trust_env=False) as app:
+            caller = Caller(BODY)
+            await app(scope(), caller.receive, caller.send)
+            assert caller.body == WHOLE
+            assert BODY in memory.requests
+
+    anyio.run(main, backend=backend)

@@ -1,0 +1,241 @@
+"""Cancelled at every single await, a client leaves no socket open, no warning, and nothing that hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import ssl
+import threading
+import warnings
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from faultserver import (
+    CHUNKED,
+    DOCUMENT,
+    HALF,
+    LAST_CHUNK,
+    REQUEST,
+    WHOLE,
+    FaultServer,
+    Peer,
+    answer,
+    chunked,
+    head,
+)
+from sansio_step_adapters.anyio import AsyncClient
+from sansio_step_adapters.sockets import Client
+
+from sansio_step import IncompleteStream, StreamError
+from sansio_step._retry import RetryPolicy
+
+
+class CancelledAt:
+    """Awaits something, and calls `cancel` when it waits for the n-th time."""
+
+    def __init__(self, inner: Awaitable[None], number: int, cancel: Callable[[], object]) -> None:
+        self._inner, self._number, self._cancel = inner, number, cancel
+        self.reached = False
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        steps = self._inner.__await__()
+        waits = 0
+        result: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                trap = steps.throw(error) if error is not None else steps.send(result)  # type: ignore[attr-defined]
+            except StopIteration:
+                return
+            waits += 1
+            if waits == self._number:
+                self.reached = True
+                self._cancel()
+            result, error = None, None
+            try:
+                result = yield trap
+            except BaseException as caught:  # noqa: BLE001
+                error = caught
+
+
+def script(peer: Peer) -> None:
+    """Answer whatever comes, in several packets, and wait for the client to go."""
+    while True:
+        _, body = peer.read_request()
+        if json.loads(body).get("stream"):
+            peer.send(head(200, CHUNKED) + chunked(HALF))
+            peer.send(chunked(WHOLE[len(HALF) :]) + LAST_CHUNK)
+        else:
+            peer.send(answer(DOCUMENT, content_type="application/json"))
+
+
+def refuses_first(peer: Peer) -> None:
+    peer.read_request()
+    peer.send(answer(b"", "retry-after-ms: 1", status=529))
+    script(peer)
+
+
+async def scenario(url: str, tls: ssl.SSLContext | None) -> None:
+    """A call that is retried, a stream read to its end, one left early, a document; the client closed."""
+    arguments: dict[str, Any] = {"retries": RetryPolicy(first_delay=0.0), "trust_env": False, "ssl_context": tls}
+    async with AsyncClient(base_url=url, **arguments) as client:
+        async with client.stream(REQUEST) as stream:
+            async for _ in stream:
+                pass
+        async with client.stream(REQUEST) as stream:
+            async for _ in stream:
+                break
+        await client.create(REQUEST)
+
+
+@pytest.fixture(params=["plain", "TLS"])
+def contexts(request: pytest.FixtureRequest) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+    if request.param == "plain":
+        return None, None
+    authority = pytest.importorskip("trustme").CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
+@pytest.mark.parametrize(("backend", "how"), [("asyncio", "scope"), ("asyncio", "task"), ("trio", "scope")])
+def test_cancelled_at_each_await(backend: str, how: str, contexts: Any) -> None:
+    """By anyio's scope, and by asyncio's own `task.cancel()`, which no shield holds off."""
+    if backend == "trio":
+        pytest.importorskip("trio")
+    server_tls, client_tls = contexts
+    number, reached = 0, True
+
+    async def main() -> None:
+        nonlocal reached
+        cancelled: tuple[type[BaseException], ...] = ()
+        with FaultServer(refuses_first, script, tls=server_tls) as server:
+            with anyio.CancelScope() as scope:
+                cancel: Callable[[], object] = scope.cancel
+                if how == "task":
+                    task = asyncio.current_task()
+                    assert task is not None
+                    cancel, cancelled = task.cancel, (asyncio.CancelledError,)
+                cut = CancelledAt(scenario(server.base_url, client_tls), number, cancel)
+                with contextlib.suppress(*cancelled):
+                    await cut
+            reached = cut.reached
+            assert await anyio.to_thread.run_sync(server.all_gone), "a socket is still open"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        while reached:
+            number += 1
+            anyio.run(main, backend=backend)
+            gc.collect()
+    assert number > 10
+
+
+@pytest.mark.parametrize("leave", ["aclose", "exception"])
+def test_leaving_while_it_reads(backend: str, leave: str) -> None:
+    """A stream closed by another task, or left by an exception, ends the reader and closes the connection."""
+
+    def half(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(HALF))
+        peer.wait_closed()
+
+    async def main() -> None:
+        with FaultServer(half) as server:
+            async with AsyncClient(base_url=server.base_url, trust_env=False) as client:
+                if leave == "exception":
+                    with pytest.raises(ZeroDivisionError):
+                        async with client.stream(REQUEST) as stream:
+                            async for _ in stream:
+                                raise ZeroDivisionError
+                else:
+                    async with client.stream(REQUEST) as stream, anyio.create_task_group() as tasks:
+                        seen = 0
+                        with pytest.raises(IncompleteStream):
+                            async for _ in stream:
+                                seen += 1
+                                if seen == 5:
+                                    tasks.start_soon(stream.aclose)
+                assert await anyio.to_thread.run_sync(server.all_gone)
+
+    anyio.run(main, backend=backend)
+
+
+def test_a_deadline_of_the_callers_own(backend: str) -> None:
+    """A read that the caller gave up on can be repeated: nothing of the stream is lost."""
+    go_on = threading.Event()
+
+    def pauses(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(HALF))
+        assert go_on.wait(10)
+        peer.send(chunked(WHOLE[len(HALF) :]) + LAST_CHUNK)
+
+    async def main() -> None:
+        with FaultServer(pauses) as server:
+            async with AsyncClient(base_url=server.base_url, trust_env=False) as client:
+                async with client.stream(REQUEST) as stream:
+                    for _ in range(5):
+                        await stream.__anext__()
+                    for _ in range(3):
+                        with anyio.move_on_after(0.01) as scope:
+                            await stream.__anext__()
+                        assert scope.cancelled_caught
+                    go_on.set()
+                    assert [event.type async for event in stream][-1] == "message_stop"
+                assert stream.result().text == "Hello"
+
+    anyio.run(main, backend=backend)
+
+
+def test_closed_by_another_thread() -> None:
+    """On sockets, `close` from another thread wakes the reader, and the connection is gone."""
+    reading = threading.Event()
+    errors: list[BaseException] = []
+
+    def half(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(HALF))
+        peer.wait_closed()
+
+    with FaultServer(half) as server, Client(base_url=server.base_url, trust_env=False) as client:
+        stream = client.stream(REQUEST)
+
+        def reader() -> None:
+            try:
+                with stream:
+                    for number, _ in enumerate(stream, 1):
+                        if number == 5:
+                            reading.set()
+            except StreamError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=reader)
+        thread.start()
+        assert reading.wait(10)
+        stream.close()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert server.all_gone()
+    assert [type(error) for error in errors] == [IncompleteStream]
+
+
+def test_an_interrupt_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is raised in the middle of a blocking call, the socket doesn't outlive it."""
+    with FaultServer(script) as server, Client(base_url=server.base_url, trust_env=False) as client:
+
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("sansio_step_adapters._call.Call.received", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.create(REQUEST)
+        with pytest.raises(KeyboardInterrupt):
+            client.stream(REQUEST).__enter__()
+        assert server.all_gone()

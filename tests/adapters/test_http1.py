@@ -1,0 +1,371 @@
+"""The exchange without I/O: bytes in, events and errors out, however the bytes are cut."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from typing import Any
+
+import h11
+import pytest
+from faultserver import (
+    CHUNKED,
+    DOCUMENT,
+    EVENTS,
+    HALF,
+    LAST_CHUNK,
+    MESSAGE_DELTA,
+    OVERLOADED,
+    START,
+    STOP,
+    WHOLE,
+    answer,
+    chunked,
+    head,
+)
+from sansio_step_adapters.http1 import Exchange
+
+from sansio_step import (
+    APIError,
+    ConnectionLost,
+    DeadlineExceeded,
+    DecodeError,
+    IncompleteStream,
+    LimitExceeded,
+    Outcome,
+    StreamError,
+    UnexpectedResponse,
+)
+
+HEADERS = [(b"host", b"example.org")]
+
+
+def feed(data: bytes, size: int = 0, *, eof: bool = True, error: BaseException | None = None, **arguments: Any) -> Any:
+    """An exchange that has had these bytes in pieces of a size, and its events."""
+    exchange = Exchange(**arguments)
+    exchange.request("/v1/messages", HEADERS, b"{}")
+    events = []
+    for start in range(0, len(data), size or max(len(data), 1)):
+        events += exchange.receive_data(data[start : start + (size or len(data))])
+    if eof:
+        events += exchange.receive_eof(error)
+    return exchange, events
+
+
+def described(exchange: Exchange, events: list[Any]) -> Any:
+    """All that a caller can see, to be compared."""
+    error, cause = exchange.error, exchange.error.__cause__ if exchange.error is not None else None
+    stream = exchange.stream
+    deviations = [(deviation.code, deviation.count) for deviation in stream.deviations] if stream is not None else None
+    return events, repr(error), str(error), repr(cause), exchange.outcome, deviations, exchange.reusable
+
+
+RESPONSES = {
+    "length": answer(),
+    "chunked": head(200, CHUNKED) + chunked(WHOLE, 7) + LAST_CHUNK,
+    "trailers and extensions": head(200, CHUNKED) + b"%x;a=b\r\n%s\r\n0\r\nx: y\r\n\r\n" % (len(WHOLE), WHOLE),
+    "1xx first": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nlink: x\r\n\r\n" + answer(),
+    "close-delimited": head(200) + WHOLE,
+    "HTTP/1.0": head(200, version="1.0") + WHOLE,
+    "gzip": answer(gzip.compress(WHOLE), "content-encoding: gzip"),
+    "deflate": answer(zlib.compress(WHOLE), "content-encoding: deflate"),
+    "text/plain": answer(content_type="text/plain"),
+    "no content type": answer(content_type=None),
+    "BOM and blank lines": answer(b"\xef\xbb\xbf\n\n" + WHOLE),
+    "BOM, text/plain": answer(b"\xef\xbb\xbf" + WHOLE, content_type="text/plain"),
+    "truncated": answer(HALF),
+    "missing last chunk": head(200, CHUNKED) + chunked(WHOLE),
+    "cut in a chunk": head(200, CHUNKED) + chunked(HALF)[:-9],
+    "length too long": head(200, f"content-length: {len(WHOLE) + 5}") + WHOLE,
+    "length too short": head(200, f"content-length: {len(HALF)}") + WHOLE,
+    "broken gzip": answer(gzip.compress(WHOLE)[:40] + b"\0" * 40, "content-encoding: gzip"),
+    "cut gzip": answer(gzip.compress(WHOLE)[:-9], "content-encoding: gzip"),
+    "unknown coding": answer(b"...", "content-encoding: br"),
+    "broken JSON": answer(HALF + b"event: message_stop\ndata: {\n\n" + STOP),
+    "error event": answer(HALF + OVERLOADED),
+    "error event first": answer(OVERLOADED),
+    "HTML": answer(b"<!DOCTYPE html><html>no</html>", content_type="text/html"),
+    "JSON": answer(b'{"detail": "no"}', content_type="application/json"),
+    "whole message": answer(DOCUMENT, content_type="application/json"),
+    "whole message as a stream": answer(DOCUMENT),
+    "error under 200": answer(b'{"error":{"type":"x","message":"y"}}', content_type="application/json"),
+    "text": answer(b"data", content_type="text/plain"),
+    "empty": answer(b""),
+    "only comments": answer(b": hello\n\n"),
+    "no content": head(204, content_type=None),
+    "redirect": answer(b"", "location: https://example.org/", status=307),
+    "400": answer(b'{"type":"error","error":{"type":"invalid_request_error","message":"no"}}', status=400),
+    "502 HTML": answer(b"<html>bad gateway</html>", status=502, content_type="text/html"),
+    "500 cut": head(500, "content-length: 100") + b'{"error"',
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    "nothing": b"",
+    "cut head": head(200)[:-3],
+}
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+def test_cutting_is_invisible(name: str) -> None:
+    """Whole, byte by byte or in any pieces, a response gives the same events, error, outcome and deviations."""
+    data = RESPONSES[name]
+    whole = described(*feed(data))
+    for size in (1, 2, 3, 7, 64, 1460):
+        assert described(*feed(data, size)) == whole
+
+
+@pytest.mark.parametrize("name", list(RESPONSES)[:12])
+def test_whole_responses(name: str) -> None:
+    """Every framing and coding gives every event and the message."""
+    exchange, events = feed(RESPONSES[name])
+    assert len(events) == EVENTS
+    assert exchange.error is None
+    assert exchange.outcome is Outcome.COMPLETE
+    assert exchange.result().text == "Hello"
+
+
+@pytest.mark.parametrize("name", ["length", "chunked", "trailers and extensions", "1xx first", "gzip"])
+def test_reusable(name: str) -> None:
+    """A response that ends by itself leaves its connection for another, which the exchange after it uses."""
+    connection = h11.Connection(h11.CLIENT)
+    for _ in range(3):
+        exchange, _ = feed(RESPONSES[name], eof=False, connection=connection)
+        assert exchange.done
+        assert exchange.reusable
+        connection.start_next_cycle()
+
+
+@pytest.mark.parametrize("name", ["close-delimited", "HTTP/1.0", "missing last chunk", "length too short"])
+def test_not_reusable(name: str) -> None:
+    """After an end of the connection, a cut or bytes too many it is not."""
+    exchange, _ = feed(RESPONSES[name])
+    assert exchange.done
+    assert not exchange.reusable
+
+
+def test_the_request() -> None:
+    """One POST, with the length of its body."""
+    sent = Exchange().request("/v1/messages", [*HEADERS, (b"x", b"y")], b'{"a":1}')
+    assert sent == b'POST /v1/messages HTTP/1.1\r\nhost: example.org\r\nx: y\r\ncontent-length: 7\r\n\r\n{"a":1}'
+
+
+def test_before_the_head() -> None:
+    """Without a head there is no stream, no status and no error yet."""
+    exchange, events = feed(head(200)[:20], eof=False)
+    assert (events, exchange.status, exchange.headers, exchange.stream) == ([], None, {}, None)
+    assert (exchange.done, exchange.begun, exchange.outcome) == (False, True, Outcome.STREAMING)
+    assert exchange.error is None
+    with pytest.raises(IncompleteStream):
+        exchange.result()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("missing last chunk", "inside the response's body"),
+        ("cut in a chunk", "inside the response's body"),
+        ("length too long", "inside the response's body"),
+        ("cut gzip", "inside its content coding"),
+    ],
+)
+def test_an_early_end(name: str, words: str) -> None:
+    """It is never silent: the message whole by then stays so, with the loss beside it; else the loss is the cause."""
+    exchange, _ = feed(RESPONSES[name])
+    assert isinstance(exchange.transport_error, ConnectionLost)
+    assert words in str(exchange.transport_error)
+    if name != "cut in a chunk":
+        assert exchange.outcome is Outcome.COMPLETE
+        assert exchange.result().text == "Hello"
+        assert exchange.error is None
+        return
+    assert exchange.outcome is Outcome.TRUNCATED
+    with pytest.raises(IncompleteStream) as caught:
+        exchange.result()
+    assert caught.value is exchange.error
+    assert caught.value.__cause__ is exchange.transport_error
+    assert caught.value.partial.text == "Hel"
+
+
+def test_a_stop_reason_seen() -> None:
+    """An end after the stop_reason is COMPLETE with its deviation, and the loss can be read."""
+    exchange, _ = feed(head(200, CHUNKED) + chunked(WHOLE[: -len(STOP)]))
+    assert exchange.outcome is Outcome.COMPLETE
+    assert [deviation.code for deviation in exchange.stream.deviations] == ["no_message_stop"]
+    assert isinstance(exchange.transport_error, ConnectionLost)
+    assert MESSAGE_DELTA in WHOLE
+
+
+def test_a_reset_in_a_body_that_the_end_delimits() -> None:
+    """Without a length only the proper end is one: a reset is a loss."""
+    reset = ConnectionResetError(104, "Connection reset by peer")
+    exchange, events = feed(head(200) + HALF, error=reset)
+    assert len(events) == 5
+    assert isinstance(exchange.error, IncompleteStream)
+    assert isinstance(exchange.error.__cause__, ConnectionLost)
+    assert exchange.error.__cause__.__cause__ is reset
+
+
+@pytest.mark.parametrize(
+    ("name", "type", "words"),
+    [
+        ("broken gzip", ConnectionLost, "content coding"),
+        ("unknown coding", ConnectionLost, "'br' is not supported"),
+        ("broken JSON", DecodeError, "event 5"),
+        ("error event", APIError, "overloaded_error: busy"),
+        ("error event first", APIError, "overloaded_error: busy"),
+        ("HTML", UnexpectedResponse, "HTML: status 200, content type 'text/html', body b'<!DOCTYPE"),
+        ("JSON", UnexpectedResponse, "no message: status 200, content type 'application/json', body b'{\"detail"),
+        ("whole message", UnexpectedResponse, "a whole message where an event stream was asked for"),
+        ("whole message as a stream", UnexpectedResponse, "a whole message where an event stream was asked for"),
+        ("error under 200", UnexpectedResponse, "an error under a status of success"),
+        ("text", UnexpectedResponse, "b'data'"),
+        ("empty", UnexpectedResponse, "an empty body: status 200"),
+        ("only comments", UnexpectedResponse, "a stream without a single event: status 200"),
+        ("no content", UnexpectedResponse, "an empty body: status 204, content type 'none'"),
+        ("redirect", UnexpectedResponse, "a redirect to 'https://example.org/': status 307"),
+        ("400", APIError, "400 invalid_request_error: no"),
+        ("502 HTML", APIError, "502 error: <html>bad gateway</html>"),
+        ("500 cut", APIError, "500"),
+        ("no HTTP", ConnectionLost, "no valid HTTP"),
+        ("nothing", ConnectionLost, "before a response"),
+        ("cut head", ConnectionLost, "inside the response's head"),
+    ],
+)
+def test_errors(name: str, type: type[StreamError], words: str) -> None:
+    """What is wrong has its type and says what came."""
+    exchange, _ = feed(RESPONSES[name])
+    assert exchange.done
+    assert exchange.error.__class__ is type
+    assert words.replace("'none'", "'none'") in str(exchange.error)
+    with pytest.raises(type):
+        exchange.result()
+
+
+def test_a_whole_message_is_the_partial_of_its_error() -> None:
+    """A gateway that answers a streaming request with a document has given the message all the same."""
+    for name in ("whole message", "whole message as a stream"):
+        exchange, _ = feed(RESPONSES[name])
+        assert exchange.error.partial.text == "Hello"
+    exchange, _ = feed(RESPONSES["JSON"])
+    assert exchange.error.partial is None
+    exchange, _ = feed(RESPONSES["error under 200"])
+    assert isinstance(exchange.error.__cause__, APIError)
+    assert exchange.error.__cause__.message == "y"
+
+
+def test_a_document_where_one_was_asked_for() -> None:
+    """Without streaming the document is the message, and an event stream is what is unexpected."""
+    exchange, events = feed(answer(DOCUMENT, content_type="application/json"), streaming=False)
+    assert (events, exchange.error) == ([], None)
+    assert exchange.result().text == "Hello"
+    exchange, _ = feed(answer(), streaming=False)
+    with pytest.raises(UnexpectedResponse, match="an event stream where one document") as caught:
+        exchange.result()
+    assert caught.value.partial.text == "Hello"
+    exchange, _ = feed(answer(b"<html>", content_type="text/html"), streaming=False)
+    with pytest.raises(UnexpectedResponse, match="HTML"):
+        exchange.result()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000])
+def test_an_error_body_of_any_size(size: int) -> None:
+    """Of an endless error page only the start is read, and then no more."""
+    exchange, _ = feed(head(500) + b"x" * 300_000, size, eof=False)
+    assert exchange.done
+    assert not exchange.reusable
+    assert exchange.error.status == 500
+    assert len(str(exchange.error)) < 500
+
+
+@pytest.mark.parametrize("name", ["gzip", "deflate", "identity"])
+def test_max_response_size(name: str) -> None:
+    """A bomb of comments ends in LimitExceeded, with what came in front of it."""
+    body = START + b": bomb\n" * 1_000_000
+    coded = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}[name](body)
+    exchange, events = feed(answer(coded, f"content-encoding: {name}"), max_response_size=100_000)
+    assert len(events) == 1
+    assert isinstance(exchange.error, LimitExceeded)
+    assert (exchange.error.name, exchange.error.limit) == ("max_response_size", 100_000)
+    assert exchange.error.partial.id == "msg_1"
+    assert exchange.outcome is Outcome.FAILED
+    with pytest.raises(LimitExceeded):
+        exchange.result()
+
+
+def test_the_limit_is_exact_and_behind_a_whole_message_it_leaves_that() -> None:
+    """As many bytes as allowed are fine; one more is refused, though the message is whole."""
+    exchange, _ = feed(answer(), max_response_size=len(WHOLE))
+    assert exchange.error is None
+    exchange, events = feed(answer(WHOLE + b"\n"), max_response_size=len(WHOLE))
+    assert len(events) == EVENTS
+    assert isinstance(exchange.error, LimitExceeded)
+    assert exchange.outcome is Outcome.COMPLETE
+    assert exchange.result().text == "Hello"
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_document_too_large(streaming: bool) -> None:
+    """A JSON document is bounded by max_message_size."""
+    body = DOCUMENT[:-1] + b" " * 10_000 + b"}"
+    response = answer(body, content_type="application/json")
+    exchange, _ = feed(response, 100, streaming=streaming, max_message_size=1000)
+    assert isinstance(exchange.error, UnexpectedResponse if streaming else LimitExceeded)
+
+
+def test_a_head_without_end() -> None:
+    """A head of headers is refused before it fills the memory."""
+    exchange, _ = feed(b"HTTP/1.1 200 OK\r\n" + b"x-bomb: yes\r\n" * 100_000, 1000, eof=False)
+    assert isinstance(exchange.error, ConnectionLost)
+    assert "no valid HTTP" in str(exchange.error)
+
+
+def test_events_in_front_of_a_broken_chunk_are_kept() -> None:
+    """Bytes that came before the framing broke count."""
+    exchange, events = feed(head(200, CHUNKED) + chunked(HALF) + b"zz\r\n", eof=False)
+    assert len(events) == 5
+    assert isinstance(exchange.error, IncompleteStream)
+    assert "no valid HTTP" in str(exchange.error.__cause__)
+
+
+def test_abort() -> None:
+    """A deadline ends the stream with an error of its own and the partial message; what is whole stays whole."""
+    deadline = DeadlineExceeded("stall", 5)
+    exchange, _ = feed(head(200) + HALF, eof=False)
+    assert exchange.abort(deadline) == []
+    assert exchange.error is deadline
+    assert deadline.partial.text == "Hello"
+    assert exchange.outcome is Outcome.TRUNCATED
+    assert exchange.abort(DeadlineExceeded("total", 6)) == []
+    assert exchange.receive_eof() == []
+
+    exchange, _ = feed(head(200) + WHOLE, eof=False)
+    exchange.abort(DeadlineExceeded("idle", 5))
+    assert exchange.error is None
+    assert exchange.transport_error.name == "idle"
+    assert exchange.result().text == "Hello"
+
+    exchange, _ = feed(b"", eof=False)
+    exchange.abort(deadline)
+    assert exchange.outcome is Outcome.TRUNCATED
+    with pytest.raises(DeadlineExceeded):
+        exchange.result()
+
+
+def test_the_api_error_of_a_stream_has_the_requests_id() -> None:
+    """An error event has no id of its own as a rule; the response's headers have."""
+    exchange, _ = feed(answer(HALF + OVERLOADED, "request-id: req_9"))
+    assert exchange.error.request_id == "req_9"
+    assert exchange.error.partial.text == "Hello"
+
+
+def test_several_codings_are_bounded() -> None:
+    """A chain of codings is a bomb, no transport."""
+    exchange, _ = feed(answer(b"x", "content-encoding: gzip, gzip, gzip, gzip"))
+    assert "4 content codings" in str(exchange.error)
+
+
+def test_gzip_padding_and_an_empty_coded_body() -> None:
+    """Zeros behind a gzip member are padding; no byte at all is an empty body."""
+    exchange, events = feed(answer(gzip.compress(WHOLE) + b"\0" * 20, "content-encoding: gzip"))
+    assert (len(events), exchange.error) == (EVENTS, None)
+    for coding in ("gzip", "deflate"):
+        exchange, _ = feed(answer(b"", f"content-encoding: {coding}"))
+        assert "an empty body" in str(exchange.error)

@@ -1,0 +1,517 @@
+"""The program: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sansio_step_adapters import _captures, cli, demo
+
+import sansio_step
+from sansio_step import parse, to_dict
+
+ROOT = Path(__file__).parent.parent
+START = "from sansio_step_adapters.cli import main; main()"
+FIRST_PARTY = _captures.first_party()
+STEPFUN = _captures.stepfun()
+CUT = _captures.cut_short()
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and pipes as POSIX has them")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    path = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
+    return {**os.environ, "PYTHONPATH": path, **changes}
+
+
+def run(*arguments: str, stdin: bytes = b"", code: str = START, **changes: str) -> subprocess.CompletedProcess[bytes]:
+    """The program in a process of its own."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), timeout=60)
+
+
+class Ended:
+    """What a run inside this process left behind."""
+
+    def __init__(self, code: Any, out: bytes, err: bytes) -> None:
+        self.code = code
+        self.out = out
+        self.err = err.decode()
+
+    @property
+    def documents(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Ended]:
+    """`main()` with arguments and standard input."""
+
+    def call(*arguments: str, stdin: bytes = b"") -> Ended:
+        monkeypatch.setattr(sys, "argv", ["sansio-step", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin))))  # type: ignore[arg-type]
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return Ended(ended.value.code, *capfdbinary.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sequence[str]]:
+    """Bodies in files of the current directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(**bodies: bytes) -> Sequence[str]:
+        for name, body in bodies.items():
+            Path(name).write_bytes(body)
+        return list(bodies)
+
+    return write
+
+
+def offset(body: bytes, what: bytes) -> int:
+    return body.index(what)
+
+
+# --- parse: whole streams --------------------------------------------------------------------------------
+
+
+def test_parse_prints_the_message_on_one_line(main, files):
+    files(tea=FIRST_PARTY)
+    ended = main("parse", "tea")
+    assert ended.documents == [to_dict(parse(FIRST_PARTY))]
+    assert "西湖".encode() in ended.out
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_parse_reads_several_files_and_says_which_deviates(main, files):
+    files(tea=FIRST_PARTY, bike=STEPFUN)
+    ended = main("parse", "tea", "bike")
+    assert [document["id"] for document in ended.documents] == ["msg_demo_hangzhou", "msg_demo_zhujiajiao"]
+    assert ended.code == 0
+    assert ended.err.splitlines() == [
+        "bike: warning: bare_message_start at event 0: message_start without content, usage",
+        "bike: warning: bare_message_delta at event 119: message_delta without delta, stop_reason at the top level",
+        "bike: warning: no_block_stop at event 119: message_delta while block 0, 1, 2 is open",
+    ]
+
+
+@pytest.mark.parametrize("option", ["--quiet", "-q"])
+def test_quiet_says_nothing_of_deviations(main, files, option):
+    files(bike=STEPFUN)
+    ended = main("parse", option, "bike")
+    assert (ended.code, ended.err, len(ended.documents)) == (0, "", 1)
+
+
+def test_every_message_of_a_body_is_a_document(main):
+    ended = main("parse", "-q", "-", stdin=FIRST_PARTY + STEPFUN)
+    assert [document["id"] for document in ended.documents] == ["msg_demo_hangzhou", "msg_demo_zhujiajiao"]
+
+
+@pytest.mark.parametrize("arguments", [["-"], []])
+def test_standard_input_is_a_dash_or_nothing(main, arguments):
+    ended = main("parse", *arguments, stdin=FIRST_PARTY)
+    assert ended.documents == [to_dict(parse(FIRST_PARTY))]
+    assert ended.code == 0
+
+
+def test_pretty_is_indented_json(main):
+    ended = main("parse", "--pretty", "-", stdin=FIRST_PARTY)
+    assert ended.out.startswith(b'{\n  "type": "message",\n')
+    assert json.loads(ended.out) == to_dict(parse(FIRST_PARTY))
+
+
+def test_events_are_one_a_line(main):
+    ended = main("parse", "--events", "-", stdin=FIRST_PARTY)
+    assert ended.documents == [to_dict(event) for event in sansio_step.iter_events([FIRST_PARTY])]
+    assert ended.code == 0
+
+
+def test_a_document_is_read_too(main, files):
+    """The answer to a request without `stream`, as StepFun's page has it; a BOM and spaces in front."""
+    files(answer=b'\xef\xbb\xbf\n {"id":"msg_1","type":"message","content":[{"type":"text","text":"hi"}]}')
+    ended = main("parse", "answer")
+    assert [document["content"] for document in ended.documents] == [[{"type": "text", "text": "hi"}]]
+    assert (ended.code, ended.err) == (0, "")
+
+
+# --- parse: what is wrong --------------------------------------------------------------------------------
+
+
+def test_a_truncated_stream_gives_what_there_is(main, files):
+    files(cut=CUT)
+    ended = main("parse", "cut")
+    (document,) = ended.documents
+    assert document["content"][1]["input"] == {"house": "湖畔居", "at": "15:30"}
+    assert document["content"][1]["input_json"].endswith('"seats": 1')
+    assert ended.code == 1
+    assert ended.err == f"cut: error: the stream ended before the message did (event 25, byte {len(CUT)})\n"
+
+
+def test_broken_json_is_placed_by_event_and_byte(main, files):
+    broken = FIRST_PARTY.replace(b'{"type":"message_delta"', b'{"type":"message_delta"]')
+    place = offset(broken, b"event: message_delta")
+    files(broken=broken, tea=FIRST_PARTY)
+    ended = main("parse", "broken", "tea")
+    assert [len(document["content"]) for document in ended.documents] == [3, 3]
+    assert ended.code == 1, "one of two is broken"
+    assert ended.err.startswith("broken: error: message_delta: ")
+    assert ended.err.endswith(f"(event 170, byte {place})\n")
+
+
+def test_events_in_front_of_a_fault_are_printed(main):
+    broken = FIRST_PARTY.replace(b'{"type":"message_delta"', b'{"type":"message_delta"]')
+    ended = main("parse", "--events", "-", stdin=broken)
+    assert len(ended.documents) == 170
+    assert ended.code == 1
+    assert ended.err.startswith("<stdin>: error: message_delta: ")
+
+
+def test_strict_takes_a_deviation_for_an_error(main, files):
+    files(bike=STEPFUN)
+    ended = main("parse", "--strict", "bike")
+    assert ended.code == 1
+    assert ended.err == ("bike: error: bare_message_start: message_start without content, usage (event 0, byte 0)\n")
+
+
+def test_what_the_server_says_is_said(main):
+    body = CUT + b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
+    ended = main("parse", "-", stdin=body)
+    assert len(ended.documents) == 1
+    assert ended.code == 1
+    assert ended.err == "<stdin>: error: overloaded_error: Overloaded (event 25)\n"
+
+
+def test_a_failed_message_in_front_of_a_whole_one_is_not_passed_over(main):
+    error = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"no"}}\n\n'
+    ended = main("parse", "-", stdin=CUT + error + FIRST_PARTY)
+    assert len(ended.documents) == 2
+    assert ended.code == 1
+    assert "error: api_error: no (event 25)" in ended.err
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>\n"])
+def test_a_body_without_events_is_named(main, body):
+    ended = main("parse", "-", stdin=body)
+    assert (ended.code, ended.out) == (1, b"")
+    assert ended.err == f"<stdin>: error: there is no event in these {len(body)} bytes\n"
+
+
+def test_a_broken_document_and_an_error_document(main, files):
+    files(broken=b'{"content":[', failed=b'{"error":{"message":"no key","type":"invalid_api_key"}}')
+    ended = main("parse", "broken", "failed")
+    assert (ended.code, ended.out) == (1, b"")
+    first, second = ended.err.splitlines()
+    assert re.fullmatch(r"broken: error: .*at character 12 of the body", first)
+    assert second == "failed: error: invalid_api_key: no key"
+
+
+def test_a_document_has_no_events(main):
+    ended = main("parse", "--events", "-", stdin=b"{}")
+    assert (ended.code, ended.out) == (1, b"")
+    assert ended.err == "<stdin>: error: a JSON document, which has no events\n"
+
+
+def test_a_file_that_is_not_there_is_named_and_the_others_read(main, files, tmp_path):
+    files(tea=FIRST_PARTY)
+    ended = main("parse", "missing", str(tmp_path), "tea")
+    assert len(ended.documents) == 1
+    assert ended.code == 1
+    assert ended.err.splitlines() == [
+        "missing: error: No such file or directory",
+        f"{tmp_path}: error: Is a directory",
+    ]
+
+
+def test_what_was_read_before_a_read_error_is_printed(main, monkeypatch):
+    class Failing(io.RawIOBase):
+        def __init__(self) -> None:
+            self.pieces = [CUT]
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            if not self.pieces:
+                raise OSError(5, "Input/output error")
+            piece = self.pieces.pop()
+            buffer[: len(piece)] = piece
+            return len(piece)
+
+    monkeypatch.setattr(io, "BytesIO", lambda _: Failing())
+    ended = main("parse", "-")
+    assert len(ended.documents) == 1
+    assert (ended.code, ended.err) == (1, "<stdin>: error: Input/output error\n")
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["parse", "--nonsense"], ["nonsense"], ["demo", "--pace", "-1"]])
+def test_wrong_arguments_are_2(main, arguments):
+    ended = main(*arguments)
+    assert (ended.code, ended.out) == (2, b"")
+    assert "Traceback" not in ended.err
+
+
+# --- parse: as a process ---------------------------------------------------------------------------------
+
+
+def test_output_is_utf_8_whatever_the_locale():
+    ended = run("parse", "-", stdin=STEPFUN, LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0", PYTHONIOENCODING="")
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout.decode("utf-8")) == to_dict(parse(STEPFUN))
+
+
+@POSIX
+def test_a_name_of_any_bytes_is_named_as_it_is(tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xff\xe6\xb5\xb7"
+    command = [sys.executable, "-c", START, "parse", name]
+    ended = subprocess.run(command, capture_output=True, env=environment(), timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr == name + b": error: No such file or directory\n"
+
+
+@POSIX
+def test_events_are_printed_as_they_come():
+    """The first is there before the second is sent."""
+    first, second, *_ = (block + b"\n\n" for block in FIRST_PARTY.split(b"\n\n"))
+    command = [sys.executable, "-c", START, "parse", "--events", "-"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for block, kind in ((first, "message_start"), (second, "ping")):
+            process.stdin.write(block)
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["type"] == kind
+        process.communicate()
+        assert process.returncode == 1
+
+
+@POSIX
+def test_a_broken_pipe_ends_it_quietly():
+    command = [sys.executable, "-c", START, "parse", "--events", "-"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(FIRST_PARTY)
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_said():
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-c", START, "parse", "-"]
+        ended = subprocess.run(
+            command, input=FIRST_PARTY, stdout=full, stderr=subprocess.PIPE, env=environment(), timeout=60
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.count(b"\n") == 1
+    assert b"No space left on device" in ended.stderr
+
+
+@POSIX
+@pytest.mark.parametrize("arguments", [["parse", "-"], ["demo"]])
+def test_control_c_ends_it_without_a_traceback(arguments):
+    command = [sys.executable, "-c", START, *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if arguments[0] == "demo":
+            while not process.stdout.readline().startswith(b"you"):
+                pass
+        else:
+            process.stdin.write(FIRST_PARTY)
+            process.stdin.flush()
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=60)
+    assert complaints == b""
+    assert process.returncode == 130
+
+
+# --- the rest --------------------------------------------------------------------------------------------
+
+
+def test_version(main):
+    ended = main("--version")
+    assert (ended.code, ended.out) == (0, f"sansio-step {sansio_step.__version__}\n".encode())
+
+
+def test_help_names_the_commands(main):
+    ended = main("--help")
+    assert ended.code == 0
+    assert b"demo" in ended.out
+    assert b"parse" in ended.out
+
+
+BLOCKED = """
+import sys
+sys.modules[{name!r}] = None
+sys.argv[1:] = {arguments!r}
+""" + START.replace("; ", "\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("typer", ["demo"]), ("typer", ["parse", "-"]), ("rich.live", ["demo"]), ("h11", ["demo"]), ("anyio", ["demo"])],
+)
+def test_without_the_extra_it_says_in_one_line_what_to_install(name, arguments):
+    ended = run(code=BLOCKED.format(name=name, arguments=arguments))
+    assert ended.returncode == 1
+    assert ended.stdout == b""
+    assert ended.stderr.decode().splitlines() == [
+        f'sansio-step: no module {name!r}; run: pip install "sansio-step[cli]"'
+    ]
+
+
+@pytest.mark.parametrize("name", ["anyio", "h11"])
+def test_parse_does_without_the_client(name):
+    ended = run(code=BLOCKED.format(name=name, arguments=["parse", "-"]), stdin=FIRST_PARTY)
+    assert ended.returncode == 0
+
+
+# --- demo ------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_in_a_pipe_is_plain_text():
+    """No colours, no control codes, even for those who force colours."""
+    ended = run("demo", "--fast", FORCE_COLOR="1", TERM="xterm-256color")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    shown = ended.stdout.decode()
+    assert not re.search(r"[^\n -~\u00a0-\U0010ffff]", shown)
+    for message in (parse(FIRST_PARTY), parse(STEPFUN)):
+        for block in message.content[:2]:
+            assert f"{block.type}: {getattr(block, block.type)}\n" in shown  # type: ignore[union-attr]
+        assert f"tool_use {message.tool_uses[0].name}: {message.tool_uses[0].input_json}\n" in shown
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith("outcome")] == [
+        "COMPLETE",
+        "COMPLETE",
+        "TRUNCATED",
+    ]
+    for code in ("bare_message_start", "bare_message_delta", "no_block_stop"):
+        assert code in shown
+    assert "172 events (4 pings), 703 characters" in shown
+    assert "312 input, 256 from the cache, 196 output, 71 of it thinking" in shown
+    assert "input raises ToolInputError" in shown
+    assert 'partial_input() is {"house":"湖畔居","at":"15:30"}' in shown
+
+
+def test_the_demo_says_its_pace():
+    ended = run("demo", "--pace", "0.001")
+    assert ended.returncode == 0
+    assert b"(the pace is 0.001 s an event)" in ended.stdout
+
+
+def test_the_demo_writes_utf_8_whatever_the_locale():
+    ended = run("demo", "--fast", LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert "周六想从上海市区骑车去朱家角".encode() in ended.stdout
+
+
+def test_the_demo_in_this_process(main):
+    ended = main("demo", "--fast")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.count(b"outcome ") == 3
+
+
+def test_a_demo_that_fails_says_why_in_one_line(main, monkeypatch):
+    """It shows what came, as ever, and the reason on stderr."""
+    scene = demo.Scene("Nothing", "an empty body", "Hello?", b"")
+    monkeypatch.setattr(demo, "scenes", lambda: [scene])
+    ended = main("demo", "--fast")
+    assert ended.code == 1
+    assert b"you: Hello?" in ended.out
+    assert ended.err.startswith("sansio-step: ")
+    assert ended.err.count("\n") == 1
+
+
+@POSIX
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_the_demo_in_a_terminal(columns):
+    """Blocks grow in place, the cursor comes back, no line is wider than the terminal."""
+    code, shown = in_terminal(["demo", "--fast"], columns)
+    assert code == 0
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 3
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+    for word in ("西湖", "周六", "find_tea_house", "COMPLETE", "TRUNCATED", "no_block_stop", "✂"):
+        assert word in plain
+    widths = [cell_width(part) for line in plain.split("\n") for part in line.split("\r")]
+    assert max(widths) == columns
+
+
+@POSIX
+def test_the_demo_in_a_dumb_terminal_is_plain():
+    code, shown = in_terminal(["demo", "--fast"], 80, TERM="dumb")
+    assert code == 0
+    assert "\x1b" not in shown
+    assert "outcome     COMPLETE" in shown
+
+
+@POSIX
+def test_parse_in_a_terminal_is_indented(tmp_path):
+    capture = tmp_path / "tea"
+    capture.write_bytes(FIRST_PARTY)
+    code, shown = in_terminal(["parse", str(capture)], 80)
+    assert code == 0
+    assert shown.startswith('{\r\n  "type": "message",')
+
+
+@POSIX
+def test_parse_of_nothing_in_a_terminal_does_not_wait():
+    code, shown = in_terminal(["parse"], 80)
+    assert code == 2
+    assert "name a file" in shown
+
+
+def cell_width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def in_terminal(arguments: list[str], columns: int, **changes: str) -> tuple[int, str]:
+    """Run the program in a pseudo-terminal of a width; its exit code and what it wrote there."""
+    import fcntl  # noqa: PLC0415
+    import pty  # noqa: PLC0415
+    import termios  # noqa: PLC0415
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    kept = environment(**{"TERM": "xterm-256color", **changes})
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
+        kept.pop(name, None)
+    command = [sys.executable, "-c", START, *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=kept) as process:
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux's word for the end
+                break
+            if not piece:
+                break
+            written += piece
+    os.close(ours)
+    return process.returncode, written.decode()

@@ -1,0 +1,142 @@
+"""Time limits, decided by literals: no clock runs here."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sansio_step import DeadlineExceeded, PingEvent, UnknownEvent, decode_event
+from sansio_step._deadlines import Deadlines, Timeouts
+
+LIMITS = Timeouts(connect=10, first_event=30, idle=5, stall=20, total=100)
+PING = PingEvent()
+DELTA = decode_event('{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}')
+
+
+def test_connect_runs_from_the_start() -> None:
+    """Until the connection stands, connect is the limit."""
+    deadlines = Deadlines(LIMITS, 1000)
+    assert deadlines.next_deadline() == (1010, "connect")
+    deadlines.check(1009.9)
+    with pytest.raises(DeadlineExceeded, match="'connect' of 10 seconds") as caught:
+        deadlines.check(1010)
+    assert (caught.value.name, caught.value.seconds) == ("connect", 10)
+
+
+def test_first_event_runs_from_the_connection() -> None:
+    """Once the connection stands, the first event is waited for; connect is over."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(8)
+    assert deadlines.next_deadline() == (38, "first_event")
+
+
+def test_idle_begins_with_the_response() -> None:
+    """Silence counts once the response has begun, and each byte begins it anew."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(1)
+    deadlines.bytes_received(2)
+    assert deadlines.next_deadline() == (7, "idle")
+    deadlines.bytes_received(6)
+    assert deadlines.next_deadline() == (11, "idle")
+
+
+def test_comments_do_not_hide_a_missing_first_event() -> None:
+    """Bytes without an event keep idle away, but not first_event."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    for now in range(1, 30):
+        deadlines.bytes_received(now)
+        deadlines.events_received([], now)
+        deadlines.check(now)
+    with pytest.raises(DeadlineExceeded) as caught:
+        deadlines.check(30)
+    assert caught.value.name == "first_event"
+
+
+@pytest.mark.parametrize("event", [PING, UnknownEvent(type="heartbeat")], ids=["ping", "unknown"])
+def test_pings_for_ever_are_a_stall(event: object) -> None:
+    """A ping is a first event, and neither it nor an event that nobody knows is content."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    for now in range(1, 21):
+        deadlines.bytes_received(now)
+        deadlines.events_received([event], now)
+        deadlines.check(now)
+    deadlines.bytes_received(21)
+    with pytest.raises(DeadlineExceeded) as caught:
+        deadlines.check(21)
+    assert caught.value.name == "stall"
+
+
+@pytest.mark.parametrize("event", [DELTA, decode_event('{"type":"error","error":{"type":"api_error","message":"x"}}')])
+def test_content_begins_the_stall_anew(event: object) -> None:
+    """Any event of the message pushes the stall away, also among pings in one batch."""
+    deadlines = Deadlines(Timeouts(idle=None, stall=20, total=None), 0)
+    deadlines.connected(0)
+    deadlines.events_received([PING], 1)
+    assert deadlines.next_deadline() == (21, "stall")
+    deadlines.events_received([PING, event, PING], 15)
+    assert deadlines.next_deadline() == (35, "stall")
+
+
+def test_total_runs_through_everything() -> None:
+    """No event and no new attempt moves the total."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    deadlines.events_received([DELTA], 50)
+    deadlines.paused()
+    assert deadlines.next_deadline() == (100, "total")
+    deadlines.connecting(95)
+    assert deadlines.next_deadline() == (100, "total")
+    with pytest.raises(DeadlineExceeded) as caught:
+        deadlines.check(100)
+    assert caught.value.name == "total"
+
+
+def test_a_new_attempt_begins_with_connect() -> None:
+    """What ran for the attempt before is forgotten."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(1)
+    deadlines.bytes_received(2)
+    deadlines.connecting(6)
+    assert deadlines.next_deadline() == (16, "connect")
+    deadlines.check(15)
+
+
+def test_a_document_has_no_first_event() -> None:
+    """Without streaming, nothing but the total runs until the response begins."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(1, streaming=False)
+    assert deadlines.next_deadline() == (100, "total")
+    deadlines.bytes_received(50)
+    assert deadlines.next_deadline() == (55, "idle")
+
+
+def test_time_away_is_not_the_other_sides_silence() -> None:
+    """While the caller is busy, the limits on silence stand still; the total does not."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    deadlines.bytes_received(1)
+    deadlines.events_received([DELTA], 1)
+    deadlines.away(60)
+    assert deadlines.next_deadline() == (66, "idle")
+    deadlines.away(60)
+    assert deadlines.next_deadline() == (100, "total")
+
+
+def test_none_is_no_limit() -> None:
+    """With every limit off, none runs and any time passes."""
+    deadlines = Deadlines(Timeouts(connect=None, first_event=None, idle=None, stall=None, total=None), 0)
+    deadlines.connected(0)
+    deadlines.bytes_received(0)
+    deadlines.events_received([PING, DELTA], 0)
+    assert deadlines.next_deadline() is None
+    deadlines.check(math.inf)
+
+
+@pytest.mark.parametrize("value", [0, -1, math.inf, math.nan, "5"])
+def test_a_limit_is_a_positive_number(value: object) -> None:
+    """Anything else is a ValueError that names the limit."""
+    with pytest.raises(ValueError, match=r"^idle: "):
+        Timeouts(idle=value)  # type: ignore[arg-type]

@@ -1,0 +1,211 @@
+"""EventDecoder: what shows in one frame, and the two ways of reading it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sansio_step import (
+    ContentBlockDeltaEvent,
+    DecodeError,
+    EventDecoder,
+    LimitExceeded,
+    MessageStream,
+    PingEvent,
+    TextDelta,
+    UnknownEvent,
+    decode_event,
+)
+
+from .helpers import PING, delta, describe, frame, message_start, pieces, splits, text_block, whole
+
+# Data that can't be read, under the name of an event, with a part of the reason.
+UNREADABLE = {
+    "broken JSON": ('{"type":"ping"', "ping", "too early"),
+    "no JSON": ("hello", "ping", "expected a JSON value"),
+    "empty": ("", "content_block_delta", "expected a JSON value"),
+    "[DONE] under our name": ("[DONE]", "message_stop", "JSON value"),
+    "an array": ("[1]", "ping", "an array, not an object"),
+    "a string": ('"x"', "message_start", "a string"),
+    "a number": ("1.5", "message_start", "a number"),
+    "null": ("null", "message_start", "null"),
+    "NaN": ('{"type":"ping","a":NaN}', "ping", "JSON value"),
+    "Infinity": ('{"type":"ping","a":-Infinity}', "ping", "JSON value"),
+    "a number out of range": ('{"type":"ping","a":1e400}', "ping", "out of range"),
+    "too many digits": ('{"type":"ping","a":%s}' % ("1" * 5000), "ping", "out of range"),
+    "type no string": ('{"type":5}', "ping", "type is an integer"),
+    "index -1": ('{"type":"content_block_stop","index":-1}', "content_block_stop", "index is -1"),
+    "index 2**31": ('{"type":"content_block_stop","index":2147483648}', "content_block_stop", "2147483648"),
+    "index 2**63": ('{"type":"content_block_stop","index":9223372036854775808}', "content_block_stop", "index is 9"),
+    "index huge": ('{"type":"content_block_stop","index":%s}' % ("9" * 400), "content_block_stop", "an integer"),
+    "index 0.0": ('{"type":"content_block_stop","index":0.0}', "content_block_stop", "index is 0.0"),
+    "index true": ('{"type":"content_block_stop","index":true}', "content_block_stop", "True|boolean"),
+    "index a string": ('{"type":"content_block_stop","index":"0"}', "content_block_stop", "a string"),
+    "no index": ('{"type":"content_block_stop"}', "content_block_stop", "null"),
+    "no delta": ('{"type":"content_block_delta","index":0}', "content_block_delta", "without delta"),
+    "delta a string": ('{"type":"content_block_delta","index":0,"delta":"x"}', "content_block_delta", "not an object"),
+    "delta type a number": ('{"type":"content_block_delta","index":0,"delta":{"type":1}}', "content_block_delta", "delta.type"),
+    "text a number": ('{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":1}}', "content_block_delta", "delta.text is an integer"),
+    "no citation": ('{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta"}}', "content_block_delta", "without citation"),
+    "no block": ('{"type":"content_block_start","index":0}', "content_block_start", "without content_block"),
+    "block type a list": ('{"type":"content_block_start","index":0,"content_block":{"type":[]}}', "content_block_start", "content_block.type"),
+    "tool input a list": ('{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","input":[]}}', "content_block_start", "input is an array"),
+    "content a string": ('{"type":"message_start","message":{"content":"x"}}', "message_start", "message.content"),
+    "content of strings": ('{"type":"message_start","message":{"content":["x"]}}', "message_start", "content"),
+    "usage a list": ('{"type":"message_start","message":{"usage":[]}}', "message_start", "usage"),
+    "tokens a bool": ('{"type":"message_delta","delta":{},"usage":{"output_tokens":true}}', "message_delta", "a boolean"),
+    "tokens a float": ('{"type":"message_delta","delta":{},"usage":{"output_tokens":1.5}}', "message_delta", "a number"),
+    "broken and without a name": ('{"type":"content_block_d', "message", "too early"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_unreadable_events(name):
+    """A DecodeError that says why and where, with everything in front of it kept; never a bare error of a library."""
+    data, event, reason = UNREADABLE[name]
+    line = b"" if event == "message" else b"event: %b\n" % event.encode()
+    body = PING + line + b"data: %b\n\n" % data.encode()
+    for chunks in ([body], pieces(body, 1), [PING, body[len(PING) :]]):
+        decoder = EventDecoder()
+        events = []
+        with pytest.raises(DecodeError, match=reason) as caught:
+            for chunk in (*chunks, b"\n"):
+                events += decoder.receive_data(chunk)
+        assert events == [PingEvent()]
+        assert describe(caught.value)[2:] == (1, len(PING))
+        assert len(str(caught.value)) < 300
+    with pytest.raises(DecodeError):
+        decode_event(data, event)
+
+
+def nested(depth):
+    return frame("ping", a=0).replace(b"0", b"[" * depth + b"]" * depth)
+
+
+def deep_down(depth, call):
+    return call() if depth == 0 else deep_down(depth - 1, call)
+
+
+@pytest.mark.parametrize("stack", [0, 500, 800])
+def test_the_limit_on_nesting_does_not_move_with_the_stack(stack):
+    """200 levels are read and 201 refused, also where msgspec would have no stack left; so are 100,000."""
+    for size in (1, 10**6):
+        (event,) = deep_down(stack, lambda size=size: feed(nested(199), size))
+        value = event.extra["a"]
+        for _ in range(199):
+            assert isinstance(value, list)
+            value = value[0] if value else None
+        for depth in (200, 100_000 if size > 1 else 300):
+            with pytest.raises(DecodeError, match="nested deeper than 200"):
+                deep_down(stack, lambda size=size, depth=depth: feed(nested(depth), size))
+
+
+def feed(body, size):
+    decoder = EventDecoder()
+    return [event for chunk in pieces(body, size) for event in decoder.receive_data(chunk)]
+
+
+def test_many_brackets_are_not_deep():
+    """Width is no depth, and brackets in strings are neither."""
+    assert feed(frame("ping", a=[[1]] * 500, b="[" * 500, c='\\"['), 10**6)[0].extra["b"] == "[" * 500
+
+
+def test_unknown_fields_are_kept():
+    """On the event, on its parts, whatever their names; null is a value there."""
+    event = decode_event(
+        '{"type":"content_block_delta","index":1,"extra":{"x":1},"delta":{"type":"text_delta","text":"a","extra":null,"_raw":2}}',
+        "content_block_delta",
+    )
+    assert event.extra == {"extra": {"x": 1}}
+    assert event.delta.extra == {"extra": None, "_raw": 2}
+    assert event.delta.text == "a"
+
+
+def test_a_null_field_is_an_absent_one():
+    """null for a known field reads as if it were not there."""
+    body = '{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":null}}'
+    assert decode_event(body, "content_block_delta") == ContentBlockDeltaEvent(1, TextDelta(""))
+    assert decode_event('{"type":null,"a":1}', "ping") == PingEvent(extra={"a": 1})
+
+
+def test_frames_without_data_are_no_events():
+    """An id or a comment alone dispatches nothing and counts for nothing."""
+    decoder = EventDecoder()
+    assert decoder.receive_data(b"id: 1\n\n: c\n\nevent: ping\n\n" + PING) == [PingEvent()]
+    assert (decoder.deviations, "events=1" in repr(decoder)) == ([], True)
+    assert decoder.receive_data(b"event: x\nid: 4\n\n" + delta(text="a") + b"id: 5\n\n")[0].delta.text == "a"
+
+
+def test_an_event_is_returned_with_its_blank_line():
+    """Nothing waits for the next chunk: each frame in a chunk of its own gives its event, in each shape."""
+    frames = [message_start(), *[delta(text=str(number)) for number in range(5)], PING]
+    for change in (lambda part: part, lambda part: part.replace(b"\n", b"\r\n"), lambda part: part.replace(b"\n", b"\r"),
+                   lambda part: b": c\n\n" + part, lambda part: part[part.index(b"data") :], lambda part: b"id: 1\n" + part,
+                   lambda part: part.replace(b": ", b":"), lambda part: part.replace(b',"', b'\ndata: ,"', 1)):  # fmt: skip
+        decoder, stream = EventDecoder(), MessageStream()
+        for part in map(change, frames):
+            assert len(decoder.receive_data(part)) == len(stream.receive_data(part)) == 1
+        assert stream.message.text == "01234"
+
+
+def test_data_over_several_lines_is_not_taken_for_several_events():
+    """Lines that only JSON would join, or that look like another event, are read by the standard."""
+    cut = b'event: content_block_delta\ndata: {"type":"content_block_delta",\n"index":0,"delta":{"type":"text_delta","text":"x"}}\n\n'
+    twice = delta(text="a")[:-2] + b"," + delta(text="b")[33:]
+    hidden = delta(text="a")[:-2] + b"\nnull," + delta(text="b")[33:]
+    for odd in (cut, twice):
+        for body in (odd, delta(text="a") + odd + delta(text="b"), delta(text="a") * 20 + odd):
+            for chunks in ([body], pieces(body, 1)):
+                decoder = EventDecoder()
+                with pytest.raises(DecodeError):
+                    for chunk in (*chunks, b"\n"):
+                        decoder.receive_data(chunk)
+                assert decoder.fault.byte_offset == body.index(odd)
+    assert len(EventDecoder().receive_data(delta(text="a") * 9 + hidden)) == 10
+
+
+def test_limits_hold_in_the_short_way_too():
+    """An event over its limit is refused in one piece as in many; one of just the limit is not."""
+    small, large = delta(text="a"), delta(text="a" * 10)
+    for body in (large, small * 5 + large, small + large + small):
+        for chunks in ([body], pieces(body, 1), pieces(body, 40)):
+            decoder = EventDecoder(max_event_size=len(large) - 1)
+            with pytest.raises(LimitExceeded):
+                for chunk in (*chunks, b"\n"):
+                    decoder.receive_data(chunk)
+            assert decoder.fault.byte_offset == body.index(large)
+        assert feed(body, 40) == EventDecoder(max_event_size=len(large)).receive_data(body)
+
+
+def test_byte_offsets_in_any_shape():
+    """A fault says where its frame starts on the wire, behind comments and in any line ends and cutting."""
+    for shape in (lambda body: body, lambda body: body.replace(b"\n", b"\r\n"), lambda body: b"\xef\xbb\xbf" + body):
+        front = shape(text_block("a") + b": c\n\n" + PING)
+        bad = shape(b": c\n" + frame("content_block_stop", index=-1))[3 if shape(b"") else 0 :]
+        body = front + bad
+        start = len(front) + bad.index(b"event")
+        for chunks in splits(body):
+            decoder = EventDecoder()
+            with pytest.raises(DecodeError):
+                for chunk in (*chunks, b"\n"):
+                    decoder.receive_data(chunk)
+            assert decoder.fault.byte_offset == start
+
+
+def test_decode_event_takes_text_and_bytes():
+    """Frames from elsewhere: str, bytes, bytearray; anything else is a TypeError."""
+    wire = json.dumps({"type": "surprise", "a": 1})
+    for data in (wire, wire.encode(), bytearray(wire.encode())):
+        assert decode_event(data) == UnknownEvent("surprise", extra={"a": 1})
+    assert decode_event('{"a":1}', "surprise") == UnknownEvent("surprise", extra={"a": 1})
+    assert decode_event("[DONE]") == UnknownEvent("message", "[DONE]")
+    assert decode_event('{"type":"x","a":"\ud800"}') == UnknownEvent("x", extra={"a": "\ufffd"})
+    with pytest.raises(TypeError):
+        decode_event({"type": "ping"})
+
+
+def test_strict_and_lenient_agree_on_what_is_whole():
+    """The mode changes no event of a legal stream."""
+    body = whole(text_block("a", "b"))
+    assert EventDecoder(strict=True).receive_data(body) == EventDecoder().receive_data(body)

@@ -1,0 +1,408 @@
+"""The laws of the library, on streams of every kind: legal, deviating, damaged, and no streams at all."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from contextlib import ExitStack
+from unittest.mock import patch
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sansio_step import (
+    APIError,
+    DecodeError,
+    EventDecoder,
+    Message,
+    MessageAccumulator,
+    MessageStream,
+    Outcome,
+    ServerSentEvent,
+    SSEDecoder,
+    StreamError,
+    ToolInputError,
+    decode_error,
+    decode_event,
+    decode_message,
+    encode_event,
+    encode_sse,
+    iter_events,
+    parse,
+    to_dict,
+    to_json,
+    to_param,
+)
+from sansio_step._blocks import read_fields, split_blocks
+from sansio_step.testing import (
+    assert_chunk_invariant,
+    chunked,
+    damaged,
+    deviating_streams,
+    event_streams,
+    messages,
+    wire_bytes,
+)
+
+from .helpers import describe, read
+
+LEGAL = event_streams().flatmap(wire_bytes)
+DEVIATING = deviating_streams().map(lambda case: case.data)
+SOUP = st.lists(
+    st.sampled_from(
+        [b"data", b"event", b"id", b"retry", b":", b": ", b"\n", b"\r", b"\r\n", b"\n\n", b"\0", b"\xef\xbb\xbf", b"\xe2"]
+        + [b'{"type":"ping"}', b"ping", b"message_stop", b"content_block_delta", b'{"type":"content_block_delta",', b"}"]
+        + [b'"index":0,"delta":{"type":"text_delta","text":"\\ud83d"}}', b"[DONE]", b"1e999", b'"\\ud83d"', b"[" * 250]
+        + [b"event: ping\ndata: {}\n\n", b'event: error\ndata: {"error":null}\n\n', b'data: {"type":"message_start"}\n\n']
+    ),
+    max_size=20,
+).map(b"".join)
+BODIES = st.one_of(
+    LEGAL,
+    DEVIATING,
+    st.builds(bytes.__add__, LEGAL, DEVIATING),  # several messages in one body
+    (LEGAL | DEVIATING).flatmap(damaged),
+    SOUP,
+    st.binary(max_size=60),
+)
+LIMITS = st.sampled_from([{}, {}, {"strict": True}, {"max_event_size": 200}, {"max_message_size": 300}])
+
+
+def cut(body):
+    """A body in pieces: as a network cuts it, or one event a piece, as servers flush them."""
+    return chunked(body) | st.just([piece + b"\n\n" for piece in body.split(b"\n\n")[:-1]] + [body.split(b"\n\n")[-1]])
+
+
+CASES = BODIES.flatmap(lambda body: st.tuples(st.just(body), cut(body)))
+
+
+# --- chunk invariance ------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=400)
+@given(CASES, LIMITS)
+def test_cutting_never_shows(case, limits):
+    """Events, fault, deviations, outcome, messages: all are the same however a body is cut."""
+    body, chunks = case
+    assert read(chunks, **limits) == read([body], **limits)
+
+
+@settings(max_examples=60)
+@given(BODIES.filter(lambda body: len(body) < 1500), st.sampled_from([SSEDecoder, EventDecoder, MessageStream]))
+def test_no_place_to_cut_shows(body, factory):
+    """The same at every place where a body can be cut, for every layer, with what the layer knows at the end."""
+
+    def state(parser):
+        if isinstance(parser, SSEDecoder):
+            return parser.last_event_id, parser.retry
+        return parser.deviations
+
+    assert_chunk_invariant(factory, body, state=state)
+
+
+@given(CASES, st.sampled_from([bytes, bytearray, memoryview]))
+def test_kinds_of_bytes_never_show(case, kind):
+    """Any bytes-like object is read as its bytes, and what was fed can be overwritten afterwards."""
+    body, chunks = case
+    decoder, other = EventDecoder(), EventDecoder()
+    got, expected = [], []
+    for chunk in chunks:
+        buffer = bytearray(chunk)
+        try:
+            expected += decoder.receive_data(chunk)
+        except StreamError:
+            break
+        got += other.receive_data(kind(buffer))
+        buffer[:] = bytes(len(buffer))
+    assert got == expected
+
+
+# --- there and back ----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200)
+@given(event_streams())
+def test_events_there_and_back(events):
+    """An event's bytes give the event back, whole stream or alone, and so does its JSON without a frame."""
+    decoder = EventDecoder(strict=True)
+    assert decoder.receive_data(b"".join(map(encode_event, events))) == events
+    for event in events:
+        assert decode_event(to_json(event)) == event
+        assert decode_event(json.dumps(to_dict(event)), event.type) == event
+
+
+@given(BODIES)
+def test_events_of_any_body_there_and_back(body):
+    """Whatever was read can be written, and is then read as the same: halves of characters and foreign text too."""
+    events = read([body])["events"]
+    try:
+        wire = b"".join(map(encode_event, events))
+    except ValueError:
+        # A CR in foreign text can only come as U+000D inside JSON; no line can carry it as text.
+        assert any("\r" in (getattr(event, "data", None) or "") for event in events)
+        return
+    again = EventDecoder()
+    assert again.receive_data(wire) + again.receive_eof() == events
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
+LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"))
+
+
+@given(st.lists(st.builds(ServerSentEvent, TEXT, LINE.filter(bool) | st.just("message"), LINE), max_size=5))
+def test_frames_there_and_back(frames):
+    """So do a frame's; the last event id stays until another one comes."""
+    decoder = SSEDecoder()
+    got = decoder.receive_data(b"".join(map(encode_sse, frames)))
+    last = ""
+    for frame, back in zip(frames, got, strict=True):
+        last = frame.id or last
+        assert back == msgspec.structs.replace(frame, id=last)
+
+
+@given(st.builds(ServerSentEvent, st.text(), st.text(), st.text()))
+def test_what_no_frame_can_carry(frame):
+    """A frame either comes back, or is a ValueError."""
+    try:
+        wire = encode_sse(frame)
+    except ValueError:
+        return
+    assert SSEDecoder().receive_data(wire) == [frame]
+
+
+@given(messages())
+def test_messages_there_and_back(message):
+    """A message is a non-streaming body too, a copy or a pickle of it equals it, and it says so shortly."""
+    if any(is_broken(block) for block in message.content):
+        return
+    again = decode_message(to_json(message))
+    assert to_dict(again) == to_dict(message)
+    assert copy.deepcopy(message) == message
+    assert pickle.loads(pickle.dumps(message)) == message
+    assert len(repr(message)) < 20_000
+
+
+def is_broken(block):
+    try:
+        return getattr(block, "input", None) is NotImplemented
+    except ToolInputError:
+        return True
+
+
+# --- any bytes ---------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=300)
+@given(BODIES, LIMITS)
+def test_any_bytes(body, limits):
+    """Events, then perhaps a typed error: nothing else comes out of any bytes, and all that came out can be used."""
+    stream = MessageStream(**limits)
+    events = []
+    try:
+        events += stream.receive_data(body)
+        events += stream.receive_eof()
+    except StreamError as fault:
+        assert fault is stream.fault
+        assert fault.event_number == len(events)
+        with pytest.raises(type(fault)):
+            stream.receive_data(b"")
+    for event in events:
+        to_json(event)
+        repr(event)
+        assert pickle.loads(pickle.dumps(event)) == event
+    for message in stream.messages:
+        use(message)
+    assert stream.outcome is not Outcome.STREAMING or stream.fault is not None
+    try:
+        message = stream.result()
+    except StreamError as error:
+        assert stream.outcome is not Outcome.COMPLETE
+        assert error.partial is stream.message
+        again = pickle.loads(pickle.dumps(error))
+        assert describe(again) == describe(error)
+        if error.partial is not None:
+            assert to_dict(again.partial) == to_dict(error.partial)
+    else:
+        assert stream.outcome is Outcome.COMPLETE
+        assert message is stream.message
+
+
+def use(message):
+    """Everything that one does with a message."""
+    wire = to_dict(message)
+    text = to_json(message).decode()
+    assert not any("\ud800" <= character <= "\udfff" for character in text)
+    json.loads(text)
+    to_param(message)
+    repr(message)
+    assert message.text == "".join(block["text"] for block in wire["content"] if block["type"] == "text")
+    for block in message.tool_uses:
+        block.partial_input()
+        try:
+            assert isinstance(block.input, dict)
+        except ToolInputError as error:
+            assert 0 <= error.position <= len(error.input_json)
+    assert to_dict(copy.deepcopy(message)) == wire
+    assert to_dict(pickle.loads(pickle.dumps(message))) == wire
+
+
+@given(BODIES | st.binary(max_size=40) | messages().map(to_json).flatmap(damaged), st.text(max_size=8))
+def test_any_text_as_json(data, name):
+    """One frame's data, a body, an error's body: a value or a typed error, whatever the bytes."""
+    for read_one in (lambda: decode_event(data, name), lambda: decode_message(data)):
+        try:
+            read_one()
+        except (DecodeError, APIError):
+            pass
+    assert isinstance(decode_error(500, {}, data), APIError)
+
+
+# --- nothing is lost -----------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_no_field_is_lost(data):
+    """Each event's JSON comes back from the types as it was, unknown fields, blocks, deltas and events included."""
+    events = data.draw(event_streams())
+    for event in events:
+        wire = json.loads(json.dumps(to_dict(event)))
+        wire["from_the_future"] = {"type": [1, None]}
+        for part in ("message", "delta", "content_block", "usage"):
+            if isinstance(wire.get(part), dict):
+                wire[part]["from_the_future"] = [part]
+        back = to_dict(decode_event(json.dumps(wire)))
+        assert back == wire
+
+
+@given(st.data())
+def test_no_message_field_is_lost(data):
+    """The message of a stream is the message that the stream was made from, in strict mode too."""
+    message = data.draw(messages())
+    body = data.draw(wire_bytes(data.draw(event_streams(message))))
+    assert to_dict(parse(body, strict=True)) == to_dict(message)
+
+
+# --- one reading -----------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(LEGAL, min_size=1, max_size=3).map(b"".join))
+def test_strict_mode_accepts_what_is_legal(body):
+    """No deviation and no fault in what is legal, in one message or several."""
+    # A byte order mark is one only at the very start of a body.
+    body = body[:3] + body[3:].replace(b"\xef\xbb\xbf", b"")
+    lenient, strict = read([body]), read([body], strict=True)
+    assert lenient == strict
+    assert lenient["deviations"] == []
+    assert lenient["outcome"] is Outcome.COMPLETE
+
+
+@settings(max_examples=200)
+@given(CASES, LIMITS)
+def test_all_doors_lead_to_the_same(case, limits):
+    """`parse`, `iter_events`, the stream and the two layers by hand agree on events, message and error."""
+    body, chunks = case
+    expected = read([body], **limits)
+    stream = MessageStream(**limits)
+    try:
+        for chunk in chunks:
+            stream.receive_data(chunk)
+        stream.receive_eof()
+    except StreamError:
+        pass
+    assert outcome_of(lambda: parse(chunks, **limits)) == outcome_of(stream.result)
+    assert outcome_of(lambda: parse(body, **limits)) == outcome_of(stream.result)
+
+    events = []
+
+    def loop():
+        for event in iter_events(chunks, **limits):
+            events.append(event)
+        return stream.message
+
+    looped = outcome_of(loop)
+    assert events == expected["events"]
+    assert looped == (outcome_of(stream.result) if stream.fault is None else describe(stream.fault))
+
+
+def outcome_of(call):
+    try:
+        message = call()
+    except StreamError as error:
+        return describe(error)
+    return to_dict(message) if isinstance(message, Message) else message
+
+
+@given(event_streams(), st.data())
+def test_layers_by_hand(events, data):
+    """Frames decoded one by one and added one by one, or all at once, make the message that the stream makes."""
+    body = data.draw(wire_bytes(events))
+    one_by_one, at_once = MessageAccumulator(strict=True), MessageAccumulator(strict=True)
+    for frame in SSEDecoder().receive_data(body):
+        one_by_one.add(decode_event(frame.data, frame.event))
+    at_once.extend(EventDecoder(strict=True).receive_data(body))
+    assert to_dict(one_by_one.result()) == to_dict(at_once.result()) == to_dict(parse(body))
+
+
+# --- the short ways are the long way -----------------------------------------------------------------------------------
+
+
+def cannot(*_):
+    raise msgspec.ValidationError
+
+
+def long_way():
+    """Without each short way that the code takes where the input allows it."""
+
+    def read_general(self, ready):
+        self._ready = ready
+        self._ready_number = self._number
+        return self._read_general(ready)
+
+    ways = ExitStack()
+    for target, replacement in {
+        "sansio_step._decoder.EventDecoder._read_blocks": read_general,
+        "sansio_step._decoder.EventDecoder._decode_one": lambda self, data: None,
+        "sansio_step._decoder._decode_plain": cannot,
+        "sansio_step._sse.SSEDecoder._read_blocks": SSEDecoder._interpret,
+        "sansio_step._sse.SSEDecoder._decode_one": lambda self, data: None,
+        "sansio_step._receiver.read_blocks": lambda ready: [read_fields(lines) for _, lines in split_blocks(ready)],
+        "sansio_step._accumulator.MessageAccumulator._continue_run": lambda self, event: False,
+        "sansio_step._accumulator.MessageAccumulator._extend_run": lambda self, run, events, start: 0,
+    }.items():
+        ways.enter_context(patch(target, replacement))
+    return ways
+
+
+@settings(max_examples=400)
+@given(CASES, LIMITS)
+def test_short_ways_agree_with_the_long_way(case, limits):
+    """Whatever is read by a short way is what the general way reads: events, fault, deviations, messages."""
+    _, chunks = case
+    short = read(chunks, **limits)
+    with long_way():
+        assert read(chunks, **limits) == short
+
+
+@given(CASES, st.sampled_from([{}, {"max_event_size": 40}]))
+def test_short_ways_of_frames_agree(case, limits):
+    """The same for plain frames, ids and retry included."""
+
+    def frames():
+        decoder = SSEDecoder(**limits)
+        got = []
+        try:
+            for chunk in case[1]:
+                got += decoder.receive_data(chunk)
+            decoder.receive_eof()
+        except StreamError:
+            pass
+        return got, decoder.last_event_id, decoder.retry, describe(decoder.fault)
+
+    short = frames()
+    with long_way():
+        assert frames() == short
+
+

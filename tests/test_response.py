@@ -1,0 +1,194 @@
+"""Bodies that are no stream, error responses, the turn for the next request; encoding."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sansio_step import (
+    APIError,
+    ContentBlockDeltaEvent,
+    DecodeError,
+    EventDecoder,
+    MessageRequest,
+    MessageStopEvent,
+    MessageStream,
+    PingEvent,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    UnknownDelta,
+    UnknownEvent,
+    Usage,
+    decode_error,
+    decode_event,
+    decode_message,
+    encode_event,
+    parse,
+    to_dict,
+    to_json,
+    to_param,
+)
+
+from .helpers import (
+    TEXT,
+    THINKING,
+    TOOL,
+    block_start,
+    block_stop,
+    delta,
+    frame,
+    message_delta,
+    message_start,
+    partial_of,
+    text_block,
+    tool_block,
+    whole,
+)
+
+STEPFUN_BODY = (
+    b'{"id":"msg_01X","type":"message","role":"assistant","stop_reason":"end_turn",'
+    b'"usage":{"input_tokens":35,"output_tokens":20},"content":[{"type":"text","text":"I\'m fine"}]}'
+)
+
+
+def test_decode_message():
+    """StepFun's documented body: no model, no stop_sequence. The same from str, and from what to_json writes."""
+    message = decode_message(STEPFUN_BODY)
+    assert (message.id, message.model, message.text, message.stop_reason) == ("msg_01X", None, "I'm fine", "end_turn")
+    assert message.usage == Usage(35, 20)
+    assert decode_message(STEPFUN_BODY.decode()) == decode_message(bytearray(STEPFUN_BODY)) == message
+    assert decode_message(to_json(message)) == message
+    assert decode_message('{"content":[{"type":"text","text":"\\ud83d"}]}').text == "\ufffd"
+
+
+def test_decode_message_of_every_kind_of_block():
+    """A whole message of all blocks comes back equal, as JSON too."""
+    kinds = ["redacted_thinking", "server_tool_use", "web_search_tool_result", "web_fetch_tool_result", "compaction",
+             "code_execution_tool_result", "bash_code_execution_tool_result", "text_editor_code_execution_tool_result",
+             "tool_search_tool_result", "container_upload", "mcp_tool_use", "mcp_tool_result", "mcp_tool_listing",
+             "advisor_tool_result", "fallback", "brand_new"]  # fmt: skip
+    fields = {"tool_use_id": "t", "caller": {"type": "direct"}, "surprise": [1]}
+    blocks = [{"type": kind, **fields, **({"input": {"a": 1}} if kind.endswith("_use") else {})} for kind in kinds]
+    message = decode_message(json.dumps({"type": "message", "content": blocks, "odd": 1}))
+    assert to_dict(message) == {
+        "type": "message", "content": blocks, "odd": 1, "stop_reason": None, "stop_sequence": None,
+    }  # fmt: skip
+    names = {type(block).__name__ for block in message.content}
+    assert len(names) == len(kinds)
+    assert {"MCPToolUseBlock", "TextEditorCodeExecutionToolResultBlock", "UnknownBlock"} <= names
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"content":5}', b'{"content":[{"type":5}]}'])
+def test_decode_message_refuses_what_is_no_message(body):
+    """A typed error for anything else."""
+    with pytest.raises(DecodeError):
+        decode_message(body)
+
+
+def test_decode_message_raises_an_error_body():
+    """An error's envelope in place of a message, first party's or StepFun's, is an APIError."""
+    for body in (b'{"type":"error","error":{"type":"t","message":"m"}}', b'{"error":{"type":"t","message":"m"}}'):
+        with pytest.raises(APIError, match="t: m"):
+            decode_message(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message", "request_id"),
+    [
+        (b'{"type":"error","error":{"type":"overloaded_error","message":"busy"},"request_id":"req_1"}', "overloaded_error", "busy", "req_1"),
+        (b'{"error":{"message":"no","type":"invalid_api_key"}}', "invalid_api_key", "no", "trace"),
+        (b'{"error":"just text"}', None, "just text", "trace"),
+        (b"<html>502</html>", None, "<html>502</html>", "trace"),
+        (b"", None, None, "trace"),
+        (b"[1]", None, "[1]", "trace"),
+        (b'{"detail":"x"}', None, '{"detail":"x"}', "trace"),
+        (b'{"error":{"type":5}}', None, '{"error":{"type":5}}', "trace"),
+        (b"\xff" * 5000, None, "\ufffd" * 1000, "trace"),
+    ],
+)  # fmt: skip
+def test_decode_error(body, kind, message, request_id):
+    """Both envelopes, and any other body by its start; the request id from the body, else from the headers."""
+    for headers in ({"X-Trace-Id": "trace"}, [(b"x-trace-id", b"trace")], {b"X-TRACE-ID": b"trace"}, [("Request-Id", "trace"), ("x-trace-id", "2")]):
+        error = decode_error(503, headers, body)
+        assert (error.status, error.type, error.message, error.request_id) == (503, kind, message, request_id)
+        assert error.retryable
+    assert decode_error(503, {}, body).request_id in (None, "req_1")
+
+
+def test_to_param_keeps_what_a_server_takes_back():
+    """Finished blocks; signed thinking; calls whose arguments are whole; no empty text."""
+    message = parse(
+        whole(
+            block_start(THINKING), delta(thinking="hm"), delta(signature="s"), block_stop(),
+            block_start(THINKING, 1), delta(1, thinking="unsigned"), block_stop(1),
+            text_block("", index=2), text_block("Hi", index=3), tool_block('{"a":1}', index=4), tool_block('{"a', index=5),
+            block_start({"type": "redacted_thinking", "data": "x"}, 6), block_stop(6),
+        )
+    )  # fmt: skip
+    turn = to_param(message)
+    assert turn == {
+        "role": "assistant",
+        "content": [
+            {"type": "thinking", "thinking": "hm", "signature": "s"},
+            {"type": "text", "text": "Hi"},
+            {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"a": 1}},
+            {"type": "redacted_thinking", "data": "x"},
+        ],
+    }
+    MessageRequest(model="m", max_tokens=1, messages=[{"role": "user", "content": "Hi"}, turn])
+
+
+def test_to_param_of_a_broken_off_message():
+    """What was not finished when the stream broke off is left out, whatever kind it is of."""
+    result = {"type": "web_search_tool_result", "tool_use_id": "t", "content": []}
+    for cut in (block_start(TEXT, 1) + delta(1, text="Hel"), block_start(TOOL, 1) + delta(1, partial_json="{}"), block_start(result, 1)):
+        partial = partial_of(message_start() + text_block("whole") + cut)
+        assert to_param(partial)["content"] == [{"type": "text", "text": "whole"}]
+        assert len(partial.content) == 2
+    assert to_param(decode_message(b"{}")) == {"role": "assistant", "content": []}
+
+
+def test_to_dict_of_parts():
+    """Deltas, blocks, usage and events too; None is left out, but for the two stop fields; numbers of any size."""
+    assert to_dict(Usage(1, service_tier="s", extra={"cost": 2**70})) == {"input_tokens": 1, "service_tier": "s", "cost": 2**70}
+    assert json.loads(to_json(Usage(1, extra={"cost": 2**70}))) == {"input_tokens": 1, "cost": 2**70}
+    assert to_dict(MessageStopEvent()) == {"type": "message_stop"}
+    assert to_dict(ThinkingBlock("a")) == {"type": "thinking", "thinking": "a"}
+    assert to_dict(ToolUseBlock(id="i", input={"a": 1})) == {"type": "tool_use", "id": "i", "input": {"a": 1}}
+    event = decode_event('{"delta":{"stop_reason":"x","new":1},"usage":{"output_tokens":1},"top":2}', "message_delta")
+    assert to_dict(event) == {
+        "type": "message_delta", "delta": {"stop_reason": "x", "stop_sequence": None, "new": 1}, "usage": {"output_tokens": 1}, "top": 2,
+    }  # fmt: skip
+
+
+EVENTS = [
+    PingEvent(extra={"cost": "0"}),
+    UnknownEvent("surprise", extra={"a": [1, None]}),
+    UnknownEvent("message", "[DONE]"),
+    UnknownEvent("note", "two\nlines"),
+    UnknownEvent("line\nend", extra={"a": 1}),
+    UnknownEvent("", extra={}),
+    ContentBlockDeltaEvent(3, UnknownDelta("", extra={"x": 1})),
+    *MessageStream().receive_data(
+        whole(text_block("a\u4f60\u2028"), tool_block('{"a":1}', index=1), frame("error", error={"type": "t"}, request_id="r"))
+        + message_start(content=[TEXT, {"type": "new", "z": 1}], stop_details={"a": 1}, odd=None)
+        + message_delta(context_management={"a": 1})
+        + frame("content_block_delta", index=0, delta={"type": "compaction_delta", "content": "c"})
+    ),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type or "no type")
+def test_encode_event_is_undone_by_decoding(event):
+    """Encoding and decoding give the event back; the frame is an event line, a data line, a blank line."""
+    body = encode_event(event)
+    assert EventDecoder().receive_data(body) == [event]
+    if getattr(event, "data", None) is None:
+        assert body.count(b"\n") == (3 if event.type and "\n" not in event.type else 2)
+
+
+def test_a_text_block_takes_its_text_from_anywhere():
+    """Blocks can be built by hand and sent back."""
+    assert to_dict(TextBlock("a", citations=[])) == {"type": "text", "text": "a", "citations": []}

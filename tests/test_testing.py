@@ -1,0 +1,476 @@
+"""`sansio_step.testing`: its streams are what they say, its examples shrink to what a person can read."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+
+import sansio_step
+from sansio_step import (
+    EventDecoder,
+    MessageAccumulator,
+    MessageStream,
+    Outcome,
+    ProtocolViolation,
+    SSEDecoder,
+    StreamError,
+    TextBlock,
+    ToolInputError,
+    ToolUseBlock,
+    UnknownBlock,
+    UnknownEvent,
+    to_dict,
+)
+from sansio_step import testing as kit
+
+from .helpers import splits
+
+FEW = settings(max_examples=20)
+FIND = settings(
+    max_examples=5000,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)
+SHRINK = settings(FIND, phases=[Phase.generate, Phase.shrink])
+SHORT = b'event: ping\ndata: {"type":"ping"}\n\nevent: ping\ndata: {"type":"ping"}\n\n'
+
+
+# Huge texts are among what is drawn; `find` shows what it found before it returns it.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
+
+def accumulated(events, *, strict=True):
+    accumulator = MessageAccumulator(strict=strict)
+    accumulator.extend(events)
+    accumulator.receive_eof()
+    return accumulator
+
+
+# --- messages and events -------------------------------------------------------------------------------------
+
+
+def examples(strategy, number=700):
+    """What a strategy draws, the same on every run."""
+    drawn = []
+
+    @settings(FIND, max_examples=number)
+    @given(strategy)
+    def collect(example):
+        drawn.append(example)
+
+    collect()
+    return drawn
+
+
+def is_cut(block):
+    """Whether a tool's arguments are broken."""
+    try:
+        return isinstance(block, ToolUseBlock) and block.input is None
+    except ToolInputError:
+        return True
+
+
+def test_messages_hold_all_kinds():
+    """All kinds of blocks are drawn, and all that is hard: astral text, control characters, huge text, numbers beyond 64
+    bits, unknown fields, arguments that were cut.
+    """
+    drawn = examples(kit.messages())
+    blocks = [block for message in drawn for block in message.content]
+    assert {type(block) for block in blocks} == set(sansio_step.ContentBlock.__args__)
+    for wanted in (
+        lambda message: any(character > "\uffff" for character in message.text),
+        lambda message: any(character < " " for character in message.text),
+        lambda message: len(message.text) > 65536,
+        lambda message: (message.usage.input_tokens or 0) >= 2**64,
+        lambda message: message.extra,
+        lambda message: any(map(is_cut, message.content)),
+        lambda message: any(block.extra for block in message.content if not isinstance(block, UnknownBlock)),
+    ):
+        assert any(map(wanted, drawn))
+
+
+@pytest.mark.parametrize("cls", [ToolUseBlock, UnknownBlock])
+def test_messages_shrink(cls):
+    """The shortest message with a block of some kind has nothing else in it."""
+    message = find(kit.messages(), lambda message: any(type(block) is cls for block in message.content), settings=SHRINK)
+    assert len(message.content) == 1
+    assert message == sansio_step.Message(
+        id="a", role="assistant", model="a", content=message.content, stop_reason="end_turn", usage=sansio_step.Usage()
+    )
+
+
+@given(st.data())
+def test_event_streams_build_the_message(data):
+    """Without a deviation, in strict mode, the events add up to just the message they were drawn for."""
+    message = data.draw(kit.messages())
+    before = to_dict(message)
+    events = data.draw(kit.event_streams(message))
+    assert to_dict(accumulated(events).result()) == before
+    assert to_dict(message) == before
+
+
+def test_event_streams_take_a_strategy_or_nothing():
+    """The message can be given as a strategy, and where it isn't, any is drawn."""
+    message = sansio_step.Message(
+        id="m", role="assistant", model="x", stop_reason="end_turn", usage=sansio_step.Usage(), content=[TextBlock("Hi")]
+    )
+    events = find(kit.event_streams(st.just(message)), lambda events: True, settings=FIND)
+    assert accumulated(events).result().text == "Hi"
+    assert find(kit.event_streams(), lambda events: len(events) > 5, settings=FIND)
+
+
+@pytest.mark.parametrize("name", ["id", "role", "model", "stop_reason", "usage"])
+def test_event_streams_refuse_what_no_legal_stream_builds(name):
+    """A message without what a legal stream always has is a ValueError that names it."""
+    fields = {"id": "m", "role": "assistant", "model": "x", "stop_reason": "end_turn", "usage": sansio_step.Usage()}
+    with pytest.raises(ValueError, match=f"without {name}"):
+        kit.event_streams(sansio_step.Message(**{**fields, name: None}))
+
+
+def test_event_streams_refuse_an_unfinished_block():
+    """Neither is a block that never finished anything that a whole stream builds."""
+    accumulator = MessageAccumulator()
+    start = sansio_step.Message(
+        id="m", role="assistant", model="x", stop_reason="end_turn", usage=sansio_step.Usage()
+    )
+    accumulator.add(sansio_step.MessageStartEvent(start))
+    accumulator.add(sansio_step.ContentBlockStartEvent(0, TextBlock("")))
+    with pytest.raises(ValueError, match="unfinished"):
+        kit.event_streams(accumulator.message)
+
+
+def kinds(events):
+    return [event.type for event in events]
+
+
+def test_event_streams_take_every_legal_way():
+    """Each legal way to send a message is among the streams."""
+    drawn = examples(kit.event_streams())
+
+    def deltas(events, kind):
+        return [event.delta for event in events if getattr(getattr(event, "delta", None), "type", "") == kind]
+
+    def is_interleaved(events):
+        starts, stops = (_places(events, f"content_block_{word}") for word in ("start", "stop"))
+        return len(starts) > 1 and starts[1] < stops[0]
+
+    def is_early(events):
+        return _places(events, "message_delta")[:1] < _places(events, "content_block_stop")[-1:]
+
+    for wanted in (
+        lambda events: kinds(events)[:2] == ["message_start", "message_stop"],
+        lambda events: kinds(events)[0] == "ping",
+        lambda events: kinds(events)[-1] == "ping",
+        lambda events: kinds(events).count("message_delta") == 3,
+        lambda events: kinds(events).count("message_delta") == 2 and is_early(events),
+        is_interleaved,
+        lambda events: len(deltas(events, "input_json_delta")) > 1,
+        lambda events: deltas(events, "input_json_delta")[:1] == [sansio_step.InputJSONDelta("")],
+        lambda events: any(type(event) is UnknownEvent for event in events),
+        lambda events: deltas(events, "future_delta"),
+        lambda events: deltas(events, "compaction_delta"),
+        lambda events: any(delta.extra for delta in deltas(events, "text_delta")),
+    ):
+        assert any(map(wanted, drawn))
+
+
+def test_event_streams_shrink():
+    """The shortest stream with text in two pieces has hardly more than these, and what must be around them."""
+
+    def has_pieces(events):
+        texts = [event.delta.text for event in events if getattr(getattr(event, "delta", 0), "type", "") == "text_delta"]
+        return len([text for text in texts if text]) >= 2
+
+    events = find(kit.event_streams(), has_pieces, settings=SHRINK)
+    assert len(events) < 10
+    assert sum(len(event.delta.text) for event in events if event.type == "content_block_delta") < 4
+
+
+def _places(events, kind):
+    return [place for place, event in enumerate(events) if event.type == kind]
+
+
+# --- bytes ---------------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_wire_bytes_carry_the_events(data):
+    """However they are dressed, the bytes are read as just those events, without a deviation, in strict mode."""
+    events = data.draw(kit.event_streams())
+    decoder = EventDecoder(strict=True)
+    got = decoder.receive_data(data.draw(kit.wire_bytes(events))) + decoder.receive_eof()
+    assert got == events
+
+
+def test_wire_bytes_wear_every_dress():
+    """Each liberty that the format gives is taken by some bytes."""
+    events = [sansio_step.PingEvent(extra={"a": "é"}), sansio_step.MessageStopEvent()]
+    drawn = examples(kit.wire_bytes(events))
+    for wanted in (b"\r\n", b"\r", b"\n: ", b"\nid", b"\nretry", b"\ndata:  ", b"\xef\xbb\xbf", b'": ', b" }", b"\\u", b": by"):
+        assert any(wanted in body for body in drawn), wanted
+    assert any(body.endswith(b": by") for body in drawn)
+
+
+@given(st.data())
+def test_wire_bytes_of_foreign_text(data):
+    """An UnknownEvent's text, over several lines too, comes back as it was, whatever stands around it."""
+    events = [UnknownEvent("done", text) for text in ("[DONE]", "", " a\n\n b\n", "\u2028")]
+    decoder = EventDecoder()
+    assert decoder.receive_data(data.draw(kit.wire_bytes(events))) == events
+
+
+def test_wire_bytes_leave_out_what_no_line_can_hold():
+    """A type with a line end has no event line; a CR in foreign text can't be carried and is a ValueError."""
+    (event,) = events = [UnknownEvent("a\nb", extra={"c": 1})]
+    body = find(kit.wire_bytes(events), lambda body: True, settings=FIND)
+    assert EventDecoder().receive_data(body) == [event]
+    assert b"event:" not in body
+    with pytest.raises(ValueError, match="carriage return"):
+        kit.wire_bytes([UnknownEvent("a", "b\rc")])
+
+
+@given(st.binary(max_size=200).flatmap(lambda data: st.tuples(st.just(data), kit.chunked(data))))
+def test_chunks_are_the_data(case):
+    """Pieces joined are the bytes they were cut from."""
+    data, chunks = case
+    assert b"".join(chunks) == data
+
+
+def test_chunks_shrink_to_the_whole():
+    """An example that does not need to be cut isn't, one that does is cut as often as it must."""
+    assert find(kit.chunked(SHORT), lambda chunks: True, settings=SHRINK) == [SHORT]
+    assert len(find(kit.chunked(SHORT), lambda chunks: len(chunks) > 2, settings=SHRINK)) == 3
+    # A byte a piece is not for bodies of megabytes.
+    assert len(find(kit.chunked(bytes(20_000)), lambda chunks: len(chunks[0]) < 2, settings=FIND)) < 10
+
+
+@given(kit.damaged(b""))
+def test_damage_to_nothing(data):
+    """No bytes can be damaged too."""
+    assert isinstance(data, bytes)
+
+
+def test_damage_of_every_kind():
+    """Each kind of damage is done to some bytes."""
+    drawn = [data for data in examples(kit.damaged(SHORT)) if data != SHORT]
+    for wanted in (
+        SHORT.startswith,
+        SHORT.endswith,
+        lambda data: len(data) == len(SHORT) and sorted(data) != sorted(SHORT),
+        lambda data: sorted(data) == sorted(SHORT),
+        lambda data: data.count(b"ping") > 4,
+        lambda data: b"\0" in data,
+    ):
+        assert any(map(wanted, drawn))
+
+
+# --- deviating streams ---------------------------------------------------------------------------------------
+
+
+def read(body, **options):
+    stream = MessageStream(**options)
+    try:
+        stream.receive_data(body)
+        stream.receive_eof()
+    except StreamError:
+        assert stream.fault is not None
+    return stream
+
+
+def check_reading(case):
+    """What the kit expects of a deviating stream is what the library makes of it, in both modes."""
+    stream = read(case.data)
+    found = {}
+    for deviation in stream.deviations:
+        found.setdefault(deviation.code, deviation.event_number)
+    if isinstance(stream.fault, ProtocolViolation):
+        found[stream.fault.code] = stream.fault.event_number
+    assert found == case.codes
+    assert stream.outcome is case.outcome
+    assert to_dict(stream.message) == case.message
+    strict = read(case.data, strict=True)
+    assert isinstance(strict.fault, ProtocolViolation)
+    assert case.codes[strict.fault.code] == strict.fault.event_number == min(case.codes.values())
+
+
+@pytest.mark.parametrize("code", kit.DEVIATION_CODES)
+def test_each_deviation_alone(code):
+    """Streams with one deviation have its code, and the reading that the kit expects."""
+
+    @FEW
+    @given(kit.deviating_streams(code))
+    def check(case):
+        assert code in case.codes
+        check_reading(case)
+
+    check()
+
+
+@settings(max_examples=200)
+@given(kit.deviating_streams())
+def test_deviations_combined(case):
+    """So do streams with several."""
+    assert case.codes
+    check_reading(case)
+
+
+PAIRS = list(combinations(kit.DEVIATION_CODES, 2))
+
+
+def test_every_pair_of_deviations():
+    """Any two codes go together, or say that they exclude each other."""
+    together = []
+    for pair in PAIRS:
+        try:
+            together.append(kit.deviating_streams(*pair))
+        except ValueError as error:
+            assert "exclude each other" in str(error)
+    assert len(together) > len(PAIRS) * 0.85
+
+    @settings(max_examples=100, phases=[Phase.generate])
+    @given(st.data())
+    def check(data):
+        check_reading(data.draw(data.draw(st.sampled_from(together))))
+
+    check()
+
+
+def test_deviation_codes_are_those_of_the_readme():
+    """Each code that the library knows can be drawn, and no other."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert list(kit.DEVIATION_CODES) == sorted(re.findall(r"^\| `([a-z_]+)` \|", readme, re.MULTILINE))
+    with pytest.raises(ValueError, match="'tea' is none of"):
+        kit.deviating_streams("tea")
+
+
+@pytest.mark.parametrize("code", ["delta_kind_mismatch", "no_event_line"])
+def test_deviating_streams_shrink(code):
+    """The simplest stream with a deviation is a short message in plain dress, with that deviation alone."""
+    case = find(kit.deviating_streams(), lambda case: code in case.codes, settings=SHRINK)
+    assert list(case.codes) == [code]
+    assert len(case.data) < 1100
+    assert case.data.count(b"\n\n") <= 8
+
+
+# --- the check that needs no Hypothesis test around it -----------------------------------------------------------
+
+
+class Lines:
+    """A parser with the commonest fault: a line that two chunks share is two lines."""
+
+    def receive_data(self, data):
+        return data.split(b"\n")
+
+
+class Forgetful:
+    """One that loses what it had when an error follows in the same chunk."""
+
+    def __init__(self):
+        self.seen = 0
+
+    def receive_data(self, data):
+        self.seen += 1
+        items = [byte for byte in data if byte != 33]
+        if b"!" in data:
+            raise ValueError("no")
+        return items
+
+
+class Silent:
+    def receive_data(self, data):
+        return None
+
+
+@pytest.mark.parametrize("factory", [SSEDecoder, EventDecoder, MessageStream, Silent])
+def test_chunk_invariant_parsers_pass(factory):
+    """A parser that keeps the law passes, on a body that ends in a fault too, with or without a `receive_eof`."""
+    kit.assert_chunk_invariant(factory, SHORT)
+    kit.assert_chunk_invariant(factory, SHORT + b"event: ping\ndata: {\n\nmore")
+    kit.assert_chunk_invariant(factory, b"")
+    kit.assert_chunk_invariant(factory, SHORT, chunkings=splits(SHORT), state=repr if factory is SSEDecoder else None)
+
+
+@pytest.mark.parametrize(
+    ("factory", "data", "said"),
+    [
+        (Lines, b"ab\n", r"item 0 of the whole is b'ab', in pieces b'a'"),
+        (Forgetful, b"ab!", r"item 0 of the whole is nothing, in pieces 97"),
+    ],
+)
+def test_chunk_variant_parsers_fail(factory, data, said):
+    """One that doesn't fails with an AssertionError that shows the cutting and the first difference."""
+    with pytest.raises(AssertionError, match=said) as caught:
+        kit.assert_chunk_invariant(factory, data)
+    assert "cut into" in str(caught.value)
+
+
+def test_chunk_variant_errors_and_states_fail():
+    """Another error, fewer items or another state are differences too."""
+
+    class Late:
+        def __init__(self):
+            self.parts = 0
+
+        def receive_data(self, data):
+            self.parts += 1
+
+        def receive_eof(self):
+            if self.parts > 1:
+                raise ValueError(f"{self.parts} parts")
+
+    with pytest.raises(AssertionError, match="error of the whole: None, in pieces: ValueError: 4 parts"):
+        kit.assert_chunk_invariant(Late, b"abcd")
+
+    class Counting:
+        def __init__(self):
+            self.parts = 0
+
+        def receive_data(self, data):
+            self.parts += 1
+            return [self.parts] if self.parts == 1 else []
+
+    with pytest.raises(AssertionError, match="state after the whole: 1, in pieces: 4"):
+        kit.assert_chunk_invariant(Counting, b"abcd", state=lambda parser: parser.parts)
+    kit.assert_chunk_invariant(Counting, b"abcd")
+
+    with pytest.raises(AssertionError, match="cut into 2 pieces.*\nitem 1 of the whole is nothing, in pieces b'd'"):
+        kit.assert_chunk_invariant(Lines, b"abcd", chunkings=[[b"abcd"], [b"abcd", b"d"]])
+
+
+# --- the package ---------------------------------------------------------------------------------------------
+
+
+def test_without_hypothesis(monkeypatch):
+    """Without Hypothesis the import fails with the name of the extra to install."""
+    for name in [name for name in sys.modules if name.startswith("sansio_step.testing")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    with pytest.raises(ImportError, match=re.escape('pip install "sansio-step[testing]"')):
+        import sansio_step.testing  # noqa: F401, PLC0415
+
+
+def test_core_does_not_import_hypothesis():
+    """`import sansio_step` alone brings no Hypothesis with it."""
+    code = "import sansio_step, sys, json; print(json.dumps([m for m in sys.modules if 'hypothesis' in m]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+def test_public_names():
+    """`__all__` is sorted and whole, each name has a docstring, and the outcome is what a case promises."""
+    assert kit.__all__ == sorted(kit.__all__)
+    public = {name for name in vars(kit) if name[0] != "_"} - {"hypothesis"}
+    assert public == set(kit.__all__)
+    assert all(getattr(kit, name).__doc__ for name in kit.__all__)
+    assert find(kit.deviating_streams("no_message_stop"), lambda case: True, settings=FIND).outcome is Outcome.COMPLETE

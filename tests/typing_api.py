@@ -1,0 +1,61 @@
+"""What type checkers see of the public API. Checked by mypy --strict, never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import sansio_step as s
+
+if TYPE_CHECKING:
+    from typing_extensions import assert_type
+
+    stream = s.MessageStream(strict=True, max_event_size=1, max_message_size=2)
+    assert_type(stream.receive_data(b""), list[s.StreamEvent])
+    assert_type(stream.receive_eof(), list[s.StreamEvent])
+    assert_type(stream.message, s.Message | None)
+    assert_type(stream.messages, list[s.Message])
+    assert_type(stream.outcome, s.Outcome)
+    assert_type(stream.deviations, list[s.Deviation])
+    assert_type(stream.fault, s.StreamError | None)
+    assert_type(stream.result(), s.Message)
+
+    frames = s.SSEDecoder()
+    assert_type(frames.receive_data(bytearray()), list[s.ServerSentEvent])
+    assert_type(frames.retry, int | None)
+    assert_type(frames.last_event_id, str)
+    assert_type(s.EventDecoder().receive_data(memoryview(b"")), list[s.StreamEvent])
+    assert_type(s.MessageAccumulator().finished(0), bool)
+
+    assert_type(s.parse(b""), s.Message)
+    assert_type(s.parse([b""]), s.Message)
+    assert_type(s.iter_events([b""]), Iterator[s.StreamEvent])
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b""
+
+    assert_type(s.aiter_events(chunks()), AsyncIterator[s.StreamEvent])
+
+    event = s.decode_event("{}")
+    if isinstance(event, s.ContentBlockDeltaEvent):
+        assert_type(event.index, int)
+        assert_type(event.extra, dict[str, Any])
+        if isinstance(event.delta, s.TextDelta):
+            assert_type(event.delta.text, str)
+        if isinstance(event.delta, s.UnknownDelta):
+            assert_type(event.delta.type, str)
+    if isinstance(event, s.ContentBlockStartEvent) and isinstance(event.content_block, s.ToolUseBlock):
+        assert_type(event.content_block.input, dict[str, Any])
+        assert_type(event.content_block.partial_input(), dict[str, Any])
+
+    message = s.decode_message(b"")
+    assert_type(message.text, str)
+    assert_type(message.tool_uses, list[s.ToolUseBlock])
+    assert_type(message.usage, s.Usage | None)
+    assert_type(s.to_dict(message), dict[str, Any])
+    assert_type(s.to_json(event), bytes)
+    assert_type(s.encode_event(event), bytes)
+    assert_type(s.encode_sse(s.ServerSentEvent("")), bytes)
+    assert_type(s.to_param(message), dict[str, Any])
+    assert_type(s.decode_error(500, {}, b""), s.APIError)
+    assert_type(s.decode_error(500, [(b"a", b"b")], b"").retryable, bool)
