@@ -5,7 +5,8 @@
 Twice: as fast as both sides can, which gives events per second; and at a modest pace, each stream in its own time,
 which gives the lag of each event from the server's write to the caller's loop. Memory is the client's peak over its
 size before the first stream, divided by the streams; the messages are small, so nearly all of it is what a stream in
-flight costs. Each stream is checked: its own name in every event, none missing, none twice. Then, 10,000 decoders that wait.
+flight costs. Each stream is checked: its own name in every event, none missing, none twice. Then, 10,000 decoders that
+wait.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from sansio_step_adapters.anyio import AsyncClient
 
 from sansio_step import ContentBlockDeltaEvent, EventDecoder, MessageStream, TextDelta
 from sansio_step._deadlines import Timeouts
+from sansio_step_adapters.anyio import AsyncClient
 
 IDLE = 10_000
 # Events per second of all streams together where lag is measured: well below what one core reads one by one.

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sansio_step_adapters import _captures, cli, demo
 
 import sansio_step
 from sansio_step import parse, to_dict
+from sansio_step_adapters import _captures, cli, demo
 
 ROOT = Path(__file__).parent.parent
 START = "from sansio_step_adapters.cli import main; main()"

@@ -32,7 +32,11 @@ def each(*, without=()):
 def differences(ours, theirs, where=""):
     """The places where two JSON values differ in what both have."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
-        return [found for key in ours.keys() & theirs.keys() for found in differences(ours[key], theirs[key], f"{where}.{key}")]
+        return [
+            found
+            for key in ours.keys() & theirs.keys()
+            for found in differences(ours[key], theirs[key], f"{where}.{key}")
+        ]
     if isinstance(ours, list) and isinstance(theirs, list):
         lengths = [] if len(ours) == len(theirs) else [f"{where}: {len(ours)} and {len(theirs)} items"]
         return lengths + [

@@ -75,8 +75,16 @@ STEPFUN = (
 ROWS = {
     "no_event_line": (unnamed(whole(HELLO)), ["no_event_line"], [text("Hello")]),
     "no_type": (whole(b"event: ping\ndata: {}\n\n", HELLO), ["no_type"], [text("Hello")]),
-    "type_mismatch": (whole(HELLO.replace(b"event: content_block_delta", b"event: ping")), ["type_mismatch"], [text("Hello")]),
-    "foreign_data": (whole(b"data: [DONE]\n\n", HELLO, b"event: note\ndata: plain\n\n"), ["foreign_data"], [text("Hello")]),
+    "type_mismatch": (
+        whole(HELLO.replace(b"event: content_block_delta", b"event: ping")),
+        ["type_mismatch"],
+        [text("Hello")],
+    ),
+    "foreign_data": (
+        whole(b"data: [DONE]\n\n", HELLO, b"event: note\ndata: plain\n\n"),
+        ["foreign_data"],
+        [text("Hello")],
+    ),
     "unterminated_event": (whole(HELLO)[:-1], ["unterminated_event"], [text("Hello")]),
     "unfinished_event": (whole(HELLO) + b'event: ping\ndata: {"type"', ["unfinished_event"], [text("Hello")]),
     "lone_surrogate": (whole(text_block("a").replace(b'"a"', b'"a\\ud83d"')), ["lone_surrogate"], [text("a\ufffd")]),
@@ -236,7 +244,11 @@ def test_deviations_are_counted_not_listed():
 
 def test_halves_of_a_character_are_joined():
     """Servers that cut by UTF-16 units send half an emoji a delta: the message has it whole, and so have the events."""
-    for field, start, kind in (("text", TEXT, "text"), ("thinking", THINKING, "thinking"), ("partial_json", TOOL, "input")):
+    for field, start, kind in (
+        ("text", TEXT, "text"),
+        ("thinking", THINKING, "thinking"),
+        ("partial_json", TOOL, "input"),
+    ):
         first, second = ("", "") if field != "partial_json" else ('{"a":"', '"}')
         cut = [delta(**{field: first + "x\ud83d"}), PING, delta(**{field: "\ude00y" + second})]
         body = whole(block_start(start), *cut, block_stop())
@@ -325,7 +337,11 @@ def test_further_block_takes_the_index_of_its_delta():
     body = whole(
         block_start(TOOL), delta(text="t1"), delta(partial_json="{}"), delta(text="t2"), block_stop(), text_block("z", index=1)
     )  # fmt: skip
-    assert content(body) == [{"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}, text("t1t2"), text("z")]
+    assert content(body) == [
+        {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}},
+        text("t1t2"),
+        text("z"),
+    ]
 
 
 def test_unknown_deltas_are_kept_apart():
@@ -370,7 +386,9 @@ def test_a_half_in_a_signature_is_replaced():
     assert codes(body) == ["lone_surrogate"]
 
 
-@pytest.mark.parametrize("tail", [block_start(TEXT), b"data: [DONE]\n\n", frame("content_block_stop", index=0), frame("error", error={})])
+@pytest.mark.parametrize(
+    "tail", [block_start(TEXT), b"data: [DONE]\n\n", frame("content_block_stop", index=0), frame("error", error={})]
+)
 def test_events_after_the_end_stay_on_the_event(tail):
     """Behind message_stop nothing changes the message, an error neither."""
     shown = read([whole(HELLO) + tail])

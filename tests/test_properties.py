@@ -49,14 +49,45 @@ from sansio_step.testing import (
 
 from .helpers import describe, read
 
+
+def scaled(factor):
+    """So many times the examples of the profile: `pytest --hypothesis-profile=thorough` runs each test for long."""
+    return max(1, int(settings.default.max_examples * factor))
+
+
 LEGAL = event_streams().flatmap(wire_bytes)
 DEVIATING = deviating_streams().map(lambda case: case.data)
 SOUP = st.lists(
     st.sampled_from(
-        [b"data", b"event", b"id", b"retry", b":", b": ", b"\n", b"\r", b"\r\n", b"\n\n", b"\0", b"\xef\xbb\xbf", b"\xe2"]
-        + [b'{"type":"ping"}', b"ping", b"message_stop", b"content_block_delta", b'{"type":"content_block_delta",', b"}"]
+        [
+            b"data",
+            b"event",
+            b"id",
+            b"retry",
+            b":",
+            b": ",
+            b"\n",
+            b"\r",
+            b"\r\n",
+            b"\n\n",
+            b"\0",
+            b"\xef\xbb\xbf",
+            b"\xe2",
+        ]
+        + [
+            b'{"type":"ping"}',
+            b"ping",
+            b"message_stop",
+            b"content_block_delta",
+            b'{"type":"content_block_delta",',
+            b"}",
+        ]
         + [b'"index":0,"delta":{"type":"text_delta","text":"\\ud83d"}}', b"[DONE]", b"1e999", b'"\\ud83d"', b"[" * 250]
-        + [b"event: ping\ndata: {}\n\n", b'event: error\ndata: {"error":null}\n\n', b'data: {"type":"message_start"}\n\n']
+        + [
+            b"event: ping\ndata: {}\n\n",
+            b'event: error\ndata: {"error":null}\n\n',
+            b'data: {"type":"message_start"}\n\n',
+        ]
     ),
     max_size=20,
 ).map(b"".join)
@@ -82,7 +113,7 @@ CASES = BODIES.flatmap(lambda body: st.tuples(st.just(body), cut(body)))
 # --- chunk invariance ------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@settings(max_examples=scaled(1.5))
 @given(CASES, LIMITS)
 def test_cutting_never_shows(case, limits):
     """Events, fault, deviations, outcome, messages: all are the same however a body is cut."""
@@ -90,7 +121,7 @@ def test_cutting_never_shows(case, limits):
     assert read(chunks, **limits) == read([body], **limits)
 
 
-@settings(max_examples=60)
+@settings(max_examples=scaled(0.3))
 @given(BODIES.filter(lambda body: len(body) < 1500), st.sampled_from([SSEDecoder, EventDecoder, MessageStream]))
 def test_no_place_to_cut_shows(body, factory):
     """The same at every place where a body can be cut, for every layer, with what the layer knows at the end."""
@@ -123,7 +154,6 @@ def test_kinds_of_bytes_never_show(case, kind):
 # --- there and back ----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200)
 @given(event_streams())
 def test_events_there_and_back(events):
     """An event's bytes give the event back, whole stream or alone, and so does its JSON without a frame."""
@@ -195,7 +225,7 @@ def is_broken(block):
 # --- any bytes ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300)
+@settings(max_examples=scaled(1.5))
 @given(BODIES, LIMITS)
 def test_any_bytes(body, limits):
     """Events, then perhaps a typed error: nothing else comes out of any bytes, and all that came out can be used."""
@@ -288,6 +318,7 @@ def test_no_message_field_is_lost(data):
 # --- one reading -----------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=scaled(0.5))
 @given(st.lists(LEGAL, min_size=1, max_size=3).map(b"".join))
 def test_strict_mode_accepts_what_is_legal(body):
     """No deviation and no fault in what is legal, in one message or several."""
@@ -299,7 +330,6 @@ def test_strict_mode_accepts_what_is_legal(body):
     assert lenient["outcome"] is Outcome.COMPLETE
 
 
-@settings(max_examples=200)
 @given(CASES, LIMITS)
 def test_all_doors_lead_to_the_same(case, limits):
     """`parse`, `iter_events`, the stream and the two layers by hand agree on events, message and error."""
@@ -376,7 +406,7 @@ def long_way():
     return ways
 
 
-@settings(max_examples=400)
+@settings(max_examples=scaled(1.5))
 @given(CASES, LIMITS)
 def test_short_ways_agree_with_the_long_way(case, limits):
     """Whatever is read by a short way is what the general way reads: events, fault, deviations, messages."""
@@ -404,5 +434,3 @@ def test_short_ways_of_frames_agree(case, limits):
     short = frames()
     with long_way():
         assert frames() == short
-
-

@@ -14,20 +14,80 @@ import sansio_step
 
 CORE = Path(sansio_step.__file__).parent
 
-CLASSES = """
-    APIError AdvisorToolResultBlock BashCodeExecutionToolResultBlock CitationsDelta CodeExecutionToolResultBlock CompactionBlock
-    CompactionDelta ConnectError ConnectionLost ContainerUploadBlock ContentBlockDeltaEvent ContentBlockStartEvent
-    ContentBlockStopEvent DeadlineExceeded DecodeError Deviation ErrorDetail ErrorEvent EventDecoder FallbackBlock
-    IncompleteStream InputJSONDelta LimitExceeded MCPToolListingBlock MCPToolResultBlock MCPToolUseBlock Message
-    MessageAccumulator MessageDelta MessageDeltaEvent MessageRequest MessageStartEvent MessageStopEvent MessageStream Outcome
-    PingEvent ProtocolViolation RedactedThinkingBlock SSEDecoder ServerSentEvent ServerToolUseBlock SignatureDelta StreamError
-    TextBlock TextDelta TextEditorCodeExecutionToolResultBlock ThinkingBlock ThinkingDelta ToolInputError
-    ToolSearchToolResultBlock ToolUseBlock TransportError UnexpectedResponse UnknownBlock UnknownDelta UnknownEvent Usage
-    WebFetchToolResultBlock WebSearchToolResultBlock
-""".split()
-FUNCTIONS = """
-    aiter_events decode_error decode_event decode_message encode_event encode_sse iter_events parse to_dict to_json to_param
-""".split()
+CLASSES = [
+    "APIError",
+    "AdvisorToolResultBlock",
+    "BashCodeExecutionToolResultBlock",
+    "CitationsDelta",
+    "CodeExecutionToolResultBlock",
+    "CompactionBlock",
+    "CompactionDelta",
+    "ConnectError",
+    "ConnectionLost",
+    "ContainerUploadBlock",
+    "ContentBlockDeltaEvent",
+    "ContentBlockStartEvent",
+    "ContentBlockStopEvent",
+    "DeadlineExceeded",
+    "DecodeError",
+    "Deviation",
+    "ErrorDetail",
+    "ErrorEvent",
+    "EventDecoder",
+    "FallbackBlock",
+    "IncompleteStream",
+    "InputJSONDelta",
+    "LimitExceeded",
+    "MCPToolListingBlock",
+    "MCPToolResultBlock",
+    "MCPToolUseBlock",
+    "Message",
+    "MessageAccumulator",
+    "MessageDelta",
+    "MessageDeltaEvent",
+    "MessageRequest",
+    "MessageStartEvent",
+    "MessageStopEvent",
+    "MessageStream",
+    "Outcome",
+    "PingEvent",
+    "ProtocolViolation",
+    "RedactedThinkingBlock",
+    "SSEDecoder",
+    "ServerSentEvent",
+    "ServerToolUseBlock",
+    "SignatureDelta",
+    "StreamError",
+    "TextBlock",
+    "TextDelta",
+    "TextEditorCodeExecutionToolResultBlock",
+    "ThinkingBlock",
+    "ThinkingDelta",
+    "ToolInputError",
+    "ToolSearchToolResultBlock",
+    "ToolUseBlock",
+    "TransportError",
+    "UnexpectedResponse",
+    "UnknownBlock",
+    "UnknownDelta",
+    "UnknownEvent",
+    "Usage",
+    "WebFetchToolResultBlock",
+    "WebSearchToolResultBlock",
+]
+FUNCTIONS = [
+    "aiter_events",
+    "decode_error",
+    "decode_event",
+    "decode_message",
+    "encode_event",
+    "encode_sse",
+    "iter_events",
+    "parse",
+    "to_dict",
+    "to_json",
+    "to_param",
+]
 OTHERS = ["ContentBlock", "Delta", "StreamEvent", "__version__"]
 
 

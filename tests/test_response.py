@@ -110,7 +110,12 @@ def test_decode_message_raises_an_error_body():
 )  # fmt: skip
 def test_decode_error(body, kind, message, request_id):
     """Both envelopes, and any other body by its start; the request id from the body, else from the headers."""
-    for headers in ({"X-Trace-Id": "trace"}, [(b"x-trace-id", b"trace")], {b"X-TRACE-ID": b"trace"}, [("Request-Id", "trace"), ("x-trace-id", "2")]):
+    for headers in (
+        {"X-Trace-Id": "trace"},
+        [(b"x-trace-id", b"trace")],
+        {b"X-TRACE-ID": b"trace"},
+        [("Request-Id", "trace"), ("x-trace-id", "2")],
+    ):
         error = decode_error(503, headers, body)
         assert (error.status, error.type, error.message, error.request_id) == (503, kind, message, request_id)
         assert error.retryable
@@ -143,7 +148,11 @@ def test_to_param_keeps_what_a_server_takes_back():
 def test_to_param_of_a_broken_off_message():
     """What was not finished when the stream broke off is left out, whatever kind it is of."""
     result = {"type": "web_search_tool_result", "tool_use_id": "t", "content": []}
-    for cut in (block_start(TEXT, 1) + delta(1, text="Hel"), block_start(TOOL, 1) + delta(1, partial_json="{}"), block_start(result, 1)):
+    for cut in (
+        block_start(TEXT, 1) + delta(1, text="Hel"),
+        block_start(TOOL, 1) + delta(1, partial_json="{}"),
+        block_start(result, 1),
+    ):
         partial = partial_of(message_start() + text_block("whole") + cut)
         assert to_param(partial)["content"] == [{"type": "text", "text": "whole"}]
         assert len(partial.content) == 2
@@ -152,7 +161,11 @@ def test_to_param_of_a_broken_off_message():
 
 def test_to_dict_of_parts():
     """Deltas, blocks, usage and events too; None is left out, but for the two stop fields; numbers of any size."""
-    assert to_dict(Usage(1, service_tier="s", extra={"cost": 2**70})) == {"input_tokens": 1, "service_tier": "s", "cost": 2**70}
+    assert to_dict(Usage(1, service_tier="s", extra={"cost": 2**70})) == {
+        "input_tokens": 1,
+        "service_tier": "s",
+        "cost": 2**70,
+    }
     assert json.loads(to_json(Usage(1, extra={"cost": 2**70}))) == {"input_tokens": 1, "cost": 2**70}
     assert to_dict(MessageStopEvent()) == {"type": "message_stop"}
     assert to_dict(ThinkingBlock("a")) == {"type": "thinking", "thinking": "a"}
@@ -172,7 +185,11 @@ EVENTS = [
     UnknownEvent("", extra={}),
     ContentBlockDeltaEvent(3, UnknownDelta("", extra={"x": 1})),
     *MessageStream().receive_data(
-        whole(text_block("a\u4f60\u2028"), tool_block('{"a":1}', index=1), frame("error", error={"type": "t"}, request_id="r"))
+        whole(
+            text_block("a\u4f60\u2028"),
+            tool_block('{"a":1}', index=1),
+            frame("error", error={"type": "t"}, request_id="r"),
+        )
         + message_start(content=[TEXT, {"type": "new", "z": 1}], stop_details={"a": 1}, odd=None)
         + message_delta(context_management={"a": 1})
         + frame("content_block_delta", index=0, delta={"type": "compaction_delta", "content": "c"})

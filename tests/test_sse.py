@@ -100,7 +100,14 @@ SHAPES = {
 
 def test_shapes_may_change_within_a_chunk():
     """Two events in the common shape promise nothing about the third."""
-    body = SHAPES["common"] % 1 + SHAPES["common"] % 2 + b"id: 7\n" + SHAPES["common"] % 3 + b"retry: 5\n" + SHAPES["CRLF"] % 4
+    body = (
+        SHAPES["common"] % 1
+        + SHAPES["common"] % 2
+        + b"id: 7\n"
+        + SHAPES["common"] % 3
+        + b"retry: 5\n"
+        + SHAPES["CRLF"] % 4
+    )
     expected = [("a", "1", ""), ("a", "2", ""), ("a", "3", "7"), ("a", "4", "7")]
     for chunks in splits(body):
         assert decode(chunks)[:2] == (expected, 5)
@@ -134,7 +141,9 @@ def test_retry_is_known_before_its_block_ends():
     assert (decoder.retry, decoder.last_event_id) == (5, "7")
 
 
-@pytest.mark.parametrize("shape", ["event: a\ndata: {}\n\n", "data: {}\n\n", ": c\ndata: {}\n: c\n\n", "data: {}\r\n\r\n"])
+@pytest.mark.parametrize(
+    "shape", ["event: a\ndata: {}\n\n", "data: {}\n\n", ": c\ndata: {}\n: c\n\n", "data: {}\r\n\r\n"]
+)
 def test_max_event_size_counts_the_event(shape):
     """All bytes of an event count, its line ends as one each, comments not; one more is refused, in any chunks."""
     body = shape.format("x" * 50).encode()

@@ -31,7 +31,6 @@ from sansio_step import (
     parse,
     to_dict,
 )
-
 from sansio_step._accumulator import event_size
 
 from .helpers import (
@@ -145,7 +144,12 @@ def test_events_in_front_of_a_fault_come_first():
     fault = stream.fault
     assert describe(fault)[2:] == (3, len(CUT))
     assert isinstance(fault, DecodeError)
-    for call in (lambda: stream.receive_data(whole(HELLO)), stream.receive_eof, stream.result, lambda: stream.receive_data(b"x")):
+    for call in (
+        lambda: stream.receive_data(whole(HELLO)),
+        stream.receive_eof,
+        stream.result,
+        lambda: stream.receive_data(b"x"),
+    ):
         with pytest.raises(DecodeError) as caught:
             call()
         assert caught.value is fault
@@ -173,7 +177,9 @@ def test_a_fault_behind_message_stop_leaves_the_message_whole():
     assert (len(events), type(error)) == (7, DecodeError)
 
 
-@pytest.mark.parametrize("body", [message_start() + HELLO + message_delta(), whole(HELLO)[:-1], whole(HELLO) + b"event: x"])
+@pytest.mark.parametrize(
+    "body", [message_start() + HELLO + message_delta(), whole(HELLO)[:-1], whole(HELLO) + b"event: x"]
+)
 def test_what_only_the_end_shows_in_strict_mode(body):
     """receive_eof raises nothing for it; it is kept in fault, and raised by result unless the message was whole."""
     stream = MessageStream(strict=True)
@@ -261,6 +267,15 @@ def test_size_of_an_event_that_is_deep():
     assert abs(sizes[0] - sizes[1]) <= 190  # an empty list counts a byte less
 
 
+def test_a_large_chunk_is_applied_in_slices():
+    """A chunk of several hundred KB gives what small ones give, up to a fault in it."""
+    body = whole(text_block(*["x" * 500] * 600))
+    assert read([body]) == read(pieces(body, 1000))
+    broken = body[:150_000].rpartition(b"event:")[0] + BROKEN + body
+    assert read([broken]) == read(pieces(broken, 1000))
+    assert read([broken])["fault"][3] == broken.index(BROKEN)
+
+
 def test_bad_limits_are_refused():
     """A limit below one is the caller's error."""
     for options in ({"max_message_size": 0}, {"max_event_size": -1}):
@@ -336,7 +351,11 @@ def test_the_message_is_live():
     message = stream.message
     assert (message.text, stream.finished(0), stream.finished(1)) == ("Hel", False, False)
     stream.receive_data(delta(text="lo"))
-    assert (message.text, message.content[0].text, repr(message.content[0])) == ("Hello", "Hello", "TextBlock(text='Hello')")
+    assert (message.text, message.content[0].text, repr(message.content[0])) == (
+        "Hello",
+        "Hello",
+        "TextBlock(text='Hello')",
+    )
     assert message.content == [TextBlock("Hello")]
     stream.receive_data(block_stop() + message_delta() + MESSAGE_STOP)
     assert stream.result() is message is stream.message
@@ -489,7 +508,9 @@ def test_a_fallback_block_changes_the_model():
 
 def test_blocks_that_replace_and_collect():
     """Citations are appended in order, compaction replaces its content."""
-    compaction = frame("content_block_delta", index=1, delta={"type": "compaction_delta", "content": "c", "encrypted_content": "e"})
+    compaction = frame(
+        "content_block_delta", index=1, delta={"type": "compaction_delta", "content": "c", "encrypted_content": "e"}
+    )
     body = whole(
         block_start(TEXT), delta(text="a"), delta(citation={"n": 1}), delta(citation={"n": 2}), block_stop(),
         block_start({"type": "compaction", "content": None}, 1), compaction, block_stop(1),

@@ -123,7 +123,11 @@ def test_events_are_frozen():
     event = TextDelta("a")
     with pytest.raises(AttributeError):
         event.text = "b"
-    for change in (lambda extra: extra.update(a=1), lambda extra: extra.setdefault("a", 1), lambda extra: extra.clear()):
+    for change in (
+        lambda extra: extra.update(a=1),
+        lambda extra: extra.setdefault("a", 1),
+        lambda extra: extra.clear(),
+    ):
         with pytest.raises(TypeError, match="extra"):
             change(event.extra)
     assert event.extra == TextBlock().extra == {}
@@ -131,7 +135,11 @@ def test_events_are_frozen():
 
 def test_events_and_messages_copy_and_pickle():
     """Copies are equal and of the same type, the empty extra stays the shared one."""
-    things = [*MessageStream().receive_data(whole(text_block("a"), tool_block("{}", index=1))), Usage(1), UnknownBlock("x", extra={"a": 1})]
+    things = [
+        *MessageStream().receive_data(whole(text_block("a"), tool_block("{}", index=1))),
+        Usage(1),
+        UnknownBlock("x", extra={"a": 1}),
+    ]
     things += [parse(whole(text_block("a"))), Deviation("no_type", 1, "d")]
     for thing in things:
         for twin in (copy.copy(thing), copy.deepcopy(thing), pickle.loads(pickle.dumps(thing))):

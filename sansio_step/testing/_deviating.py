@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from hypothesis import strategies as st
@@ -59,6 +59,7 @@ class DeviatingStream(msgspec.Struct, frozen=True):
     codes: dict[str, int]
     outcome: Outcome
     message: JSON
+
 
 _KNOWN: Final = frozenset(Message.__struct_fields__) - {"extra"}
 
@@ -134,15 +135,16 @@ class _Script:
         self.end_codes: list[str] = []
 
     def closing(self) -> int:
-        """Where the events begin that end the message: a stop reason, message_stop, what breaks it off, or nothing."""
-        for place, event in enumerate(self.sent):
-            if event.kind in ("message_stop", "error") or _stop_reason(event) or "spliced_message_start" in event.codes:
-                return place
-        return len(self.sent)
+        """Where the events begin that end the message: a stop reason, message_stop, or what breaks it off."""
+        return next(
+            place
+            for place, event in enumerate(self.sent)
+            if event.kind in ("message_stop", "error") or _stop_reason(event) or "spliced_message_start" in event.codes
+        )
 
     def starts(self) -> int:
         """Where the message begins."""
-        return next((place for place, event in enumerate(self.sent) if event.kind == "message_start"), -1)
+        return next(place for place, event in enumerate(self.sent) if event.kind == "message_start")
 
     def add(self, kind: str, code: str | None = None, **fields: Any) -> None:
         """One more event at the end of the content."""
@@ -277,7 +279,8 @@ def _note_missing(script: _Script, codes: tuple[str, ...]) -> None:
 
 
 def _bare_block_start(script: _Script) -> None:
-    draw, nothing = script.draw, script.draw(st.sampled_from(({}, None)))
+    draw = script.draw
+    nothing: Any = draw(st.sampled_from(({}, None)))
     field, kind, delta = draw(
         st.sampled_from((("text", "text", "text_delta"), ("thinking", "thinking", "thinking_delta"), ("input", "", "")))
     )
@@ -346,7 +349,9 @@ def _implied_text(text: str) -> _Implied:
 
 def _implied_citation(text: str) -> _Implied:
     citation = {"type": "char_location", "cited_text": text}
-    return _Implied({"kind": "citations_delta", "citation": citation}, {"type": "text", "text": "", "citations": [citation]})
+    return _Implied(
+        {"kind": "citations_delta", "citation": citation}, {"type": "text", "text": "", "citations": [citation]}
+    )
 
 
 _IMPLIED = (_implied_thinking, _implied_signature, _implied_arguments, _implied_compaction)
@@ -495,7 +500,7 @@ def _spliced_message_start(script: _Script) -> None:
 
 
 def _bare_error(script: _Script) -> None:
-    del script.sent[script.closing() :]
+    place = script.closing()
     data, name = script.draw(
         st.sampled_from(
             (
@@ -506,7 +511,8 @@ def _bare_error(script: _Script) -> None:
             )
         )
     )
-    script.sent.append(_Sent("error", data, ["bare_error"], name))
+    # Servers send nothing behind it.
+    script.sent[place:] = [_Sent("error", data, ["bare_error"], name)]
     script.outcome = Outcome.FAILED
 
 
@@ -574,7 +580,7 @@ def _event_after_stop(script: _Script) -> None:
             )
         )
     )
-    script.sent.append(_sent(kind, fields, "event_after_stop"))
+    script.sent.append(_sent(kind, cast("JSON", fields), "event_after_stop"))
 
 
 def _foreign_data(script: _Script) -> None:

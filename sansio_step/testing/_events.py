@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from copy import copy
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -82,17 +83,15 @@ def _streamable(message: Message) -> Message:
 
 
 @st.composite
-def _event_lists(
-    draw: st.DrawFn, strategy: st.SearchStrategy[Message], *, prefilled: bool = True
-) -> list[StreamEvent]:
+def _event_lists(draw: st.DrawFn, strategy: st.SearchStrategy[Message], *, prefilled: bool = True) -> list[StreamEvent]:
     message = draw(strategy)
     if prefilled and draw(st.sampled_from((False, False, False, True))) and not any(map(_is_cut, message.content)):
         events = _in_one(draw, message)
     else:
         events = _in_pieces(draw, message)
-    _insert(draw, events, len(events) - 1, _unknown_events())
-    # Pings are legal everywhere, behind message_stop too.
-    _insert(draw, events, len(events), st.builds(PingEvent, extra=extras(PingEvent)))
+    # Unknown events are part of a message; pings are legal everywhere, behind message_stop too.
+    _insert(draw, events, 1, len(events) - 1, _unknown_events())
+    _insert(draw, events, 0, len(events), _pings())
     return events
 
 
@@ -101,9 +100,16 @@ def piecewise_streams(message: st.SearchStrategy[Message]) -> st.SearchStrategy[
     return _event_lists(message, prefilled=False)
 
 
-def _insert(draw: st.DrawFn, events: list[StreamEvent], upto: int, strategy: st.SearchStrategy[StreamEvent]) -> None:
-    for place in sorted(draw(st.lists(st.integers(0, upto), max_size=2)), reverse=True):
+def _insert(
+    draw: st.DrawFn, events: list[StreamEvent], start: int, end: int, strategy: st.SearchStrategy[StreamEvent]
+) -> None:
+    for place in sorted(draw(st.lists(st.integers(start, end), max_size=2)), reverse=True):
         events.insert(place, draw(strategy))
+
+
+@cache
+def _pings() -> st.SearchStrategy[PingEvent]:
+    return st.builds(PingEvent, extra=extras(PingEvent))
 
 
 @cache
@@ -185,8 +191,8 @@ def _in_pieces(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
     ]
     content = _interleaved(draw, [_block_events(draw, index, block) for index, block in enumerate(message.content)])
     # What comes before the stop reason can come between the blocks, in its order: counts are cumulative.
-    places = sorted(draw(st.integers(0, len(content))) for _ in range(stops_at))
-    for place, early in reversed(list(zip(places, closing, strict=False))):
+    gaps = sorted(draw(st.integers(0, len(content))) for _ in range(stops_at))
+    for place, early in reversed(list(zip(gaps, closing, strict=False))):
         content.insert(place, early)
     opening = MessageStartEvent(start, extra=draw(extras(MessageStartEvent)))
     return [opening, *content, *closing[stops_at:], MessageStopEvent(extra=stop)]
@@ -316,7 +322,7 @@ def _pieces(draw: st.DrawFn, text: str, cls: Callable[[str], Delta]) -> list[Del
 
 
 def _pairs(places: list[int]) -> Iterable[tuple[int, int]]:
-    return zip(places, places[1:], strict=False)
+    return pairwise(places)
 
 
 def wire(event: StreamEvent) -> JSON:

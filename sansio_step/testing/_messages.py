@@ -214,4 +214,3 @@ def _unknown_blocks(draw: st.DrawFn) -> UnknownBlock:
         extra["input"] = draw(json_objects())
     extra.pop("type", None)
     return UnknownBlock(draw(names().filter(lambda name: name not in _BLOCKS)), extra=extra)
-

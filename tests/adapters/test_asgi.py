@@ -28,10 +28,10 @@ from faultserver import (
     keeps_saying,
     says,
 )
-from sansio_step_adapters.asgi import PassThrough, Report
-from sansio_step_adapters.replay import serve
 
 from sansio_step import APIError, ConnectError, ConnectionLost, IncompleteStream, MessageStream, Outcome
+from sansio_step_adapters.asgi import PassThrough, Report
+from sansio_step_adapters.replay import serve
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 

@@ -28,11 +28,11 @@ from faultserver import (
     chunked,
     head,
 )
-from sansio_step_adapters.anyio import AsyncClient
-from sansio_step_adapters.sockets import Client
 
 from sansio_step import IncompleteStream, StreamError
 from sansio_step._retry import RetryPolicy
+from sansio_step_adapters.anyio import AsyncClient
+from sansio_step_adapters.sockets import Client
 
 
 class CancelledAt:

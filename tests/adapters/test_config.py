@@ -7,12 +7,12 @@ import pickle
 from typing import Any
 
 import pytest
-from sansio_step_adapters._config import Origin, make_config, proxy_from
-from sansio_step_adapters.anyio import AsyncClient
-from sansio_step_adapters.sockets import Client
 
 from sansio_step import __version__
 from sansio_step._retry import RetryPolicy
+from sansio_step_adapters._config import Origin, make_config, proxy_from
+from sansio_step_adapters.anyio import AsyncClient
+from sansio_step_adapters.sockets import Client
 
 KEY = "sk-0123456789"
 

@@ -23,7 +23,6 @@ from faultserver import (
     chunked,
     head,
 )
-from sansio_step_adapters.http1 import Exchange
 
 from sansio_step import (
     APIError,
@@ -36,6 +35,7 @@ from sansio_step import (
     StreamError,
     UnexpectedResponse,
 )
+from sansio_step_adapters.http1 import Exchange
 
 HEADERS = [(b"host", b"example.org")]
 
@@ -268,7 +268,7 @@ def test_a_document_where_one_was_asked_for() -> None:
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_an_error_body_of_any_size(size: int) -> None:
     """Of an endless error page only the start is read, and then no more."""
-    exchange, _ = feed(head(500) + b"x" * 300_000, size, eof=False)
+    exchange, _ = feed(head(500) + b"x" * 70_000, size, eof=False)
     assert exchange.done
     assert not exchange.reusable
     assert exchange.error.status == 500

@@ -75,15 +75,15 @@ def running(command: list[str], port: int, **environ: str) -> Iterator[str]:
 
 
 def command(server: str, app: str, port: int) -> list[str]:
-    python, factory = sys.executable, app != "plain"
-    if server == "uvicorn":
-        flags = ["--factory"] if factory else []
-        return [python, "-m", "uvicorn", f"peerapp:{app}", "--port", str(port), "--log-level", "warning", *flags]
-    if server == "hypercorn":
-        return [python, "-m", "hypercorn", f"peerapp:{app}{'()' if factory else ''}", "-b", f"127.0.0.1:{port}"]
+    python, factory = sys.executable, app == "proxy"
+    target = "peerapp_starlette:app" if app == "starlette" else f"peerapp:{app}"
     flags = ["--factory"] if factory else []
+    if server == "uvicorn":
+        return [python, "-m", "uvicorn", target, "--port", str(port), "--log-level", "warning", *flags]
+    if server == "hypercorn":
+        return [python, "-m", "hypercorn", target + ("()" if factory else ""), "-b", f"127.0.0.1:{port}"]
     options = ["--interface", "asgi", "--port", str(port), "--no-access-log", "--log-level", "warning", "--no-ws"]
-    return [python, "-m", "granian", f"peerapp:{app}", *options, *flags]
+    return [python, "-m", "granian", target, *options, *flags]
 
 
 @pytest.fixture(
@@ -217,7 +217,7 @@ def test_nginx_with_a_broken_upstream(driver: Driver, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian"])
 def test_the_proxy_in_a_real_server(driver: Driver, server: str) -> None:
-    """The pass-through proxy under a real server: whole streams are whole, broken ones broken, and clients may leave."""
+    """The proxy under a real server: whole streams are whole, broken ones broken, and clients may leave."""
     if importlib.util.find_spec(server) is None:
         pytest.skip(f"{server} is not installed")
 

@@ -10,11 +10,11 @@ import anyio.to_thread
 import pytest
 from conftest import Driver
 from faultserver import HALF, REQUEST, WHOLE
+
+from sansio_step import APIError, IncompleteStream, iter_events, to_dict
 from sansio_step_adapters.anyio import AsyncClient
 from sansio_step_adapters.replay import pieces, serve
 from sansio_step_adapters.sockets import Client
-
-from sansio_step import APIError, IncompleteStream, iter_events, to_dict
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 
