@@ -22,7 +22,8 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 
 # The shape that nearly every server sends: one event line, one data line, a space in each. 0.3 microseconds
 # an event where all usual shapes together take 0.5; two at the start tell whether it is worth the try.
-_COMMON = re.compile(r"event: (.+)\ndata: (.*)\n\n")
+# Only the start of a line is one here: of a line full of event names each would be a start otherwise.
+_COMMON = re.compile(r"^event: (.+)\ndata: (.*)\n\n", re.MULTILINE)
 _COMMON_TWICE = re.compile(r"(?:event: .+\ndata: .*\n\n){2}")
 
 

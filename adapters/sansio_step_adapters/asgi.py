@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 import anyio
 import msgspec
@@ -89,7 +90,7 @@ class Report:
 class PassThrough:
     """Forwards every HTTP request to `upstream`, and calls `on_end(report)` behind each call of the Messages API.
 
-    `api_key` with `auth` replaces the caller's own key; without it the caller's headers go on as they are. A upstream
+    `api_key` with `auth` replaces the caller's own key; without it the caller's headers go on as they are. An upstream
     that can't be reached is a 502; one that breaks off in the middle is broken off towards the caller too, by the
     `ConnectionLost` that the application then raises. `connect(host, port)` replaces the way to a TCP stream. Idle
     connections are closed at the end of ASGI's lifespan, by `aclose()` or by `async with`.
@@ -193,7 +194,7 @@ class PassThrough:
         if message["type"] != "http.request":
             return False
         query = b"?" + scope["query_string"] if scope.get("query_string") else b""
-        path = scope.get("raw_path") or scope["path"].encode("ascii", "strict")
+        path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
         prefix = self._config.path.removesuffix("/v1/messages").encode("ascii")
         target = (prefix + path.partition(b"?")[0] + query).decode("latin-1")
         headers = self._request_headers(scope["headers"], message)

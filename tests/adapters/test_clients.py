@@ -1,5 +1,7 @@
 """What both clients do when nothing goes wrong, and with their arguments: one suite over asyncio, trio and sockets."""
 
+# ruff: noqa: SIM117, a server, a client and a stream read best one a line
+
 from __future__ import annotations
 
 import contextlib

@@ -4,6 +4,8 @@ The server holds the second half of its stream back until the client has seen th
 would hang; and it is asked for a broken stream too, which no stack may pass off as a whole one.
 """
 
+# ruff: noqa: SIM117, a server, a client and a stream read best one a line
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,7 @@
 """What goes wrong on the wire, by a server on a raw socket that does it: one suite over all drivers."""
 
+# ruff: noqa: SIM117, a server, a client and a stream read best one a line
+
 from __future__ import annotations
 
 import gzip

@@ -1,5 +1,7 @@
 """Real servers at the other end: ASGI servers with sse-starlette, nginx in front, the proxy behind uvicorn."""
 
+# ruff: noqa: SIM117, a server, a client and a stream read best one a line
+
 from __future__ import annotations
 
 import contextlib

@@ -1,5 +1,7 @@
 """The replay server, by the client that it was made for."""
 
+# ruff: noqa: SIM117, a server, a client and a stream read best one a line
+
 from __future__ import annotations
 
 import socket
