@@ -63,7 +63,7 @@ def to_param(message: Message) -> dict[str, Any]:
     thinking without its signature, no tool call whose arguments are broken, no empty text.
     """
     content = [to_dict(block) for block in message.content if block._finished and _can_be_sent(block)]
-    return {"role": message.role or "assistant", "content": content}
+    return {"role": "assistant", "content": content}  # whatever the server called itself
 
 
 def _can_be_sent(block: object) -> bool:

@@ -84,7 +84,7 @@ def test_messages_hold_all_kinds():
     """All kinds of blocks are drawn, and all that is hard: astral text, control characters, huge text, numbers beyond 64
     bits, unknown fields, arguments that were cut.
     """
-    drawn = examples(kit.messages())
+    drawn = examples(kit.messages(), 700)
     blocks = [block for message in drawn for block in message.content]
     assert {type(block) for block in blocks} == set(sansio_step.ContentBlock.__args__)
     for wanted in (
