@@ -27,8 +27,7 @@ from typing import Any
 
 import anyio
 
-from sansio_step import ContentBlockDeltaEvent, EventDecoder, MessageStream, TextDelta
-from sansio_step._deadlines import Timeouts
+from sansio_step import ContentBlockDeltaEvent, EventDecoder, MessageStream, TextDelta, Timeouts
 from sansio_step_adapters.anyio import AsyncClient
 
 IDLE = 10_000

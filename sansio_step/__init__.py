@@ -8,6 +8,7 @@ the package `sansio_step_adapters` does.
 
 from ._accumulator import MessageAccumulator, Outcome
 from ._codec import decode_event, encode_event, to_dict, to_json
+from ._deadlines import Deadlines, Timeouts
 from ._decoder import EventDecoder
 from ._deviations import Deviation
 from ._errors import (
@@ -49,6 +50,7 @@ from ._message import (
 )
 from ._request import MessageRequest
 from ._response import decode_error, decode_message, to_param
+from ._retry import RetryPolicy, retry_delay
 from ._sse import ServerSentEvent, SSEDecoder, encode_sse
 from ._stream import MessageStream, aiter_events, iter_events, parse
 from ._types import (
@@ -93,6 +95,7 @@ __all__ = [
     "ContentBlockStartEvent",
     "ContentBlockStopEvent",
     "DeadlineExceeded",
+    "Deadlines",
     "DecodeError",
     "Delta",
     "Deviation",
@@ -118,6 +121,7 @@ __all__ = [
     "PingEvent",
     "ProtocolViolation",
     "RedactedThinkingBlock",
+    "RetryPolicy",
     "SSEDecoder",
     "ServerSentEvent",
     "ServerToolUseBlock",
@@ -129,6 +133,7 @@ __all__ = [
     "TextEditorCodeExecutionToolResultBlock",
     "ThinkingBlock",
     "ThinkingDelta",
+    "Timeouts",
     "ToolInputError",
     "ToolSearchToolResultBlock",
     "ToolUseBlock",
@@ -149,6 +154,7 @@ __all__ = [
     "encode_sse",
     "iter_events",
     "parse",
+    "retry_delay",
     "to_dict",
     "to_json",
     "to_param",

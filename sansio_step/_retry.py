@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timezone
-from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -83,6 +82,9 @@ def _server_delay(headers: Mapping[str, str], now: float) -> float | None:
         if _SECONDS.fullmatch(value):
             delay = float(value) / unit
         elif name == "retry-after" and value:
+            # email.utils imports socket and more, which nobody needs who never meets a date here.
+            from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
             try:
                 date = parsedate_to_datetime(value)
                 # HTTP's dates are in GMT, also in the form that doesn't say so (RFC 9110 5.6.7).

@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from sansio_step import DeadlineExceeded, PingEvent, UnknownEvent, decode_event
-from sansio_step._deadlines import Deadlines, Timeouts
+from sansio_step import DeadlineExceeded, Deadlines, PingEvent, Timeouts, UnknownEvent, decode_event
 
 LIMITS = Timeouts(connect=10, first_event=30, idle=5, stall=20, total=100)
 PING = PingEvent()

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio_step import decode_message, parse, to_dict, to_param
-from sansio_step._request import MessageRequest
+from sansio_step import MessageRequest, decode_message, parse, to_dict, to_param
 
 USER = {"role": "user", "content": "你好"}
 LEAST: dict[str, Any] = {"model": "step-3.7-flash", "messages": [USER], "max_tokens": 100}

@@ -11,10 +11,11 @@ from sansio_step import (
     DeadlineExceeded,
     IncompleteStream,
     LimitExceeded,
+    RetryPolicy,
     StreamError,
     UnexpectedResponse,
+    retry_delay,
 )
-from sansio_step._retry import RetryPolicy, retry_delay
 
 POLICY = RetryPolicy()
 # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110 5.6.7.

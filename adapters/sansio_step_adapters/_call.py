@@ -30,8 +30,8 @@ from sansio_step import (
     Outcome,
     StreamError,
     StreamEvent,
+    retry_delay,
 )
-from sansio_step._retry import retry_delay
 
 from ._config import Config
 from ._connection import Connection

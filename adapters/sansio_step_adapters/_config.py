@@ -17,9 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from sansio_step import MessageRequest, __version__
-from sansio_step._deadlines import Deadlines, Timeouts
-from sansio_step._retry import RetryPolicy
+from sansio_step import Deadlines, MessageRequest, RetryPolicy, Timeouts, __version__
 
 from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE
 from .http1 import Exchange

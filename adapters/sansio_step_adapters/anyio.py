@@ -18,9 +18,7 @@ from types import TracebackType
 
 import anyio
 
-from sansio_step import Message, StreamEvent
-from sansio_step._deadlines import Timeouts
-from sansio_step._retry import RetryPolicy
+from sansio_step import Message, RetryPolicy, StreamEvent, Timeouts
 
 from ._call import Call, Close, Connect, Keep, Receive, Send
 from ._client import BaseClient, BaseStream, text_of

@@ -26,10 +26,10 @@ from sansio_step import (
     Message,
     Outcome,
     StreamError,
+    Timeouts,
     TransportError,
     Usage,
 )
-from sansio_step._deadlines import Timeouts
 
 from ._client import Pool
 from ._config import Auth, Config, make_config

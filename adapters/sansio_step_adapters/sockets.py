@@ -19,9 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TypeAlias
 
-from sansio_step import Message, StreamEvent
-from sansio_step._deadlines import Timeouts
-from sansio_step._retry import RetryPolicy
+from sansio_step import Message, RetryPolicy, StreamEvent, Timeouts
 
 from ._call import Call, Close, Connect, Keep, Receive, Send
 from ._client import BaseClient, BaseStream, readable, text_of

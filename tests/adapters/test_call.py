@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from faultserver import HALF, OVERLOADED, WHOLE, answer
 
-from sansio_step import ConnectError, ConnectionLost, DeadlineExceeded, Outcome
-from sansio_step._deadlines import Timeouts
+from sansio_step import ConnectError, ConnectionLost, DeadlineExceeded, Outcome, Timeouts
 from sansio_step_adapters._call import Call, Close, Connect, Keep, Receive, Send, Sleep
 from sansio_step_adapters._config import make_config
 

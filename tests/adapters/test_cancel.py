@@ -29,8 +29,7 @@ from faultserver import (
     head,
 )
 
-from sansio_step import IncompleteStream, StreamError
-from sansio_step._retry import RetryPolicy
+from sansio_step import IncompleteStream, RetryPolicy, StreamError
 from sansio_step_adapters.anyio import AsyncClient
 from sansio_step_adapters.sockets import Client
 

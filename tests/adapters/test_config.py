@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from sansio_step import __version__
-from sansio_step._retry import RetryPolicy
+from sansio_step import RetryPolicy, __version__
 from sansio_step_adapters._config import Origin, make_config, proxy_from
 from sansio_step_adapters.anyio import AsyncClient
 from sansio_step_adapters.sockets import Client

@@ -43,12 +43,12 @@ from sansio_step import (
     IncompleteStream,
     LimitExceeded,
     Outcome,
+    RetryPolicy,
     StreamError,
+    Timeouts,
     TransportError,
     UnexpectedResponse,
 )
-from sansio_step._deadlines import Timeouts
-from sansio_step._retry import RetryPolicy
 
 AT_ONCE = RetryPolicy(first_delay=0.0)
 
