@@ -12,7 +12,7 @@ from typing import Any
 from ._assembler import BlockAssembler
 from ._codec import cut_text, to_dict, to_json
 from ._deviations import Deviation, DeviationLog, Note
-from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError
+from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError, shorten
 from ._json import json_size
 from ._message import Message
 from ._response import api_error
@@ -252,7 +252,7 @@ class MessageAccumulator:
     def _note(self, code: str, detail: str) -> None:
         if self.strict:
             raise ProtocolViolation(code, detail)
-        self._log.add(Note(code, self._number, detail, len(self._messages)))
+        self._log.add(Note(code, self._number, shorten(detail), len(self._messages)))
 
     def _count(self, size: int) -> None:
         if self._size + size > self.max_message_size:

@@ -129,13 +129,19 @@ def _settle_input(block: UnknownBlock) -> None:
 
 
 class Lane:
-    """The blocks of one index: `all` in order, `current` those since the last content_block_start."""
+    """The blocks of one index: `all` in order. Those that an event can still change are the one that the last
+    content_block_start `named`, and the last `further` one of each kind behind it, by what it accepts.
+    """
 
-    __slots__ = ("all", "current")
+    __slots__ = ("all", "further", "named")
 
-    def __init__(self) -> None:
-        self.all: list[OpenedBlock] = []
-        self.current = self.all  # a list of its own only once the index is used again
+    def __init__(self, named: OpenedBlock) -> None:
+        self.all = [named]
+        self.named = named
+        self.further: dict[type[Block], OpenedBlock] | None = None  # a dict for each of 800,000 blocks is 50 MB
+
+    def current(self) -> list[OpenedBlock]:
+        return [self.named, *(self.further or {}).values()]
 
 
 class BlockAssembler:
@@ -155,17 +161,17 @@ class BlockAssembler:
 
     def finished(self, index: int) -> bool:
         lane = self._lanes.get(index)
-        return lane is not None and not any(opened.is_open for opened in lane.all)
+        return lane is not None and not any(opened.is_open for opened in lane.current())
 
     def start(self, index: int, block: ContentBlock) -> None:
         """content_block_start."""
         if index in self._lanes:
             self._note("index_reused", f"content_block_start for index {index}, which already has a block")
         self._note_gap(index)
-        for opened in self._lanes[index].current if index in self._lanes else ():
+        for opened in self._lanes[index].current() if index in self._lanes else ():
             opened.finish()
         block = _own(block)
-        self._add(index, block, is_open=True, starts=True)
+        self._add(index, block, is_open=True)
         if isinstance(block, FallbackBlock):
             model = (block.to or {}).get("model")
             if isinstance(model, str):
@@ -212,29 +218,29 @@ class BlockAssembler:
         if lane is None:
             self._note("delta_without_block", f"a {field} delta for block {index}, which was never opened")
             self._note_gap(index)
-            return self._add(index, implied(), is_open=True, starts=True), True
-        named = lane.current[0]
-        fitting = [opened for opened in lane.current if opened.fits(accepts)]
-        if named.is_open and fitting[:1] == [named]:
+            return self._add(index, implied(), is_open=True), True
+        named = lane.named
+        if named.is_open and named.fits(accepts):
             return named, True
         if named.is_open:
             self._note("delta_kind_mismatch", f"a {field} delta for block {index}, a {named.block.type} block")
         else:
             self._note("delta_after_stop", f"a {field} delta for block {index}, which is finished")
-        if fitting and (fitting[-1].is_open or field in _TEXT_FIELDS):
-            return fitting[-1], False
-        return self._add(index, implied(), is_open=True), False
+        last = (lane.further or {}).get(accepts) or (named if named.fits(accepts) else None)
+        if last is not None and (last.is_open or field in _TEXT_FIELDS):
+            return last, False
+        return self._add(index, implied(), is_open=True, further=accepts), False
 
     def stop(self, index: int) -> None:
         """content_block_stop."""
         lane = self._open.pop(index, None)
         if lane is not None:
-            for opened in lane.current:
+            for opened in lane.current():
                 opened.finish()
 
     def unstopped(self) -> list[int]:
         """The indices of the blocks that were started and not stopped."""
-        return [index for index, lane in self._open.items() if lane.current[0].is_open]
+        return [index for index, lane in self._open.items() if lane.named.is_open]
 
     def finish_all(self) -> None:
         """The message has stopped, and with it every block."""
@@ -261,16 +267,18 @@ class BlockAssembler:
                 "index_gap", f"index {index} after {self._highest}" if self._highest >= 0 else f"first index {index}"
             )
 
-    def _add(self, index: int, block: Any, *, is_open: bool, starts: bool = False) -> OpenedBlock:
+    def _add(self, index: int, block: Any, *, is_open: bool, further: type[Block] | None = None) -> OpenedBlock:
+        """Add a block: the one that the index names from now on, or a `further` one behind it, for what that accepts."""
+        opened = OpenedBlock(block, is_open=is_open)
         lane = self._lanes.get(index)
         if lane is None:
-            lane = self._lanes[index] = Lane()
-        opened = OpenedBlock(block, is_open=is_open)
-        if starts and lane.all:
-            lane.current = []
-        lane.all.append(opened)
-        if lane.current is not lane.all:
-            lane.current.append(opened)
+            lane = self._lanes[index] = Lane(opened)
+        else:
+            lane.all.append(opened)
+            if further is None:
+                lane.named, lane.further = opened, None
+            else:
+                lane.further = {**(lane.further or {}), further: opened}
         if index < self._highest:
             self._list.in_order = False
         self._highest = max(index, self._highest)

@@ -7,7 +7,7 @@ import msgspec
 from ._blocks import MAX_EVENT_SIZE, match_usual, read_fields, split_blocks
 from ._codec import check_name, cut_text, read_event
 from ._deviations import Deviation, DeviationLog, Note
-from ._errors import ProtocolViolation, StreamError
+from ._errors import ProtocolViolation, StreamError, shorten
 from ._json import NotJSON, has_halves, join_halves, read_json
 from ._receiver import BlockReceiver
 from ._types import (
@@ -217,7 +217,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         if self.strict:
             raise ProtocolViolation(*found[0])
         for code, detail in found:
-            self._notes.append(Note(code, self._number, detail, self._message))
+            self._notes.append(Note(code, self._number, shorten(detail), self._message))
 
     def _is_unnamed_again(self) -> bool:
         """Count one more of a row of events without an event line, as some servers send all of theirs."""

@@ -76,7 +76,7 @@ class ProtocolViolation(StreamError):
     """The stream departs from the protocol; `code` names how, as `Deviation.code` does in lenient mode."""
 
     def __init__(self, code: str, detail: str) -> None:
-        super().__init__(f"{code}: {detail}")
+        super().__init__(f"{code}: {shorten(detail)}")
         self.code = code
 
 
@@ -101,7 +101,7 @@ class APIError(StreamError):
         status: int | None = None,
     ) -> None:
         named = f"{status} " if status is not None else ""
-        super().__init__(f"{named}{type or 'error'}: {_shorten(message or 'no message given')}")
+        super().__init__(f"{named}{shorten(type or 'error')}: {shorten(message or 'no message given')}")
         self.type = type
         self.message = message
         self.request_id = request_id
@@ -163,11 +163,13 @@ class UnexpectedResponse(TransportError):
     """
 
     def __init__(self, reason: str, *, status: int, content_type: str, start: bytes = b"") -> None:
-        super().__init__(f"{reason}: status {status}, content type {content_type or 'none'!r}, body {start[:60]!r}")
+        shown = shorten(content_type or "none")
+        super().__init__(f"{reason}: status {status}, content type {shown!r}, body {start[:60]!r}")
         self.status = status
         self.content_type = content_type
         self.start = start
 
 
-def _shorten(text: str, most: int = 300) -> str:
+def shorten(text: str, most: int = 300) -> str:
+    """A text of the server's, as much of it as a log can take."""
     return text if len(text) <= most else f"{text[:most]}..."

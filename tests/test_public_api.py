@@ -74,6 +74,9 @@ CLASSES = [
     "Usage",
     "WebFetchToolResultBlock",
     "WebSearchToolResultBlock",
+    "Deadlines",
+    "Timeouts",
+    "RetryPolicy",
 ]
 FUNCTIONS = [
     "aiter_events",
@@ -87,6 +90,7 @@ FUNCTIONS = [
     "to_dict",
     "to_json",
     "to_param",
+    "retry_delay",
 ]
 OTHERS = ["ContentBlock", "Delta", "StreamEvent", "__version__"]
 
