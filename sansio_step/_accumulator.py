@@ -44,6 +44,9 @@ _DELTA_SIZE = 79
 # The JSON of a delta event around its text, in bytes, as the first party writes it. A million deltas of
 # one character each are not a megabyte.
 
+_BATCH = 1024
+# Events that are looked at together. What a run of deltas costs beside its own length is bounded by this.
+
 _TEXT_OF: dict[type, Callable[[Any], str]] = {
     TextDelta: attrgetter("text"),
     InputJSONDelta: attrgetter("partial_json"),
@@ -137,6 +140,10 @@ class MessageAccumulator:
         if self._ended:
             raise ValueError("an event after receive_eof: one object reads one body")
         events = events if isinstance(events, (list, tuple)) else list(events)
+        for start in range(0, len(events), _BATCH):
+            self._extend(events[start : start + _BATCH])
+
+    def _extend(self, events: Sequence[StreamEvent]) -> None:
         position = 0
         while position < len(events):
             if self._run is not None:
@@ -160,16 +167,27 @@ class MessageAccumulator:
                 break
             deltas.append(delta)
         text = "".join(map(_TEXT_OF[kind], deltas))
-        size = self._size + len(deltas) * _DELTA_SIZE + _utf8_size(text)
-        if size > self.max_message_size:
-            # One of these is too much: one by one, so that the fault names it and those before it are kept.
-            self._run = None
-            return 0
+        size = self._run_size(len(deltas), text)
+        if size is None:
+            for event in events[start : start + len(deltas)]:
+                self._add(event)
+            return len(deltas)
         self._size = size
         self._number += len(deltas)
         if text:
             buffer.pieces.append(text)
         return len(deltas)
+
+    def _run_size(self, count: int, text: str) -> int | None:
+        """The size of the message with the text of some deltas more; None where they have to be looked at one by one.
+
+        That is, where one of them is too much, or the caller's own events have halves of characters.
+        """
+        try:
+            size = self._size + count * _DELTA_SIZE + (len(text) if text.isascii() else len(text.encode()))
+        except UnicodeEncodeError:
+            return None
+        return size if size <= self.max_message_size else None
 
     def _continue_run(self, event: StreamEvent) -> bool:
         """The same for one event; False where it has to be looked at."""
@@ -179,8 +197,8 @@ class MessageAccumulator:
         if event.index != index or event.delta.__class__ is not kind:
             return False
         text = _TEXT_OF[kind](event.delta)
-        size = self._size + _DELTA_SIZE + (len(text) if text.isascii() else _utf8_size(text))
-        if size > self.max_message_size:
+        size = self._run_size(1, text)
+        if size is None:
             return False
         self._size = size
         self._number += 1

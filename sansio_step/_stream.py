@@ -154,8 +154,10 @@ def parse(
         for chunk in _checked(chunks):  # type: ignore[arg-type]
             stream.receive_data(chunk)
         stream.receive_eof()
-    except StreamError:
-        pass  # a fault: `result` raises it, unless the message was whole before it
+    except StreamError as error:
+        if error is not stream.fault:
+            raise  # of where the chunks come from, which broke off
+        # `result` raises the fault, unless the message was whole before it.
     return stream.result()
 
 
