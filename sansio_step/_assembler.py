@@ -116,6 +116,8 @@ class OpenedBlock:
         self.settle()
         self.block._progress = FINISHED
         if self.has_pieces and isinstance(self.block, UnknownBlock):
+            # Once: a block is finished again where its index is used again.
+            self.has_pieces = False
             _settle_input(self.block)
 
 

@@ -1,0 +1,161 @@
+"""The byte work under every decoder: blocks out of chunks, what waits, and what it costs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sansio_step import EventDecoder, MessageStream, SSEDecoder
+from sansio_step._blocks import BlockReader, match_usual, read_blocks, read_fields, split_blocks, split_usual_text
+
+from .helpers import delta, pieces, splits, whole
+
+
+def feed(chunks, limit=10_000):
+    reader = BlockReader(limit)
+    return b"".join(reader.feed(chunk) for chunk in chunks), reader
+
+
+@pytest.mark.parametrize(
+    ("raw", "blocks", "pending"),
+    [
+        (b"a: 1\n\nb: 2\n\n", b"a: 1\n\nb: 2\n\n", b""),
+        (b"a: 1\r\n\r\nb: 2\r\r", b"a: 1\n\nb: 2\n\n", b""),
+        (b"a: 1\r\n\nb: 2\n\r\n", b"a: 1\n\nb: 2\n\n", b""),
+        (b"a: 1\n\nb: 2", b"a: 1\n\n", b"b: 2"),
+        (b"a: 1\n\nb: 2\r", b"a: 1\n\n", b"b: 2\n"),
+        (b"\xef\xbb\xbfa: 1\n\n\xef\xbb\xbfb\n\n", b"a: 1\n\n\xef\xbb\xbfb\n\n", b""),
+        (b"a: 1\n: never kept", b"", b"a: 1\n"),
+        (b"a: 1\n: never kept\nb: 2", b"", b"a: 1\nb: 2"),
+        (b": never kept", b"", b""),
+        (b"\n\n\n\r\n", b"", b""),
+        (b"\xef\xbb", b"", b""),
+    ],
+)
+def test_blocks_in_one_common_form(raw, blocks, pending):
+    """LF is the only line end that comes out, the BOM is gone, comments never wait; the same for every cutting.
+
+    Comments and empty lines around whole blocks may come through or not: what reads the blocks drops them.
+    """
+
+    def lines_of(ready):
+        return [lines for _, lines in split_blocks(ready)]
+
+    for chunks in splits(raw):
+        ready, reader = feed(chunks)
+        assert lines_of(ready) == lines_of(blocks)
+        assert bytes(reader.pending) == pending
+
+
+def test_hold_takes_only_what_is_more_of_a_line():
+    """The shortest way is for bytes without a line end, inside a line, within the limit; else it takes nothing."""
+    reader = BlockReader(20)
+    assert not reader.hold(b"data")  # may be a BOM
+    reader.feed(b"data: ")
+    assert reader.hold(b"1")
+    for refused in (b"2\n", b"2\r", bytearray(b"2"), "2", b"x" * 20):
+        assert not reader.hold(refused)
+    assert bytes(reader.pending) == b"data: 1"
+    assert reader.feed(b"\n") == b""
+    assert not reader.hold(b":")  # begins a line: it may be a comment
+    assert reader.feed(b":") == b""
+    assert not reader.hold(b"x")  # is in a comment
+    assert reader.feed(b"\n\n") == b"data: 1\n\n"
+
+
+# Blocks in every shape that has a way of its own, and in some that have none.
+BLOCKS = [
+    b"data: 1\n\n", b"data:1\n\n", b"data\n\n", b"data: \n\n", b"data:\ndata:\n\n", b"data: 1\ndata: 2\ndata:3\n\n",
+    b"data: 1\ndata\n\n", b"event: a\ndata: 1\n\n", b"event:a\ndata:1\n\n", b"event: \ndata: 1\n\n", b"event\ndata: 1\n\n",
+    b"id: 1\ndata: 1\n\n", b"id:\ndata: 1\n\n", b"id\ndata: 1\n\n", b"id: \0\ndata: 1\n\n", b"id: 1\nevent: a\ndata: 1\n\n",
+    b"event: a\nid: 1\ndata: 1\n\n", b"data: 1\nid: 1\n\n", b"data: 1\nevent: a\n\n", b"retry: 1\ndata: 1\n\n", b": c\ndata: 1\n\n",
+    b"data: 1\n: c\n\n", b"data: 1\n: c\ndata: 2\n\n", b": c\n\n", b"\n", b"\n\n", b"event: a\n\n", b"id: 1\n\n", b"x\n\n", b"xdata: 1\n\n",
+    b":data: 1\n\n", b"data: data: 1\ndata: data:2\n\n", b"event: event: a\ndata: 1\n\n", b"datax: 1\n\n", b"data: \xff\0\x0b\x85\n\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", BLOCKS)
+def test_patterns_agree_with_the_loop_over_lines(first):
+    """Each way of reading blocks gives what the loop over their lines gives, for any two neighbours."""
+    for second in BLOCKS:
+        ready = first + second
+        expected = [read_fields(lines) for _, lines in split_blocks(ready)]
+        assert list(read_blocks(ready)) == expected
+        usual = split_usual_text(ready.decode("latin-1"))
+        if usual is not None:
+            shown = [(event or None, data, last_id, None) for last_id, event, data in zip(*usual, strict=True)]
+            wanted = [[None if value is None else value.decode("latin-1") for value in fields] for fields in expected]
+            assert shown == [(event or None, data, last_id, retry) for event, data, last_id, retry in wanted]
+    one = match_usual(first)
+    assert one is None or [one] == [read_fields(lines) for _, lines in split_blocks(first)]
+
+
+HOSTILE = {
+    "keep-alive comments": b":\n\n",
+    "one block of comments": b":\n",
+    "empty lines": b"\n",
+    "data lines": b"data:\n",
+    "data lines with text": b"data: x\n",
+    "names in one line": b"event: ",
+    "ids in one line": b"id: ",
+    "events without data": b"event: a\n\n",
+    "unknown lines": b"x\n",
+    "carriage returns": b"\r",
+    "CRLF": b"data:\r\n",
+}
+
+
+@pytest.mark.parametrize("tail", [b"\n\n", b"id: 1\n\n", b"data: x\n\n"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_cost_is_linear_in_bytes(name, tail):
+    """Half a megabyte of nothing much takes no longer than half a megabyte of events would, whatever it is made of.
+
+    Looking for the next event from each of 100,000 lines, with all that follows, would take minutes.
+    """
+    body = b"event: a\ndata: b\n\n" * 2 + HOSTILE[name] * (500_000 // len(HOSTILE[name])) + tail
+    for decoder in (SSEDecoder(), EventDecoder(), MessageStream()):
+        started = time.process_time()
+        try:
+            decoder.receive_data(body)
+        except ValueError as error:
+            raise AssertionError from error
+        except Exception as error:  # noqa: BLE001 - a fault of the stream is as good as events; it is about time
+            assert error is decoder.fault
+        assert time.process_time() - started < 5
+
+
+def test_cost_is_linear_however_small_the_pieces():
+    """A line of megabytes in small pieces is not searched again for each piece."""
+    line = delta(text="x" * 3_000_000)
+    started = time.process_time()
+    stream = MessageStream()
+    for piece in pieces(line, 100):
+        stream.receive_data(piece)
+    assert stream.message is not None
+    assert len(stream.message.text) == 3_000_000
+    assert time.process_time() - started < 5
+
+
+def test_offsets_are_those_of_the_wire():
+    """A block starts at its first line that is no comment, counted in bytes as they came."""
+    raw = b"\xef\xbb\xbf: c\r\n\r\ndata: 1\r\n: d\r\n\r\n\ndata: 2\r\r"
+    for chunks in splits(raw):
+        reader, offsets = BlockReader(1000), []
+        for chunk in chunks:
+            ready = reader.feed(chunk)
+            offsets += [reader.offset_of(start) for start, _ in split_blocks(ready)]
+        assert offsets == [raw.index(b"data: 1"), raw.index(b"data: 2")]
+
+
+def test_limit_must_be_positive():
+    """A limit below one byte is the caller's error."""
+    with pytest.raises(ValueError, match="max_event_size is 0"):
+        BlockReader(0)
+
+
+def test_finish_gives_what_is_left():
+    """At the end of the body: the unfinished block as it waits, or the bytes that were half a BOM."""
+    assert feed([whole() + b"data: 1\r\n: c"])[1].finish() == b"data: 1\n"
+    assert feed([b"\xef\xbb"])[1].finish() == b"\xef\xbb"
+    assert feed([b": c"])[1].finish() == b""
