@@ -68,7 +68,7 @@ class Deadlines:
     __slots__ = ("_running", "timeouts")
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
-        self.timeouts = timeouts
+        self.timeouts: Timeouts = timeouts
         # The name of each limit that runs, and when it ends.
         self._running: dict[str, float] = {}
         self._start("total", now)

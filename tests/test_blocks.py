@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 
-from sansio_step import EventDecoder, MessageStream, SSEDecoder
+from sansio_step import EventDecoder, MessageStream, SSEDecoder, StreamError
 from sansio_step._blocks import BlockReader, match_usual, read_blocks, read_fields, split_blocks, split_usual_text
 
 from .helpers import delta, pieces, splits, whole
@@ -116,12 +117,8 @@ def test_cost_is_linear_in_bytes(name, tail):
     body = b"event: a\ndata: b\n\n" * 2 + HOSTILE[name] * (500_000 // len(HOSTILE[name])) + tail
     for decoder in (SSEDecoder(), EventDecoder(), MessageStream()):
         started = time.process_time()
-        try:
+        with suppress(StreamError):
             decoder.receive_data(body)
-        except ValueError as error:
-            raise AssertionError from error
-        except Exception as error:  # noqa: BLE001 - a fault of the stream is as good as events; it is about time
-            assert error is decoder.fault
         assert time.process_time() - started < 5
 
 

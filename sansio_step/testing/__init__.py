@@ -8,8 +8,8 @@ is what networks and bugs do to bytes. `assert_chunk_invariant` needs no Hypothe
 
 try:
     import hypothesis  # noqa: F401  # asked for here, so that its absence is said once and clearly
-except ImportError as error:
-    raise ImportError('sansio_step.testing needs hypothesis: pip install "sansio-step[testing]"') from error
+except ImportError as _error:
+    raise ImportError('sansio_step.testing needs hypothesis: pip install "sansio-step[testing]"') from _error
 
 from ._damage import chunked, damaged
 from ._deviating import DEVIATION_CODES, DeviatingStream, deviating_streams

@@ -1,0 +1,465 @@
+"""MessageAccumulator: what each event does to the message, how a message ends, and what that costs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sansio_step import (
+    APIError,
+    CitationsDelta,
+    CompactionDelta,
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    EventDecoder,
+    IncompleteStream,
+    InputJSONDelta,
+    LimitExceeded,
+    Message,
+    MessageAccumulator,
+    MessageDelta,
+    MessageDeltaEvent,
+    MessageStartEvent,
+    MessageStopEvent,
+    MessageStream,
+    Outcome,
+    PingEvent,
+    ProtocolViolation,
+    SignatureDelta,
+    StreamError,
+    TextBlock,
+    TextDelta,
+    ThinkingBlock,
+    ThinkingDelta,
+    ToolUseBlock,
+    UnknownBlock,
+    UnknownDelta,
+    UnknownEvent,
+    to_dict,
+)
+
+from .helpers import (
+    MESSAGE_STOP,
+    TEXT,
+    THINKING,
+    TOOL,
+    block_start,
+    block_stop,
+    delta,
+    frame,
+    message_delta,
+    message_start,
+    pieces,
+    read,
+    text_block,
+    tool_block,
+    whole,
+)
+
+SPLICE = message_start() + block_start(TEXT) + delta(text="a") + message_start(id="msg_2")
+
+
+def events_of(body):
+    return EventDecoder().receive_data(body)
+
+
+def add(index, delta_):
+    return ContentBlockDeltaEvent(index, delta_)
+
+
+def built(*events, strict=False):
+    accumulator = MessageAccumulator(strict=strict)
+    accumulator.extend(events)
+    return accumulator
+
+
+# --- every delta on every kind of block ------------------------------------------------------------------
+
+DELTAS = {
+    "text": ({"type": "text_delta", "text": "x"}, {"type": "text", "text": "x"}),
+    "thinking": ({"type": "thinking_delta", "thinking": "x"}, {"type": "thinking", "thinking": "x"}),
+    "signature": (
+        {"type": "signature_delta", "signature": "x"},
+        {"type": "thinking", "thinking": "", "signature": "x"},
+    ),
+    "tool": ({"type": "input_json_delta", "partial_json": '{"x":1}'}, {"type": "tool_use", "input": {"x": 1}}),
+    "citation": (
+        {"type": "citations_delta", "citation": {"x": 1}},
+        {"type": "text", "text": "", "citations": [{"x": 1}]},
+    ),
+    "compaction": (
+        {"type": "compaction_delta", "content": "x", "encrypted_content": "y"},
+        {"type": "compaction", "content": "x", "encrypted_content": "y"},
+    ),
+}
+FITS = {
+    "text": {"text", "citation"},
+    "thinking": {"thinking", "signature"},
+    "tool_use": {"tool"},
+    "server_tool_use": {"tool"},
+    "mcp_tool_use": {"tool"},
+    "compaction": {"compaction"},
+    "redacted_thinking": set(),
+    "web_search_tool_result": set(),
+    "container_upload": set(),
+    "fallback": set(),
+}
+
+
+@pytest.mark.parametrize("kind", DELTAS)
+@pytest.mark.parametrize("block", FITS)
+def test_each_delta_on_each_block(kind, block):
+    """A delta is merged into a block that it fits without a word, else it opens a further block of its own kind."""
+    wire, alone = DELTAS[kind]
+    start = {"type": block, **({"input": {}} if block.endswith("_use") else {}), **({block: ""} if block in TEXT else {})}
+    start |= {"thinking": ""} if block == "thinking" else {}
+    body = whole(block_start(start), frame("content_block_delta", index=0, delta=wire), block_stop())
+    shown = read([body])
+    if kind in FITS[block]:
+        assert shown["deviations"] == []
+        (merged,) = shown["messages"][0]["content"]
+        assert merged == {**start, **alone, "type": block}
+    else:
+        assert [deviation.code for deviation in shown["deviations"]] == ["delta_kind_mismatch"]
+        assert shown["messages"][0]["content"] == [start, alone]
+
+
+@pytest.mark.parametrize("kind", DELTAS)
+def test_each_delta_without_a_block(kind):
+    """A delta for a block that was never opened opens one of the kind that it implies."""
+    wire, alone = DELTAS[kind]
+    shown = read([whole(frame("content_block_delta", index=0, delta=wire))])
+    assert shown["messages"][0]["content"] == [alone]
+    assert [deviation.code for deviation in shown["deviations"]] == ["delta_without_block", "no_block_stop"]
+
+
+@pytest.mark.parametrize("kind", DELTAS)
+def test_each_delta_behind_the_stop_of_its_block(kind):
+    """Text, thinking, signature and arguments go on where they were; others get a further block. Nothing is lost."""
+    wire, alone = DELTAS[kind]
+    event = frame("content_block_delta", index=0, delta=wire)
+    body = whole(event, block_stop(), event, event)
+    shown = read([body])
+    codes = {deviation.code: deviation.count for deviation in shown["deviations"]}
+    assert codes["delta_after_stop"] == 2
+    content = shown["messages"][0]["content"]
+    if kind in ("text", "thinking"):
+        assert content == [{**alone, kind: "xxx"}]
+    elif kind == "signature":
+        assert content == [{**alone, "signature": "xxx"}]
+    elif kind == "tool":
+        assert [block["input_json"] for block in content] == ['{"x":1}' * 3]
+    elif kind == "citation":
+        assert content == [alone, {**alone, "citations": [{"x": 1}] * 2}]
+    else:
+        assert content == [alone, alone]
+
+
+def test_compaction_replaces_with_null_too():
+    """compaction_delta replaces what stood there; null clears it, for that is what the server says it is now."""
+    first = frame("content_block_delta", index=0, delta={"type": "compaction_delta", "content": "a", "encrypted_content": "b"})
+    second = frame("content_block_delta", index=0, delta={"type": "compaction_delta", "content": "c"})
+    shown = read([whole(block_start({"type": "compaction", "content": None}), first, second, block_stop())], strict=True)
+    assert shown["messages"][0]["content"] == [{"type": "compaction", "content": "c"}]
+
+
+def test_fields_of_a_delta_stay_on_the_delta():
+    """A field like estimated_tokens on a thinking_delta is kept on the event and is no part of the block."""
+    wire = {"type": "thinking_delta", "thinking": "t", "estimated_tokens": 3}
+    shown = read([whole(block_start(THINKING), frame("content_block_delta", index=0, delta=wire), block_stop())], strict=True)
+    assert shown["events"][2].delta == ThinkingDelta("t", extra={"estimated_tokens": 3})
+    assert shown["messages"][0]["content"] == [{"type": "thinking", "thinking": "t", "signature": ""}]
+
+
+# --- order and indices -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("indices", "deviations"),
+    [
+        ([0, 1, 2], []),
+        ([0, 2], ["index_gap"]),
+        ([3], ["index_gap"]),
+        ([1, 0], ["index_gap"]),
+        ([2**31 - 1, 0], ["index_gap"]),
+        ([0, 1, 0], ["index_reused"]),
+        ([1, 0, 1, 0], ["index_gap", "index_reused"]),
+    ],
+)
+def test_blocks_are_in_index_order(indices, deviations):
+    """Whatever the order of the starts; of one index in the order of their starts."""
+    body = whole(*(text_block(f"{number}", index=index) for number, index in enumerate(indices)))
+    shown = read([body])
+    expected = [str(number) for _, number in sorted((index, number) for number, index in enumerate(indices))]
+    assert [block["text"] for block in shown["messages"][0]["content"]] == expected
+    assert [deviation.code for deviation in shown["deviations"]] == deviations
+
+
+def test_a_start_ends_the_block_before_it_at_its_index():
+    """A start for an index with an open block is a further block; later deltas and the stop are for that one."""
+    body = message_start() + block_start(TEXT) + delta(text="a") + block_start(TEXT) + delta(text="b")
+    stream = MessageStream()
+    stream.receive_data(body)
+    assert [block.text for block in stream.message.content] == ["a", "b"]
+    assert not stream.finished(0)
+    stream.receive_data(block_stop())
+    assert stream.finished(0)
+    assert [deviation.code for deviation in stream.deviations] == ["index_reused"]
+
+
+# --- how a message ends ----------------------------------------------------------------------------------
+
+HALF = message_start() + block_start(TEXT) + delta(text="a")
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "error"),
+    [
+        (b"", Outcome.TRUNCATED, IncompleteStream),
+        (message_start(), Outcome.TRUNCATED, IncompleteStream),
+        (HALF, Outcome.TRUNCATED, IncompleteStream),
+        (HALF + block_stop(), Outcome.TRUNCATED, IncompleteStream),
+        (HALF + message_delta(None), Outcome.TRUNCATED, IncompleteStream),
+        (HALF + message_delta("max_tokens"), Outcome.COMPLETE, None),
+        (HALF + MESSAGE_STOP, Outcome.COMPLETE, None),
+        (HALF + message_delta() + MESSAGE_STOP, Outcome.COMPLETE, None),
+        (message_start(stop_reason="tool_use"), Outcome.COMPLETE, None),
+        (MESSAGE_STOP, Outcome.TRUNCATED, IncompleteStream),
+        (HALF + frame("error", error={}), Outcome.FAILED, APIError),
+        (HALF + message_delta() + frame("error", error={}), Outcome.FAILED, APIError),
+        (whole() + frame("error", error={}), Outcome.COMPLETE, None),
+        (frame("error", error={}), Outcome.FAILED, APIError),
+        (SPLICE, Outcome.FAILED, ProtocolViolation),
+        (whole() + HALF, Outcome.TRUNCATED, IncompleteStream),
+        (HALF + frame("error", error={}) + whole(), Outcome.COMPLETE, None),
+        (PingEvent().type.encode(), Outcome.TRUNCATED, IncompleteStream),
+    ],
+)
+def test_outcome(body, outcome, error):
+    """STREAMING until the end says otherwise; result gives a whole message or raises with what there is."""
+    stream = MessageStream()
+    assert stream.outcome is Outcome.STREAMING
+    try:
+        stream.receive_data(body)
+        stream.receive_eof()
+    except StreamError as fault:
+        assert fault is stream.fault
+    assert stream.outcome is outcome
+    if error is None:
+        assert stream.result() is stream.message
+    else:
+        with pytest.raises(error) as caught:
+            stream.result()
+        assert caught.value.partial is stream.message
+
+
+def test_finished_says_when_a_block_ended():
+    """By its stop, by a stop_reason, by message_stop; not by another block, nor by a message_delta without reason."""
+    events = events_of(
+        message_start() + block_start(TEXT) + block_start(TOOL, 1) + block_start(TEXT, 2) + block_stop(1) + message_delta(None)
+    )
+    accumulator = built(*events)
+    assert [accumulator.finished(index) for index in (0, 1, 2, 3)] == [False, True, False, False]
+    accumulator.extend(events_of(message_delta("tool_use")))
+    assert [accumulator.finished(index) for index in (0, 1, 2, 3)] == [True, True, True, False]
+    assert not MessageAccumulator().finished(0)
+    stopped = built(*events, MessageStopEvent())
+    assert all(stopped.finished(index) for index in (0, 1, 2))
+
+
+def test_a_stream_that_breaks_off_finishes_no_block():
+    """The end of the body, an error and a fault leave open blocks unfinished."""
+    for end in (b"", frame("error", error={}), message_start(id="msg_2"), block_start(TEXT, 1)[:-9] + b"\n\n"):
+        stream = MessageStream()
+        stream.receive_data(HALF + end)
+        assert not stream.finished(0)
+        assert stream.message.content[0].text == "a"
+
+
+# --- what is kept ----------------------------------------------------------------------------------------
+
+
+def test_unknown_deltas_are_kept_with_their_index():
+    """In order, whatever their block; they open none, for what they would mean is not known."""
+    deltas = [UnknownDelta("audio_delta", extra={"n": number}) for number in range(3)]
+    accumulator = built(MessageStartEvent(Message()), *(add(index, one) for index, one in enumerate(deltas)))
+    assert accumulator.unapplied == list(enumerate(deltas))
+    assert accumulator.message.content == []
+    assert accumulator.deviations == []
+
+
+def test_unknown_events_and_pings_change_nothing():
+    """They are the caller's, wherever they come: before, inside and between messages."""
+    others = [PingEvent(extra={"cost": 1}), UnknownEvent("new", extra={"content": "x"}), UnknownEvent("note", "text")]
+    accumulator = MessageAccumulator(strict=True)
+    for event in events_of(whole(text_block("a"))):
+        accumulator.extend([*others, event])
+    accumulator.add(PingEvent())
+    assert to_dict(accumulator.result()) == read([whole(text_block("a"))])["messages"][0]
+
+
+@pytest.mark.parametrize("event", [delta(text="x"), block_start(TEXT, 5), block_stop(), message_delta("refusal"), MESSAGE_STOP,
+                                   frame("error", error={}), frame("new", a=1)])  # fmt: skip
+def test_what_follows_message_stop_changes_nothing(event):
+    """Any event but a ping or a message_start is a deviation behind message_stop, and the message stays as it is."""
+    body = whole(text_block("a"))
+    shown = read([body + event])
+    assert shown["messages"] == read([body])["messages"]
+    assert shown["outcome"] is Outcome.COMPLETE
+    assert [deviation.code for deviation in shown["deviations"]] == ["event_after_stop"]
+
+
+def test_fields_that_collide_do_not_replace_the_messages_own():
+    """A message_delta or message_stop with a role, type or content of its own: what message_start said stands."""
+    body = (
+        message_start()
+        + text_block("a")
+        + message_delta(role="user", id="other", content="no", new=1)
+        + frame("message_stop", model="x", type_="y", usage={"z": 1})
+    )
+    message = read([body], strict=True)["messages"][0]
+    assert (message["role"], message["id"], message["model"], message["type"]) == ("assistant", "msg_1", "m", "message")
+    assert (message["new"], message["type_"]) == (1, "y")
+    assert message["content"] == [{"type": "text", "text": "a"}]
+
+
+def test_usage_opens_where_none_was():
+    """Without usage at the start, the first message_delta's is the message's; the event keeps its own object."""
+    body = frame("message_start", message={"id": "m", "role": "assistant", "model": "m", "content": []})
+    body += message_delta(usage={"output_tokens": 2}) + message_delta(None, usage={"output_tokens": 4})
+    stream = MessageStream()
+    events = stream.receive_data(body)
+    assert stream.message.usage.output_tokens == 4
+    assert events[1].usage.output_tokens == 2
+
+
+def test_events_built_by_hand():
+    """The types are all that is needed: no bytes, no decoder."""
+    accumulator = built(
+        MessageStartEvent(Message(id="m", role="assistant")),
+        ContentBlockStartEvent(0, ThinkingBlock()), add(0, ThinkingDelta("t")), add(0, SignatureDelta("s")), ContentBlockStopEvent(0),
+        ContentBlockStartEvent(1, TextBlock()), add(1, TextDelta("a")), add(1, CitationsDelta({"n": 1})), ContentBlockStopEvent(1),
+        ContentBlockStartEvent(2, ToolUseBlock(name="f")), add(2, InputJSONDelta("{}")), ContentBlockStopEvent(2),
+        ContentBlockStartEvent(3, UnknownBlock("new")), add(3, CompactionDelta("c")), ContentBlockStopEvent(3),
+        MessageDeltaEvent(MessageDelta("tool_use")), MessageStopEvent(),
+        strict=True,
+    )  # fmt: skip
+    assert accumulator.result().content == [
+        ThinkingBlock("t", "s"), TextBlock("a", [{"n": 1}]), ToolUseBlock(name="f", input_json="{}"),
+        UnknownBlock("new", extra={"content": "c", "encrypted_content": None}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("texts", [("x\ud83d", "\ude00y"), ("a", "x\ud83d", "\ude00y"), ("a", "b", "\ud83d", "b"), ("a", "\ude00")])
+def test_no_lone_half_of_events_built_by_hand(texts):
+    """Halves in the caller's own deltas are joined or replaced like any others, also in the middle of a run."""
+    expected = "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    one = MessageAccumulator()
+    for text in texts:
+        one.add(add(0, TextDelta(text)))
+    many = built(*(add(0, TextDelta(text)) for text in texts))
+    for accumulator in (one, many):
+        accumulator.receive_eof()
+        assert accumulator.message.text == expected
+
+
+# --- limits and cost -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "part",
+    [text_block("x" * 200), tool_block("x" * 200), block_start({"type": "new", "data": "x" * 200}), message_delta(x="x" * 200),
+     frame("content_block_delta", index=0, delta={"type": "new", "x": "x" * 200}), message_start(x="x" * 200),
+     frame("content_block_delta", index=0, delta={"type": "citations_delta", "citation": {"x": "x" * 200}}),
+     frame("message_stop", x="x" * 200)],
+)  # fmt: skip
+def test_whatever_a_message_keeps_counts(part):
+    """Each event that leaves something in the message counts against max_message_size."""
+    start = b"" if b"message_start" in part else message_start()
+    body = start + part
+    assert read([body], max_message_size=len(body))["fault"] is None
+    shown = read([body], max_message_size=len(start) + 150)
+    assert shown["fault"][0] is LimitExceeded
+    assert shown["fault"][1].startswith(f"more than {len(start) + 150} bytes (max_message_size)")
+
+
+def test_the_limit_is_at_the_same_event_in_any_batch():
+    """One by one, in lists of any length and from bytes: the same event is too much, the same text is kept."""
+    events = events_of(message_start() + block_start(TEXT) + b"".join(delta(text=f"{n:03}") for n in range(3000)))
+    shown = set()
+    for size in (1, 2, 500, 1024, 5000):
+        accumulator = MessageAccumulator(max_message_size=150_000)
+        with pytest.raises(LimitExceeded) as caught:
+            for batch in (events[start : start + size] for start in range(0, len(events), size)):
+                accumulator.extend(batch)
+        shown.add((caught.value.event_number, accumulator.message.text))
+    assert len(shown) == 1
+    ((number, text),) = shown
+    assert text == "".join(f"{n:03}" for n in range(number - 2))
+    assert 0 < number < 3000
+
+
+def test_the_next_message_has_a_limit_of_its_own():
+    """max_message_size is for one message, however many the body has."""
+    body = whole(text_block("x" * 100))
+    assert read([body * 20], max_message_size=len(body))["fault"] is None
+
+
+def alternating(count):
+    one, stop, other = events_of(delta(citation={"a": 1}) + block_stop() + delta(thinking="x"))
+    return [*events_of(message_start() + text_block("a")), *[one, stop, other] * count]
+
+
+def interleaved(count):
+    first = events_of(delta(0, text="x") * 2 + delta(1, partial_json="1") * 2)
+    return [*events_of(message_start() + block_start(TEXT) + block_start(TOOL, 1)), *first * count]
+
+
+def over_the_limit(count):
+    return events_of(message_start() + block_start(TEXT)) + [add(0, TextDelta("x" * 1000))] * (4 * count)
+
+
+def halves(count):
+    return events_of(message_start() + block_start(TEXT)) + [add(0, TextDelta("\ud83d"))] * (4 * count)
+
+
+def descending(count):
+    return events_of(message_start() + b"".join(text_block("x", index=count - n) for n in range(count)))
+
+
+def reused(count):
+    return events_of(message_start() + text_block("x") * count)
+
+
+@pytest.mark.parametrize("made", [alternating, interleaved, over_the_limit, halves, descending, reused])
+def test_cost_is_linear_in_events(made):
+    """20,000 rounds of what is off the usual path end in seconds; with a look back at each they would take minutes."""
+    events = made(20_000)
+    accumulator = MessageAccumulator(max_message_size=60_000_000)
+    started = time.process_time()
+    try:
+        accumulator.extend(events)
+    except LimitExceeded:
+        assert made is over_the_limit
+    assert accumulator.message is not None
+    assert accumulator.message.content
+    assert time.process_time() - started < 8
+
+
+def test_bytes_in_small_pieces_give_the_same_live_message():
+    """The live message between any two chunks is that of the events so far."""
+    body = whole(text_block("a\u4f60", "b"), tool_block('{"a', '":1}', index=1))
+    stream, accumulator = MessageStream(), MessageAccumulator()
+    for piece in pieces(body, 5):
+        accumulator.extend(stream.receive_data(piece))
+        assert (stream.message is None) == (accumulator.message is None)
+        if stream.message is not None:
+            assert to_dict(stream.message) == to_dict(accumulator.message)
+
+
+def test_max_message_size_must_be_positive():
+    """A limit below one is the caller's error."""
+    with pytest.raises(ValueError, match="max_message_size is 0"):
+        MessageAccumulator(max_message_size=0)
