@@ -15,6 +15,7 @@ from ._deviations import Deviation, DeviationLog, Note
 from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError, shorten
 from ._json import json_size
 from ._message import Message
+from ._receiver import refuse_copy
 from ._response import api_error
 from ._text import TextBuffer
 from ._types import (
@@ -70,6 +71,8 @@ class MessageAccumulator:
     protocol is read all the same and listed in `deviations`; with `strict=True` it is a
     `ProtocolViolation`. `max_message_size` bounds the bytes of the events that one message is made of.
     """
+
+    __reduce_ex__ = refuse_copy
 
     def __init__(self, *, strict: bool = False, max_message_size: int = MAX_MESSAGE_SIZE) -> None:
         if max_message_size < 1:

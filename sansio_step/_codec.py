@@ -346,9 +346,9 @@ def read_block(wire: JSON, where: str) -> ContentBlock:
 def decode_event(data: str | bytes, event: str = "message") -> StreamEvent:
     """The typed event of one frame that came some other way: httpx-sse, Bedrock, a WebSocket.
 
-    `data` is the frame's data, `event` its name ("message": none was given). Raises DecodeError.
+    `data` is the frame's data, `event` its name ("message" or "": none was given). Raises DecodeError.
     """
-    return read_event(as_json_bytes(data), None if event == "message" else event, lambda code, detail: None)
+    return read_event(as_json_bytes(data), None if event in ("message", "") else event, lambda code, detail: None)
 
 
 def as_json_bytes(data: str | bytes | bytearray | memoryview) -> bytes:

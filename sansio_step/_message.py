@@ -25,6 +25,9 @@ class Aside:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Aside, (self.value,)
+
 
 FINISHED = Aside(True)
 UNFINISHED = Aside(False)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, SupportsIndex, TypeVar
 
 from ._blocks import SLICE, BlockReader, Fields, read_blocks, read_fields, split_blocks
 from ._errors import LimitExceeded, StreamError
 
 Item = TypeVar("Item")
+
+
+def refuse_copy(self: object, protocol: SupportsIndex) -> NoReturn:
+    """The `__reduce_ex__` of what reads one body: copies would share its buffers, and each would spoil the other's."""
+    name = type(self).__name__
+    raise TypeError(f"{name} can't be copied or pickled, it reads one body; its events and messages can")
 
 
 class Receiver(ABC, Generic[Item]):
@@ -18,6 +24,8 @@ class Receiver(ABC, Generic[Item]):
     What is complete in front of a fault is returned; the fault can then be read as `fault` and is raised
     by the next call and by each later one. A fault with nothing in front of it is raised at once.
     """
+
+    __reduce_ex__ = refuse_copy
 
     def __init__(self) -> None:
         self._fault: StreamError | None = None

@@ -13,6 +13,8 @@ import pytest
 
 from sansio_step import (
     APIError,
+    ConnectionLost,
+    ContentBlockDeltaEvent,
     DecodeError,
     EventDecoder,
     IncompleteStream,
@@ -454,6 +456,31 @@ def test_subclassed_events_are_events():
     accumulator = MessageAccumulator()
     accumulator.add(Tagged(event.message))
     assert accumulator.message.id == "msg_1"
+
+
+def test_halves_in_the_callers_own_events_are_joined():
+    """Events made by hand may hold halves of characters too; no lone one is shown."""
+    accumulator = MessageAccumulator()
+    accumulator.extend(EventDecoder().receive_data(CUT))
+    accumulator.extend(
+        [ContentBlockDeltaEvent(0, TextDelta(text)) for text in ("a", "b\ud83d", "\ude00c", "\ud83d", "d")]
+    )
+    assert accumulator.message.text == "Helab\U0001f600c\ufffdd"
+    alone = MessageAccumulator()
+    for event in [*EventDecoder().receive_data(CUT), ContentBlockDeltaEvent(0, TextDelta("\ude00"))]:
+        alone.add(event)
+    assert alone.message.text == "Hel\ufffd"
+
+
+def test_an_error_of_the_source_is_its_own():
+    """Where the chunks come from can break off with a StreamError too: parse raises that, not a reading of it."""
+
+    def source():
+        yield CUT
+        raise ConnectionLost("reset")
+
+    with pytest.raises(ConnectionLost):
+        parse(source())
 
 
 def test_several_messages():

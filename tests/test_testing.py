@@ -342,10 +342,18 @@ def test_each_deviation_alone(code):
         check_reading(case)
 
 
-@pytest.mark.parametrize("other", ["bare_message_delta", "unterminated_event"])
-def test_deviations_beside_an_error(other):
-    """An error ends the stream; what should stand behind it then stands in front, or comes as a ping."""
-    for case in examples(kit.deviating_streams("bare_error", other), 20):
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ("bare_error", "bare_message_delta"),
+        ("bare_error", "unterminated_event"),
+        ("bare_message_delta", "no_message_start"),
+        ("index_reused", "no_block_stop"),
+    ],
+)
+def test_deviations_that_touch(codes):
+    """Two that change the same events: behind an error stands nothing, without a start there may be no usage at all."""
+    for case in examples(kit.deviating_streams(*codes), 40):
         check_reading(case)
 
 

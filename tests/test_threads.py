@@ -19,7 +19,6 @@ from sansio_step import (
     SSEDecoder,
     StreamError,
     ToolInputError,
-    encode_event,
     to_dict,
 )
 from sansio_step.testing import deviating_streams, event_streams, wire_bytes
@@ -57,7 +56,10 @@ def test_threads_read_their_own_streams():
 
 
 @settings(max_examples=50)
-@given(st.lists(BODIES, min_size=2, max_size=3), st.sampled_from([SSEDecoder, EventDecoder, MessageStream]))
+@given(
+    st.lists(BODIES.filter(lambda body: len(body) < 3000), min_size=2, max_size=3),
+    st.sampled_from([SSEDecoder, EventDecoder, MessageStream]),
+)
 def test_interleaved_streams(bodies, factory):
     """Streams that are fed byte by byte in turns don't know of each other."""
 
@@ -137,39 +139,9 @@ def test_live_messages_are_copied_and_pickled(body, data):
                     _ = block.input
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda stream: pickle.loads(pickle.dumps(stream))])
-@pytest.mark.parametrize("factory", [SSEDecoder, EventDecoder, MessageStream])
-def test_whole_copies_of_decoders(factory, copied):
-    """A deep copy or a pickle of a decoder in the middle of a body goes on by itself, as the original does."""
-    body = whole(text_block("Hello", " there"), tool_block('{"a"', ":1}"))
-    for cut in range(0, len(body), 9):
-        stream = factory()
-        got = stream.receive_data(body[:cut])
-        other = copied(stream)
-        rest = stream.receive_data(body[cut:])
-        assert other.receive_data(body[cut:]) == rest
-        assert got + rest == factory().receive_data(body)
-        if isinstance(other, MessageStream):
-            assert to_dict(other.result()) == to_dict(stream.result())
-            assert other.result() is not stream.result()
-
-
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
 @pytest.mark.parametrize("factory", [SSEDecoder, EventDecoder, MessageStream, MessageAccumulator])
-def test_shallow_copies_are_refused(factory):
-    """A shallow copy would share the buffers of the original, and each would spoil the other's: it is a TypeError."""
-    with pytest.raises(TypeError, match=r"copy\.deepcopy"):
-        copy.copy(factory())
-
-
-def test_accumulators_are_copied():
-    """A deep copy of an accumulator goes on by itself too."""
-    decoder = EventDecoder()
-    events = decoder.receive_data(whole(text_block("Hello", " there")))
-    accumulator = MessageAccumulator()
-    accumulator.extend(events[:3])
-    other = copy.deepcopy(accumulator)
-    accumulator.extend(events[3:])
-    assert other.message.text == "Hello"
-    other.extend(events[3:])
-    assert other.result() == accumulator.result()
-    assert b"".join(map(encode_event, events)) == whole(text_block("Hello", " there"))
+def test_readers_are_not_copied(factory, copied):
+    """A copy of what reads a body would share its buffers, and each would spoil the other's: it is a TypeError."""
+    with pytest.raises(TypeError, match=f"{factory.__name__} can't be copied or pickled"):
+        copied(factory())

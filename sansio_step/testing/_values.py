@@ -45,7 +45,7 @@ HARD_NUMBERS = (
 
 
 # How often a text is repeated: some are longer than the 64 KiB that a decoder takes at once, and than any network read.
-_TIMES = (1,) * 40 + (30, 1_000, 10_000)
+_TIMES = (1,) * 40 + (30, 1_000, 20_000)
 
 
 @cache

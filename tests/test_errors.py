@@ -1,0 +1,226 @@
+"""The errors: one family, with data beside a short text, that survive being sent elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+import sansio_step
+from sansio_step import (
+    APIError,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    DecodeError,
+    Deviation,
+    IncompleteStream,
+    LimitExceeded,
+    MessageStream,
+    ProtocolViolation,
+    StreamError,
+    ToolInputError,
+    TransportError,
+    UnexpectedResponse,
+    decode_error,
+    decode_event,
+    decode_message,
+    iter_events,
+    parse,
+)
+
+from .helpers import TEXT, block_start, block_stop, delta, frame, message_start, text_block, whole
+
+TREE = {
+    DecodeError: StreamError,
+    LimitExceeded: StreamError,
+    ProtocolViolation: StreamError,
+    IncompleteStream: StreamError,
+    APIError: StreamError,
+    ToolInputError: StreamError,
+    TransportError: StreamError,
+    ConnectError: TransportError,
+    ConnectionLost: TransportError,
+    DeadlineExceeded: TransportError,
+    UnexpectedResponse: TransportError,
+}
+
+
+def test_the_family():
+    """Every public error stands under StreamError, where its docs say; a broken tool input is a ValueError too."""
+    public = {
+        thing
+        for name in sansio_step.__all__
+        if isinstance(thing := getattr(sansio_step, name), type) and issubclass(thing, BaseException)
+    }
+    assert public == {StreamError, *TREE}
+    for error, base in TREE.items():
+        assert error.__bases__[0] is base
+    assert issubclass(ToolInputError, ValueError)
+    assert not issubclass(DecodeError, ValueError)
+
+
+BROKEN = frame("message_stop")[:-3] + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "bad"),
+    [
+        (whole() + BROKEN, BROKEN),
+        (message_start() + b": c\r\n" + BROKEN, BROKEN),
+        (message_start() + b"event: ping\ndata: " + b"x" * 999, b"event: ping"),
+        (message_start() + block_start(TEXT) + message_start(id="msg_2"), message_start(id="msg_2")),
+    ],
+)
+def test_every_stream_error_says_where(body, bad):
+    """event_number and byte_offset of the frame at fault, and the partial message, on the error that is raised."""
+    with pytest.raises(StreamError) as caught:
+        list(iter_events([body], max_event_size=400))
+    error = caught.value
+    assert error.byte_offset == body.rindex(bad)
+    assert error.event_number == body[: error.byte_offset].count(b"\n\n")
+    assert f"event {error.event_number}, byte {error.byte_offset}" in str(error)
+    assert error.partial.id == "msg_1"
+
+
+def test_place_and_partial_are_none_where_unknown():
+    """An error about no stream knows no place, and says none."""
+    for call in (lambda: decode_event("{", "ping"), lambda: decode_message(b"{")):
+        with pytest.raises(DecodeError) as caught:
+            call()
+        assert (caught.value.event_number, caught.value.byte_offset, caught.value.partial) == (None, None, None)
+        assert "(event" not in str(caught.value)
+
+
+BIG = "x" * 300_000
+LONG = {
+    "id of a spliced message": message_start(id=BIG) + block_start(TEXT) + message_start(id=f"2{BIG}"),
+    "id of a duplicate": message_start(id=BIG) * 2,
+    "event name": frame("ping", _name=BIG),
+    "type": frame(BIG, _name="ping"),
+    "type without a name": frame(BIG, _name=None),
+    "name without a type": b"event: %b\ndata: {}\n\n" % BIG.encode(),
+    "foreign name": b"event: %b\ndata: %b\n\n" % (BIG.encode(), BIG.encode()),
+    "late type": whole() + frame(BIG),
+    "type of a block": whole(block_start({"type": BIG}), block_start(TEXT), block_stop(), delta(text="a")),
+    "type with half a character": frame(BIG, a="\ud800"),
+    "text that is no JSON": b"event: ping\ndata: %b\n\n" % BIG.encode(),
+    "index": frame("content_block_stop", index=BIG),
+    "key": frame("message_start", message={"content": {BIG: BIG}}),
+    "cut event": b"data: %b" % BIG.encode(),
+    "error": frame("error", error={"type": BIG, "message": BIG}),
+    "bare error": frame("error", error=BIG),
+    "error text": b"event: error\ndata: %b\n\n" % BIG.encode(),
+}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("name", LONG)
+def test_texts_are_short_whatever_the_server_sent(name, strict):
+    """Errors, deviations and objects are some hundred characters in a log, also where the server sent megabytes."""
+    stream = MessageStream(strict=strict)
+    shown = [stream]
+    try:
+        stream.receive_data(LONG[name])
+        stream.receive_eof()
+        stream.result()
+    except StreamError as error:
+        shown.append(error)
+    assert stream.deviations or stream.fault or len(shown) == 2
+    for thing in (*shown, stream.fault, *stream.deviations, stream.message):
+        assert len(str(thing)) < 1000
+        assert len(repr(thing)) < 1500
+
+
+def test_texts_of_errors_about_responses_are_short():
+    """So are those of what stands around a stream; the whole words are in the attributes."""
+    errors = [
+        APIError(BIG, BIG, request_id=BIG, status=500),
+        decode_error(500, {"request-id": BIG}, BIG.encode()),
+        UnexpectedResponse("no event stream", status=200, content_type=BIG, start=BIG.encode()),
+        ToolInputError("reason", BIG, 3),
+        ProtocolViolation("no_type", BIG),
+    ]
+    for error in errors:
+        assert len(str(error)) < 1000
+        assert len(repr(error)) < 1000
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert (errors[0].type, errors[0].message, errors[0].request_id) == (BIG, BIG, BIG)
+    assert errors[2].content_type == BIG
+
+
+# WIRE's table of types and statuses, and StepFun's; which are worth a retry.
+STATUSES = {
+    400: ("invalid_request_error", False), 401: ("authentication_error", False), 402: ("billing_error", False),
+    403: ("permission_error", False), 404: ("not_found_error", False), 413: ("request_too_large", False),
+    429: ("rate_limit_error", True), 500: ("api_error", True), 504: ("timeout_error", True), 529: ("overloaded_error", True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_type_and_status_agree_on_a_retry(status):
+    """An error event has a type and no status; it is worth a retry where the status would be."""
+    kind, retryable = STATUSES[status]
+    assert APIError(kind, "m").retryable is retryable
+    assert APIError(kind, "m", status=status).retryable is retryable
+    assert APIError("new_error", "m", status=status).retryable is retryable
+
+
+def test_a_retry_is_for_408_409_429_and_5xx():
+    """Of all statuses, these and no other."""
+    worth = {status for status in range(400, 600) if APIError(None, None, status=status).retryable}
+    assert worth == {408, 409, 429, *range(500, 600)}
+
+
+@pytest.mark.parametrize("error", [
+    StreamError("r"), DecodeError("r"), LimitExceeded("max_event_size", 5), ProtocolViolation("no_type", "d"), IncompleteStream("r"),
+    APIError("t", "m", request_id="q", status=429), APIError(), ToolInputError("r", "{", 1), TransportError("r"), ConnectError("r"),
+    ConnectionLost("r"), DeadlineExceeded("idle", 1.5), UnexpectedResponse("r", status=200, content_type="t", start=b"<"),
+], ids=lambda error: type(error).__name__)  # fmt: skip
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_error_pickles_with_every_protocol(error, protocol):
+    """Class, text, arguments and every attribute come back, the partial message among them."""
+    error = copy.copy(error)
+    error.event_number, error.byte_offset = 1, 2
+    error.partial = parse(whole(text_block("a")))
+    twin = pickle.loads(pickle.dumps(error, protocol))
+    assert type(twin) is type(error)
+    assert (str(twin), twin.args) == (str(error), error.args)
+    assert vars(twin) == vars(error)
+
+
+def test_an_error_of_a_live_stream_pickles():
+    """The partial message of a stream that goes on is that of the moment."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start(TEXT) + delta(text="a"))
+    with pytest.raises(IncompleteStream) as caught:
+        stream.result()
+    twin = pickle.loads(pickle.dumps(caught.value))
+    stream.receive_data(delta(text="b"))
+    assert (twin.partial.text, stream.message.text) == ("a", "ab")
+
+
+def test_errors_of_the_source_are_not_the_streams():
+    """What the iterable of chunks raises goes through parse and iter_events as it is, a StreamError too."""
+    lost = ConnectionLost("reset by peer")
+
+    def source():
+        yield message_start()
+        raise lost
+
+    for call in (lambda: parse(source()), lambda: list(iter_events(source()))):
+        with pytest.raises(ConnectionLost) as caught:
+            call()
+        assert caught.value is lost
+
+
+def test_a_deviation_is_a_value():
+    """Frozen, comparable, with a text of its own."""
+    one = Deviation("no_type", 3, "detail", 2)
+    assert one == Deviation("no_type", 3, "detail", 2)
+    assert hash(one) == hash(Deviation("no_type", 3, "detail", 2))
+    assert str(one) == "no_type at event 3, 2 times: detail"
+    assert str(Deviation("no_type", 3, "detail")) == "no_type at event 3: detail"
+    with pytest.raises(AttributeError):
+        one.count = 3

@@ -1,0 +1,234 @@
+"""Messages and blocks: tool arguments above all, which are never finished before they are."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+
+import pytest
+
+from sansio_step import (
+    MCPToolUseBlock,
+    Message,
+    MessageStream,
+    ServerToolUseBlock,
+    StreamError,
+    TextBlock,
+    ThinkingBlock,
+    ToolInputError,
+    ToolUseBlock,
+    UnknownBlock,
+    parse,
+    to_dict,
+)
+
+from .helpers import (
+    MESSAGE_STOP,
+    TEXT,
+    THINKING,
+    TOOL,
+    block_start,
+    block_stop,
+    delta,
+    message_delta,
+    message_start,
+    read,
+    text_block,
+    tool_block,
+    whole,
+)
+
+TOOLS = {"tool_use": ToolUseBlock, "server_tool_use": ServerToolUseBlock, "mcp_tool_use": MCPToolUseBlock}
+ARGUMENTS = {
+    "text": 'Zo\u00eb \\ "\u4f60\U0001f600\n', "n": -12.5e-3, "zero": 0, "t": True, "f": False, "nil": None,
+    "list": [1, [2, {}], "x", []], "deep": {"a": {"b": [{"c": 10**20}]}}, "": "",
+}  # fmt: skip
+
+
+def live(*parts):
+    stream = MessageStream()
+    stream.receive_data(b"".join((message_start(), *parts)))
+    return stream.message.content[-1]
+
+
+@pytest.mark.parametrize("kind", TOOLS)
+class TestToolInput:
+    """The same rules for the three blocks that call a tool."""
+
+    def test_pieces_are_parsed_when_whole(self, kind):
+        """input_json is the raw text, input what it parses to, however it was cut."""
+        text = json.dumps(ARGUMENTS)
+        for size in (1, 3, len(text)):
+            cut = [text[start : start + size] for start in range(0, len(text), size)]
+            (block,) = parse(whole(tool_block(*cut, start={**TOOL, "type": kind})), strict=True).content
+            assert type(block) is TOOLS[kind]
+            assert (block.input_json, block.input) == (text, ARGUMENTS)
+
+    @pytest.mark.parametrize("pieces", [(), ("",), ("", "", "")])
+    @pytest.mark.parametrize("start", [{}, {"a": 1}])
+    def test_without_pieces_the_starts_input_stands(self, kind, start, pieces):
+        """No piece, or only empty ones: what content_block_start said is the input, {} too."""
+        (block,) = parse(whole(tool_block(*pieces, start={**TOOL, "type": kind, "input": start})), strict=True).content
+        assert (block.input, block.input_json, block.partial_input()) == (start, "", start)
+        assert to_dict(block) == {**TOOL, "type": kind, "input": start}
+
+    @pytest.mark.parametrize("pieces", [(), ("",), ('{"a"',), ('{"a":1}',)])
+    def test_an_unfinished_block_has_no_input(self, kind, pieces):
+        """Also where the text so far would parse, and where no piece has come yet; whatever the start said."""
+        start = {**TOOL, "type": kind, "input": {"s": 1}}
+        block = live(block_start(start), *(delta(partial_json=piece) for piece in pieces))
+        text = "".join(pieces)
+        with pytest.raises(ToolInputError, match="not finished") as caught:
+            block.input  # noqa: B018
+        assert (caught.value.input_json, caught.value.position) == (text, len(text))
+        assert to_dict(block) == {**start, "input": block.partial_input(), "input_json": text}
+
+    @pytest.mark.parametrize("end", [block_stop(), message_delta(), MESSAGE_STOP])
+    def test_each_end_finishes_it(self, kind, end):
+        """Its stop, a stop_reason, message_stop."""
+        assert live(block_start({**TOOL, "type": kind}), delta(partial_json='{"a":1}'), end).input == {"a": 1}
+
+    @pytest.mark.parametrize(
+        ("text", "position"),
+        [('{"a":', 5), ('{"a": tru', 6), ("[]", 0), ('"a"', 0), ("null", 0), ("{} {}", 3), ('{"a":1,}', 7), ("{'a':1}", 1),
+         ('{"a":01}', 6), ('{"a":"\n"}', 6), ('{"a":"\\q"}', 6), ('{"a":1e999}', 5), ('{"\u4f60":x}', 5), (" ", 1)],
+    )  # fmt: skip
+    def test_broken_text_raises_where_it_breaks(self, kind, text, position):
+        """Strictly one JSON object; the position is in characters."""
+        block = TOOLS[kind](input_json=text)
+        for _ in range(2):
+            with pytest.raises(ToolInputError) as caught:
+                block.input  # noqa: B018
+            assert (caught.value.input_json, caught.value.position) == (text, position)
+        assert isinstance(block.partial_input(), dict)
+        assert to_dict(block) == {"type": kind, "input": block.partial_input(), "input_json": text}
+
+    def test_cut_arguments_in_a_whole_message(self, kind):
+        """max_tokens cuts arguments: the message is whole, the input is not, and to_dict shows both views."""
+        shown = read(
+            [whole(tool_block('{"a": [1, 2', start={**TOOL, "type": kind}), stop_reason="max_tokens")], strict=True
+        )
+        (block,) = shown["messages"][0]["content"]
+        assert (block["input"], block["input_json"]) == ({"a": [1]}, '{"a": [1, 2')
+
+    def test_it_is_parsed_once(self, kind):
+        """The same object each time, so that a caller may change it; a copy has one of its own."""
+        block = TOOLS[kind](input_json='{"a":{"b":1}}')
+        assert block.input is block.input
+        twin = copy.deepcopy(block)
+        twin.input["a"]["b"] = 2
+        assert block.input == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize("dumps", [json.dumps, lambda value: json.dumps(value, ensure_ascii=False, indent=1)])
+def test_partial_input_at_every_cut(dumps):
+    """At each character: finished numbers and literals exactly, texts as far as they came, nothing else."""
+    text = dumps(ARGUMENTS)
+    seen = []
+
+    def check(part, full, path=""):
+        assert type(part) is type(full), path
+        if isinstance(full, dict):
+            assert list(part) == list(full)[: len(part)]
+            for key, value in part.items():
+                check(value, full[key], f"{path}.{key}")
+        elif isinstance(full, list):
+            assert len(part) <= len(full)
+            for number, value in enumerate(part):
+                check(value, full[number], f"{path}[{number}]")
+        elif isinstance(full, str):
+            assert full.startswith(part), path
+        else:
+            assert part == full, path
+
+    block = ToolUseBlock()
+    for end in range(1, len(text) + 1):
+        block.input_json = text[:end]
+        part = block.partial_input()
+        check(part, ARGUMENTS)
+        seen.append(json.dumps(part))
+    # It only grows, and is all there when the text is.
+    assert [len(one) for one in seen] == sorted(len(one) for one in seen)
+    assert json.loads(seen[-1]) == ARGUMENTS
+
+
+def test_partial_input_grows_with_the_stream():
+    """The live view of a block, between any two deltas."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start(TOOL))
+    seen = []
+    for piece in ('{"city": "P', "aris", '", "days": 1', "0, ", '"ok": tr', 'ue, "x"', ': {"', '"}'):
+        stream.receive_data(delta(partial_json=piece))
+        seen.append(stream.message.tool_uses[0].partial_input())
+    first = {"city": "Paris"}
+    assert seen == [{"city": "P"}, first, first, {**first, "days": 10}, {**first, "days": 10}, {**first, "days": 10, "ok": True},
+                    {**first, "days": 10, "ok": True, "x": {}}, {**first, "days": 10, "ok": True, "x": {}}]  # fmt: skip
+
+
+def test_text_and_tool_uses():
+    """What most callers want: the text blocks joined, the calls of the caller's own tools."""
+    message = Message(
+        content=[ThinkingBlock("hm"), TextBlock("a"), ServerToolUseBlock(name="s"), TextBlock("b"), ToolUseBlock(name="t"),
+                 MCPToolUseBlock(name="m"), UnknownBlock("poem", extra={"text": "no"})]
+    )  # fmt: skip
+    assert message.text == "ab"
+    assert [block.name for block in message.tool_uses] == ["t"]
+    assert (Message().text, Message().tool_uses) == ("", [])
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_copies_of_a_live_message_stand_still(twin_of):
+    """At every event: the copy equals the message of the moment, and neither follows the other from then on."""
+    body = whole(text_block("a", "b\ud83d", "\ude00"), tool_block('{"a', '":1}', index=1), block_start({"type": "poem"}, 2),
+                 delta(2, text="x"), block_stop(2), block_start(THINKING, 5), delta(5, thinking="t"), delta(4, text="z"))  # fmt: skip
+    stream = MessageStream()
+    twins = []
+    for part in body.split(b"\n\n")[:-1]:
+        stream.receive_data(part + b"\n\n")
+        twin = twin_of(stream.message)
+        assert twin == stream.message
+        twins.append((twin, json.dumps(to_dict(stream.message))))
+    for twin, shown in twins:
+        assert json.dumps(to_dict(twin)) == shown
+        twin.content.append(TextBlock("mine"))
+        for block in twin.content:
+            if isinstance(block, TextBlock):
+                block.text += "!"
+    assert to_dict(stream.message) == to_dict(parse(body))
+
+
+def test_an_unfinished_block_stays_so_in_its_copy():
+    """A copy does not finish what the stream has not."""
+    twin = copy.deepcopy(live(block_start(TOOL), delta(partial_json="{}")))
+    with pytest.raises(ToolInputError, match="not finished"):
+        twin.input  # noqa: B018
+
+
+def test_a_message_is_the_callers_to_change():
+    """Once it is whole: fields and blocks can be set, added, removed, like those of any object."""
+    message = parse(whole(text_block("a"), block_start(TEXT, 1), block_stop(1)))
+    message.content[0].text = "b"
+    message.content.append(ToolUseBlock(id="i", name="n", input={"a": 1}))
+    del message.content[1]
+    message.content[0].extra = {"mark": 1}
+    message.model = None
+    assert to_dict(message)["content"] == [
+        {"type": "text", "text": "b", "mark": 1},
+        {"type": "tool_use", "id": "i", "name": "n", "input": {"a": 1}},
+    ]
+
+
+@pytest.mark.parametrize("depth", [50, 900])
+def test_input_at_any_depth_of_the_callers_stack(depth):
+    """Nested arguments are read, or refused, whatever stack is left: the bound is 200."""
+
+    def down(left, call):
+        return call() if left == 0 else down(left - 1, call)
+
+    fine = ToolUseBlock(input_json='{"a":' * 200 + "1" + "}" * 200)
+    deep = ToolUseBlock(input_json='{"a":' * 201 + "1" + "}" * 201)
+    assert list(down(depth, lambda: fine.input)) == ["a"]
+    with pytest.raises(StreamError, match="nested deeper than 200"):
+        down(depth, lambda: deep.input)
+    assert list(down(depth, deep.partial_input)) == ["a"]
