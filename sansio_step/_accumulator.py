@@ -7,7 +7,7 @@ from copy import copy
 from enum import Enum
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, NoReturn, SupportsIndex
 
 from ._assembler import BlockAssembler
 from ._codec import cut_text, to_dict, to_json
@@ -72,7 +72,8 @@ class MessageAccumulator:
     `ProtocolViolation`. `max_message_size` bounds the bytes of the events that one message is made of.
     """
 
-    __reduce_ex__ = refuse_copy
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_copy(self)
 
     def __init__(self, *, strict: bool = False, max_message_size: int = MAX_MESSAGE_SIZE) -> None:
         if max_message_size < 1:

@@ -12,7 +12,7 @@ from ._errors import LimitExceeded, StreamError
 Item = TypeVar("Item")
 
 
-def refuse_copy(self: object, protocol: SupportsIndex) -> NoReturn:
+def refuse_copy(self: object) -> NoReturn:
     """The `__reduce_ex__` of what reads one body: copies would share its buffers, and each would spoil the other's."""
     name = type(self).__name__
     raise TypeError(f"{name} can't be copied or pickled, it reads one body; its events and messages can")
@@ -25,7 +25,8 @@ class Receiver(ABC, Generic[Item]):
     by the next call and by each later one. A fault with nothing in front of it is raised at once.
     """
 
-    __reduce_ex__ = refuse_copy
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_copy(self)
 
     def __init__(self) -> None:
         self._fault: StreamError | None = None
