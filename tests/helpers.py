@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
+
+import msgspec
 
 import sansio_step
-from sansio_step import MessageStream, StreamError, to_dict
+from sansio_step import MessageStream, SSEDecoder, StreamError, ToolInputError, to_dict, to_json, to_param
+from sansio_step._blocks import read_fields, split_blocks
 
 CHUNK_SIZES = (1, 7, 64, 1460, 65536, 10**9)
 
@@ -124,3 +131,49 @@ def partial_of(body: bytes, **options: Any) -> sansio_step.Message | None:
     except StreamError as error:
         return error.partial
     raise AssertionError("the body is whole")
+
+
+def use(message: Any) -> None:
+    """Everything that one does with a message."""
+    wire = to_dict(message)
+    text = to_json(message).decode()
+    assert not any("\ud800" <= character <= "\udfff" for character in text)
+    json.loads(text)
+    to_param(message)
+    repr(message)
+    assert message.text == "".join(block["text"] for block in wire["content"] if block["type"] == "text")
+    for block in message.tool_uses:
+        block.partial_input()
+        try:
+            assert isinstance(block.input, dict)
+        except ToolInputError as error:
+            assert 0 <= error.position <= len(error.input_json)
+    assert to_dict(copy.deepcopy(message)) == wire
+    assert to_dict(pickle.loads(pickle.dumps(message))) == wire
+
+
+def long_way() -> ExitStack:
+    """Without each short way that the code takes where the input allows it."""
+
+    def cannot(*_: Any) -> Any:
+        raise msgspec.ValidationError
+
+    def read_general(self: Any, ready: bytes) -> Any:
+        self._ready = ready
+        self._ready_number = self._number
+        return self._read_general(ready)
+
+    ways = ExitStack()
+    for target, replacement in {
+        "_decoder.EventDecoder._read_blocks": read_general,
+        "_decoder.EventDecoder._decode_one": lambda self, data: None,
+        "_decoder._decode_plain": cannot,
+        "_sse.SSEDecoder._read_blocks": SSEDecoder._interpret,
+        "_sse.SSEDecoder._decode_one": lambda self, data: None,
+        "_blocks.BlockReader.hold": lambda self, data: False,
+        "_receiver.read_blocks": lambda ready: [read_fields(lines) for _, lines in split_blocks(ready)],
+        "_accumulator.MessageAccumulator._continue_run": lambda self, event: False,
+        "_accumulator.MessageAccumulator._extend_run": lambda self, run, events, start: 0,
+    }.items():
+        ways.enter_context(patch(f"sansio_step.{target}", replacement))
+    return ways

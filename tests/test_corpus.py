@@ -127,6 +127,19 @@ def test_nothing_is_lost(path):
     assert lost == []
 
 
+METRICS = "amazon-bedrock-invocationMetrics"
+
+
+@each(without={path.stem for path in streams() if METRICS.encode() not in path.read_bytes()})
+def test_what_bedrock_says_in_message_stop(path):
+    """The SDK loses the counts and latencies that Bedrock writes into message_stop; here they are the message's."""
+    body = path.read_bytes()
+    expected = json.loads(path.with_suffix("").with_suffix(".expected.json").read_text(encoding="utf-8"))
+    (stop,) = (wire for wire in wire_events(body) if wire["type"] == "message_stop")
+    assert METRICS not in expected
+    assert parse(body).extra[METRICS] == to_dict(parse(body))[METRICS] == stop[METRICS]
+
+
 @each(without=[SPLICED])
 def test_deltas_add_up(path):
     """Each block's text is that of its deltas, joined; tool arguments are what the pieces parse to."""

@@ -13,12 +13,14 @@ from sansio_step import (
     LimitExceeded,
     MessageStream,
     PingEvent,
+    SSEDecoder,
     TextDelta,
     UnknownEvent,
     decode_event,
 )
 
-from .helpers import PING, delta, describe, frame, message_start, pieces, splits, text_block, whole
+from .helpers import PING, delta, describe, frame, long_way, message_start, pieces, read, splits, text_block, whole
+from .test_deviations import LEGAL, ROWS
 
 # Data that can't be read, under the name of an event, with a part of the reason.
 UNREADABLE = {
@@ -209,3 +211,30 @@ def test_strict_and_lenient_agree_on_what_is_whole():
     """The mode changes no event of a legal stream."""
     body = whole(text_block("a", "b"))
     assert EventDecoder(strict=True).receive_data(body) == EventDecoder().receive_data(body)
+
+
+EVERY_INPUT = {
+    **{f"deviation {code}": row[0] for code, row in ROWS.items()},
+    **{f"legal {name}": body for name, body in LEGAL.items() if len(body) < 5000},
+    **{f"unreadable {name}": text_block("a") + b"event: %b\ndata: %b\n\n" % (event.encode(), data.encode()) + PING
+       for name, (data, event, _) in UNREADABLE.items()},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVERY_INPUT)
+def test_every_input_reads_the_same_the_long_way(name):
+    """The line by line, event by event reading gives the same events, fault, deviations and message, in any chunks."""
+    body = EVERY_INPUT[name]
+    cuttings = [[body], pieces(body, 1), pieces(body, 40), [part + b"\n\n" for part in body.split(b"\n\n")]]
+    options = ({}, {"strict": True}, {"max_event_size": 90}, {"max_message_size": 600})
+
+    def shown():
+        frames = []
+        for chunks in cuttings:
+            decoder = SSEDecoder()
+            frames.append([event for chunk in chunks for event in decoder.receive_data(chunk)])
+        return frames, [read(chunks, **option) for chunks in cuttings for option in options]
+
+    short = shown()
+    with long_way():
+        assert shown() == short

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from contextlib import ExitStack
 from itertools import chain
-from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -35,9 +33,7 @@ from sansio_step import (
     parse,
     to_dict,
     to_json,
-    to_param,
 )
-from sansio_step._blocks import read_fields, split_blocks
 from sansio_step.testing import (
     assert_chunk_invariant,
     chunked,
@@ -48,7 +44,7 @@ from sansio_step.testing import (
     wire_bytes,
 )
 
-from .helpers import describe, read
+from .helpers import describe, long_way, read, use
 
 
 def scaled(factor):
@@ -261,25 +257,6 @@ def test_any_bytes(body, limits):
         assert message is stream.message
 
 
-def use(message):
-    """Everything that one does with a message."""
-    wire = to_dict(message)
-    text = to_json(message).decode()
-    assert not any("\ud800" <= character <= "\udfff" for character in text)
-    json.loads(text)
-    to_param(message)
-    repr(message)
-    assert message.text == "".join(block["text"] for block in wire["content"] if block["type"] == "text")
-    for block in message.tool_uses:
-        block.partial_input()
-        try:
-            assert isinstance(block.input, dict)
-        except ToolInputError as error:
-            assert 0 <= error.position <= len(error.input_json)
-    assert to_dict(copy.deepcopy(message)) == wire
-    assert to_dict(pickle.loads(pickle.dumps(message))) == wire
-
-
 @given(BODIES | st.binary(max_size=40) | messages().map(to_json).flatmap(damaged), st.text(max_size=8))
 def test_any_text_as_json(data, name):
     """One frame's data, a body, an error's body: a value or a typed error, whatever the bytes."""
@@ -376,33 +353,6 @@ def test_layers_by_hand(events, data):
 
 
 # --- the short ways are the long way -----------------------------------------------------------------------------------
-
-
-def cannot(*_):
-    raise msgspec.ValidationError
-
-
-def long_way():
-    """Without each short way that the code takes where the input allows it."""
-
-    def read_general(self, ready):
-        self._ready = ready
-        self._ready_number = self._number
-        return self._read_general(ready)
-
-    ways = ExitStack()
-    for target, replacement in {
-        "sansio_step._decoder.EventDecoder._read_blocks": read_general,
-        "sansio_step._decoder.EventDecoder._decode_one": lambda self, data: None,
-        "sansio_step._decoder._decode_plain": cannot,
-        "sansio_step._sse.SSEDecoder._read_blocks": SSEDecoder._interpret,
-        "sansio_step._sse.SSEDecoder._decode_one": lambda self, data: None,
-        "sansio_step._receiver.read_blocks": lambda ready: [read_fields(lines) for _, lines in split_blocks(ready)],
-        "sansio_step._accumulator.MessageAccumulator._continue_run": lambda self, event: False,
-        "sansio_step._accumulator.MessageAccumulator._extend_run": lambda self, run, events, start: 0,
-    }.items():
-        ways.enter_context(patch(target, replacement))
-    return ways
 
 
 @settings(max_examples=scaled(1.5))

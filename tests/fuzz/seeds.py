@@ -1,0 +1,84 @@
+"""What fuzzing starts from: a small input for each way through the code, and the captured streams where they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from ..helpers import (
+    MESSAGE_STOP,
+    PING,
+    TEXT,
+    block_start,
+    delta,
+    frame,
+    message_delta,
+    message_start,
+    text_block,
+    tool_block,
+    whole,
+)
+from ..shared import streams
+
+_FRAMES = (
+    b"event: a\ndata: 1\nid: 7\n\n: comment\nretry: 10\ndata:2\ndata: 3\r\rid\n\n",
+    b"\xef\xbb\xbfdata\n\ndata: \xff\xe2\x82\r\n\r\nevent:\nid: \0\n\n",
+)
+_BODIES = (
+    whole(text_block("Hé", "llo 🦜"), tool_block('{"a":', ' [1.5, "b"]}', index=1), stop_reason="tool_use"),
+    whole(block_start(TEXT), delta(text="\ud83e"), PING, delta(text="\udd9c"), delta(citation={"a": 1})),
+    frame("message_start", message={"id": "m"}) + frame("message_delta", stop_reason="end_turn") + MESSAGE_STOP,
+    message_start() + frame("error", error={"type": "overloaded_error", "message": "busy"}),
+    message_start() + block_start({"type": "thinking"}) + delta(thinking="a") + delta(signature="b") + delta(text="c"),
+    message_start() + message_delta() + message_start(id="other") + b'data: {"type":"ping"}\n\ndata: [DONE]\n\n',
+    b"event: ping\ndata: {}\n\nevent: pong\ndata: [" + b"[" * 220 + b'\n\nevent: ping\ndata: {"a":1e999}\n\n',
+)
+_REQUESTS = (
+    {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]},
+    {
+        "model": "step-3.5-flash-2603",
+        "max_tokens": 9,
+        "effort": "low",
+        "stream": True,
+        "system": [{"type": "text", "text": "Be brief."}],
+        "temperature": 2,
+        "top_p": 0.5,
+        "top_k": 500,
+        "stop_sequences": ["x"],
+        "tools": [{"name": "f", "description": "g", "input_schema": {"type": "object"}}],
+        "thinking": {},
+        "messages": [
+            {"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "u"}}]},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]},
+            {
+                "role": "user",
+                "content": [{"type": "tool_result", "tool_use_id": "t", "content": "c", "is_error": True}],
+            },
+        ],
+    },
+)
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+
+
+def seeds(target: str) -> Iterator[bytes]:
+    """The first inputs of a target."""
+    if target == "requests":
+        yield from (json.dumps(request).encode() for request in _REQUESTS)
+        return
+    bodies = [*_BODIES, *(body for path in streams() if len(body := path.read_bytes()) < 20_000)]
+    if target == "frames":
+        bodies += _FRAMES
+    if target == "http":
+        bodies = [response for body in bodies for response in _responses(body)] + [
+            b"HTTP/1.1 429 No\r\ncontent-length: 24\r\nretry-after: 1\r\n\r\n" + b'{"error":{"message":"a"}}'[:24],
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+        ]
+    for number, body in enumerate(bodies):
+        # The first byte is how it is cut.
+        yield bytes([number % 8]) + body
+
+
+def _responses(body: bytes) -> Iterator[bytes]:
+    yield _HEAD + b"content-length: %d\r\n\r\n" % len(body) + body
+    yield _HEAD + b"connection: close\r\n\r\n" + body
+    yield _HEAD + b"transfer-encoding: chunked\r\n\r\n%x;a=b\r\n%b\r\n0\r\nx-trailer: 1\r\n\r\n" % (len(body), body)
