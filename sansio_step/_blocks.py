@@ -15,7 +15,7 @@ from itertools import chain, repeat
 MAX_EVENT_SIZE = 16 * 1024 * 1024
 # File-sized tool arguments and base64 documents come as one line of several MiB.
 
-SLICE = 64 * 1024
+SLICE = 28 * 1024
 # Larger chunks are taken in slices of this size: what is made from one is still in the cache when it is
 # used, and a body that is given whole needs no second copy of itself.
 
@@ -42,7 +42,7 @@ class BlockReader:
         self._after_cr = False  # the last byte was a CR; an LF right behind it is the same line end
         self._in_comment = False  # the last line is a comment and still open; its bytes are not kept
         self._in_line = False  # the pending bytes end inside a line
-        self.idle = False  # nothing of what came before has a say in how the next byte is read
+        self.idle = False  # nothing of what came before has a say in how the next byte is read, or where it stands
         # What `offset_of` needs: the last piece as it was on the wire, where it stood, how many of its
         # first (normalised) bytes were dropped, and what was pending in front of it.
         self._raw = b""
@@ -60,33 +60,26 @@ class BlockReader:
         if self._after_cr or self._in_comment or self._start is not None or 13 in data:  # a CR
             data = self._normalise(data)
         pending = self.pending
-        self._carried = carried = len(pending)
+        carried = self._carried = len(pending)
         if carried:
             self._carried_offset = self.pending_offset
-            pending += data
-            # Only what is new is searched, and the byte before it: a blank line can be cut in two. Searching
-            # all that is pending again for each chunk would make a long line quadratic.
-            end = pending.rfind(b"\n\n", carried - 1) + 2
-            if end == 1:
-                if pending.find(b"\n:", carried - 1) >= 0:
-                    del pending[carried:]
-                    self._keep(data, 0)
-                self._in_line = pending[-1] != 10 and not self._in_comment
-                return b""
-            ready = bytes(pending[:end])
-            del pending[:end]
-            tail = bytes(pending)
+        # Only what is new is searched: searching all that is pending again would make a long line quadratic.
+        end = data.rfind(b"\n\n") + 2
+        if end == 1 and not (carried and pending[-1] == 10 and data[:1] == b"\n"):
+            end = 0  # nor is there a blank line that the chunks share
+        if not end:
+            ready, tail = b"", data
+        elif carried:
+            ready, tail = b"%b%b" % (pending, data[:end]), data[end:]
             pending.clear()
         else:
-            end = data.rfind(b"\n\n") + 2
-            if end == 1:
-                end = 0
-            ready = data if end == len(data) else data[:end]
-            tail = data[end:]
+            ready, tail = data if end == len(data) else data[:end], data[end:]
         if tail:
-            self._keep(tail, end - carried)
+            self._keep(tail, end)
         self._in_line = bool(pending) and pending[-1] != 10 and not self._in_comment
-        self.idle = not (pending or self._after_cr or self._in_comment or self._start is not None)
+        self.idle = not (
+            pending or self._after_cr or self._in_comment or self._start is not None or carried or self._skipped
+        )
         return ready
 
     def hold(self, data: object) -> bool:
@@ -107,7 +100,6 @@ class BlockReader:
         """Whole blocks were read without this reader, which was `idle`."""
         self._raw = data
         self._raw_offset = self._consumed
-        self._carried = self._skipped = 0
         self._consumed += len(data)
 
     def finish(self) -> bytes:
@@ -175,7 +167,8 @@ class BlockReader:
         pending = self.pending
         fresh = not pending or pending[-1] == 10
         if tail.find(b"\n:") < 0 and not (fresh and tail[:1] in (b":", b"\n")):
-            self.pending_offset = self._absolute(position)
+            if not pending:
+                self.pending_offset = self._absolute(position)
             pending += tail
             return
         *lines, last = tail.split(b"\n")

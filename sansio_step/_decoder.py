@@ -57,7 +57,6 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         self._message_id: str | None = None
         self._stopped = True  # no message is on its way
         self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely one event: not worth the look
-        self._at_rest = False  # nothing of what came before has a say in how the next chunk is read
         self._half: tuple[int, type, str] | None = None  # the last delta ended in half a surrogate pair
 
     def __repr__(self) -> str:
@@ -80,7 +79,9 @@ class EventDecoder(BlockReceiver[StreamEvent]):
 
         0.7 microseconds, where the way through the layers takes 3.
         """
-        if not self._at_rest or type(data) is not bytes or not 0 < len(data) <= self._most_for_one or data[-1] != 10:
+        if not self._reader.idle or self._half is not None or type(data) is not bytes:
+            return None
+        if not 0 < len(data) <= self._most_for_one or data[-1] != 10:
             return None
         event: StreamEvent | None
         try:
@@ -113,13 +114,6 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         name = fields[0]
         return event if name == _EVENT_LINES[type(event)] or (not name and self._is_unnamed_again()) else None
 
-    def _receive(self, data: bytes) -> list[StreamEvent]:
-        if self._notes:
-            self._settle()
-        events = super()._receive(data)
-        self._at_rest = self._reader.idle and self._fault is None and self._half is None
-        return events
-
     def _settle(self, upto: int | None = None) -> None:
         """Count what was noted. Events from number `upto` on count as never read: a fault stands in front."""
         for note in self._notes:
@@ -132,20 +126,25 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         All else goes the general way, and so does a run in which msgspec finds anything to object to.
         0.4 microseconds an event, where the general way takes 1.2.
         """
+        if self._notes:
+            self._settle()
         self._ready = ready
         self._ready_number = self._number
         if len(ready) > self._reader.limit:
             return self._read_general(ready)
-        first, *pieces = (b"\n\n" + ready[:-2]).split(_NEXT_DELTA)
-        start = 0
+        pieces = (b"\n\n" + ready).split(_NEXT_DELTA)
+        pieces[-1] = pieces[-1][:-2]
+        first = pieces.pop(0)
         # A piece with a line end is more than the one data line of a delta: other lines, or other events.
-        odd = [number for number, piece in enumerate(pieces) if 10 in piece]
-        if not odd and not first:
+        # Joined they are searched in a third of the time.
+        if not first and 10 not in b"".join(pieces):
             return self._read_run(pieces)
+        odd = [number for number, piece in enumerate(pieces) if 10 in piece]
         if len(odd) * 4 > len(pieces):
             # Another shape throughout, with comments or ids: runs of two or three would be slower than none.
             return self._read_general(ready)
         events = self._read_general(first[2:] + b"\n\n") if first else []
+        start = 0
         for stop in (*odd, len(pieces)):
             run = pieces[start:stop]
             others = b""
@@ -158,7 +157,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             if self._fault is None and run:
                 events += self._read_run(run)
             if self._fault is None and others:
-                events += self._read_general(others + b"\n\n")
+                events += self._read_other(others)
             start = stop + 1
         return events
 
@@ -173,6 +172,23 @@ class EventDecoder(BlockReceiver[StreamEvent]):
                 self._number += len(events)
                 return events
         return self._read_general(_DELTA_LINES + _NEXT_DELTA.join(run) + b"\n\n")
+
+    def _read_other(self, others: bytes) -> list[StreamEvent]:
+        """What stands between runs, without its last blank line: mostly a single ping or content_block_stop.
+
+        1.1 microseconds for that, where the general way takes 5.
+        """
+        event_line, _, data = others.partition(b"\ndata: ")
+        if 10 not in data and self._half is None:
+            try:
+                event = _decode_plain(data)
+            except _CANT_DECODE:
+                pass
+            else:
+                if event_line == b"event: " + _EVENT_LINES[type(event)]:
+                    self._number += 1
+                    return [event]
+        return self._read_general(others + b"\n\n")
 
     def _read_general(self, region: bytes) -> list[StreamEvent]:
         """The events of blocks in any shape, one by one."""
@@ -234,7 +250,9 @@ class EventDecoder(BlockReceiver[StreamEvent]):
 
     def _offset_of_event(self, number: int) -> int:
         """Where in the body one of the events that were read last stood."""
-        ready = self._ready.replace(b"\r\n", b"\n")  # a chunk that was read as it came
+        ready = self._ready
+        if 13 in ready:  # a chunk that was read as it came
+            ready = b"\n".join(ready.splitlines()) + b"\n"
         dispatched = (start for start, lines in split_blocks(ready) if read_fields(lines)[1] is not None)
         for at, start in enumerate(dispatched, self._ready_number):
             if at == number:
@@ -262,7 +280,6 @@ class EventDecoder(BlockReceiver[StreamEvent]):
 
     def _finish(self) -> list[StreamEvent]:
         rest = self._reader.finish()
-        self._at_rest = False
         self._ready = b""
         name, data, _, _ = read_fields(rest.split(b"\n"))
         if data is not None and _is_whole_object(data):

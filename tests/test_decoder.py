@@ -13,6 +13,7 @@ from sansio_step import (
     LimitExceeded,
     MessageStream,
     PingEvent,
+    ProtocolViolation,
     SSEDecoder,
     TextDelta,
     UnknownEvent,
@@ -193,6 +194,45 @@ def test_byte_offsets_in_any_shape():
                 for chunk in (*chunks, b"\n"):
                     decoder.receive_data(chunk)
             assert decoder.fault.byte_offset == start
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_byte_offsets_of_events_in_chunks_of_their_own(end):
+    """Where each event is a chunk, one that the message refuses is still found on the wire, in any line ends."""
+    start, stop, wrong = (
+        wire.replace(b"\n", end, 1)
+        for wire in (message_start(), frame("content_block_stop", index=7), delta(7, text="a"))
+    )
+    stream = MessageStream(strict=True)
+    assert len(stream.receive_data(start)) == 1
+    assert len(stream.receive_data(stop)) == 1
+    with pytest.raises(ProtocolViolation):
+        stream.receive_data(wrong)
+    assert (stream.fault.event_number, stream.fault.byte_offset) == (2, len(start + stop))
+
+
+OTHERS = (
+    PING,
+    frame("ping", _name="pong"),
+    frame("ping", _name=None),
+    b"event: ping\ndata: {}\n\n",
+    b"event:ping\ndata:{}\n\n",
+    PING + frame("content_block_stop", index=1),
+    frame("content_block_stop", index=1),
+    delta(text="\ud83e") + PING,
+    delta(text="\ud83e") + delta(text="\udd9c").replace(b"event: content", b"event: kontent"),
+)
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=range(len(OTHERS)))
+def test_what_stands_between_runs_of_deltas(other):
+    """Events among many deltas are the same, with the same deviations, as each in a chunk of its own."""
+    body = delta(text="a") * 9 + other + delta(text="b") * 9
+    whole, apart = EventDecoder(), EventDecoder()
+    events = whole.receive_data(body)
+    assert events == [event for part in body.split(b"\n\n") for event in apart.receive_data(part + b"\n\n")]
+    assert [event.type for event in events].count("ping") == other.count(b"{}") + other.count(b'"ping"')
+    assert whole.deviations == apart.deviations
 
 
 def test_decode_event_takes_text_and_bytes():
