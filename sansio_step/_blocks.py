@@ -70,7 +70,7 @@ class BlockReader:
         if not end:
             ready, tail = b"", data
         elif carried:
-            ready, tail = b"%b%b" % (pending, data[:end]), data[end:]
+            ready, tail = b"".join((pending, data[:end])), data[end:]
             pending.clear()
         else:
             ready, tail = data if end == len(data) else data[:end], data[end:]
@@ -261,12 +261,12 @@ def split_usual_text(ready: str) -> tuple[list[str | None], list[str | None], li
     return parts[1::4], parts[2::4], data
 
 
-def match_usual(chunk: bytes) -> Fields | None:
-    """The fields of a chunk that is just one block of a usual shape, None where it is not."""
+def match_usual(chunk: bytes) -> Fields:
+    """The fields of a chunk that is just one block of a usual shape; where it is not, there is no data among them."""
     block = chunk.replace(b"\r\n", b"\n") if 13 in chunk else chunk
     match = _ONE_USUAL_BYTES.fullmatch(block)
     if match is None or 13 in block:
-        return None
+        return None, None, None, None
     last_id, name, data = match.groups()
     return name, _joined_bytes(data) if 10 in data else data, last_id, None
 

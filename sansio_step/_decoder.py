@@ -104,14 +104,13 @@ class EventDecoder(BlockReceiver[StreamEvent]):
 
     def _decode_one_usual(self, chunk: bytes) -> StreamEvent | None:
         """The same for the other shapes of a block: 1.6 microseconds."""
-        fields = match_usual(chunk)
-        if fields is None or fields[1] is None:
+        name, data, _, _ = match_usual(chunk)
+        if data is None:
             return None
         try:
-            event: StreamEvent = _decode_plain(fields[1])
+            event: StreamEvent = _decode_plain(data)
         except _CANT_DECODE:
             return None
-        name = fields[0]
         return event if name == _EVENT_LINES[type(event)] or (not name and self._is_unnamed_again()) else None
 
     def _settle(self, upto: int | None = None) -> None:

@@ -40,7 +40,8 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely one event: not worth the look
         self._retry: bytes | None = None
         self.last_event_id: str = ""
-        self._event_line = b"event: message"  # the last one that `_decode_one` saw, and its name: mostly the next one's too
+        # The event line that `_decode_one` saw last, and its name: mostly the next one's too.
+        self._event_line = b"event: message"
         self._event_name = "message"
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[ServerSentEvent]:
@@ -63,10 +64,10 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         if len(lines) == 3 and lines[0] == self._event_line and lines[1][:6] == b"data: " and not lines[2]:
             value = lines[1][6:]
         else:
-            usual = match_usual(data)
-            if usual is None or usual[1] is None:
+            name, usual, last_id, _ = match_usual(data)
+            if usual is None:
                 return None
-            name, value, last_id, _ = usual
+            value = usual
             if last_id is not None:
                 self.last_event_id = _text(last_id)
             self._event_name = _text(name or b"") or "message"
