@@ -15,10 +15,6 @@ from itertools import chain, repeat
 MAX_EVENT_SIZE = 16 * 1024 * 1024
 # File-sized tool arguments and base64 documents come as one line of several MiB.
 
-SLICE = 28 * 1024
-# Larger chunks are taken in slices of this size: what is made from one is still in the cache when it is
-# used, and a body that is given whole needs no second copy of itself.
-
 _BOM = b"\xef\xbb\xbf"
 _CRLF = re.compile(b"\r\n")
 _DIGITS = re.compile(b"[0-9]+")
@@ -43,10 +39,9 @@ class BlockReader:
         self._in_comment = False  # the last line is a comment and still open; its bytes are not kept
         self._in_line = False  # the pending bytes end inside a line
         self.idle = False  # nothing of what came before has a say in how the next byte is read, or where it stands
-        # What `offset_of` needs: the last piece as it was on the wire, where it stood, how many of its
-        # first (normalised) bytes were dropped, and what was pending in front of it.
+        # What `offset_of` needs: the last piece as it was on the wire, how many of its first (normalised)
+        # bytes were dropped, and what was pending in front of it.
         self._raw = b""
-        self._raw_offset = 0
         self._skipped = 0
         self._carried = 0
         self._carried_offset = 0
@@ -54,7 +49,6 @@ class BlockReader:
     def feed(self, data: bytes) -> bytes:
         """Take bytes and return the blocks that they complete, b"" where there is none."""
         self._raw = data
-        self._raw_offset = self._consumed
         self._skipped = 0
         self._consumed += len(data)
         if self._after_cr or self._in_comment or self._start is not None or 13 in data:  # a CR
@@ -99,7 +93,6 @@ class BlockReader:
     def skip(self, data: bytes) -> None:
         """Whole blocks were read without this reader, which was `idle`."""
         self._raw = data
-        self._raw_offset = self._consumed
         self._consumed += len(data)
 
     def finish(self) -> bytes:
@@ -124,7 +117,7 @@ class BlockReader:
                 if crlf.start() >= position:
                     break
                 position += 1
-        return self._raw_offset + position
+        return self._consumed - len(self._raw) + position
 
     def _normalise(self, data: bytes) -> bytes:
         """Drop a BOM, make every line end an LF, drop the rest of an open comment."""
@@ -133,17 +126,13 @@ class BlockReader:
             if len(data) < len(_BOM) and _BOM.startswith(data):
                 self._start = data
                 return b""
-            self._raw_offset -= len(self._start)
             self._start = None
-            if data.startswith(_BOM):
-                data = data[len(_BOM) :]
-                self._raw_offset += len(_BOM)
+            data = data.removeprefix(_BOM)
             self._raw = data
         if self._after_cr and data:
             self._after_cr = False
             if data.startswith(b"\n"):
                 self._raw = data = data[1:]
-                self._raw_offset += 1
         if 13 in data:
             # A CR ends its line now, whatever comes next: waiting for a possible LF would hold the event back.
             self._after_cr = data.endswith(b"\r")

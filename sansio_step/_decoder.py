@@ -46,6 +46,10 @@ class EventDecoder(BlockReceiver[StreamEvent]):
     `LimitExceeded`. Either ends the reading; see `fault`.
     """
 
+    # `bytes.split` takes 98 instead of 169 nanoseconds an event where fewer than 30,000 bytes are left (CPython sets up
+    # another search for each hit in more).
+    _SLICE = 28 * 1024
+
     def __init__(self, *, strict: bool = False, max_event_size: int = MAX_EVENT_SIZE) -> None:
         super().__init__(max_event_size)
         self.strict = strict

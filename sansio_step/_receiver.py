@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Generic, NoReturn, SupportsIndex, TypeVar
+from typing import ClassVar, Generic, NoReturn, SupportsIndex, TypeVar
 
-from ._blocks import SLICE, BlockReader, Fields, read_blocks, read_fields, split_blocks
+from ._blocks import BlockReader, Fields, read_blocks, read_fields, split_blocks
 from ._errors import LimitExceeded, StreamError
 
 Item = TypeVar("Item")
@@ -74,17 +74,21 @@ class Receiver(ABC, Generic[Item]):
 class BlockReceiver(Receiver[Item]):
     """A receiver that reads the blocks of a text/event-stream, one item for each dispatched event."""
 
+    # Larger chunks are taken in slices of this size: what is made from one is still in the cache when it is
+    # used, and a body that is given whole needs no second copy of itself.
+    _SLICE: ClassVar[int] = 64 * 1024
+
     def __init__(self, max_event_size: int) -> None:
         super().__init__()
         self._reader = BlockReader(max_event_size)
         self._number = 0  # of the next dispatched event
 
     def _receive(self, data: bytes) -> list[Item]:
-        if len(data) <= SLICE:
+        if len(data) <= self._SLICE:
             return self._take(data)
         items: list[Item] = []
-        for start in range(0, len(data), SLICE):
-            items += self._take(data[start : start + SLICE])
+        for start in range(0, len(data), self._SLICE):
+            items += self._take(data[start : start + self._SLICE])
             if self._fault is not None:
                 break
         return items

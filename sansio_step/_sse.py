@@ -40,25 +40,20 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely one event: not worth the look
         self._retry: bytes | None = None
         self.last_event_id: str = ""
-        # The event line that `_decode_one` saw last, and its name: mostly the next one's too.
+        # The event line of the last event that was a chunk, and its name: mostly the next one's too.
         self._event_line = b"event: message"
         self._event_name = "message"
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[ServerSentEvent]:
-        event = self._decode_one(data)
-        if event is not None:
-            return [event]
-        return [] if self._reader.hold(data) else super().receive_data(data)
+        """As `Receiver.receive_data`, with a short way for a chunk that is just one event, as servers flush them.
 
-    def _decode_one(self, data: bytes | bytearray | memoryview) -> ServerSentEvent | None:
-        """The event of a chunk that is just one in a usual shape, as servers flush them; else None.
-
-        0.6 microseconds, where the way through the layers takes 2.
+        0.7 microseconds, where the way through the layers takes 2.
         """
-        if not self._reader.idle or type(data) is not bytes or not 0 < len(data) <= self._most_for_one:
-            return None
-        if data[-1] != 10:
-            return None
+        reader = self._reader
+        if not reader.idle:
+            return [] if reader.hold(data) else super().receive_data(data)
+        if data.__class__ is not bytes or not 0 < len(data) <= self._most_for_one or data[-1] != 10:
+            return super().receive_data(data)
         # For bytes, splitlines knows the three line ends of the standard and no other.
         lines = data.splitlines()
         if len(lines) == 3 and lines[0] == self._event_line and lines[1][:6] == b"data: " and not lines[2]:
@@ -66,15 +61,15 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         else:
             name, usual, last_id, _ = match_usual(data)
             if usual is None:
-                return None
+                return super().receive_data(data)
             value = usual
             if last_id is not None:
                 self.last_event_id = _text(last_id)
             self._event_name = _text(name or b"") or "message"
             self._event_line = b"event: %b" % name if name else b""
-        self._reader.skip(data)
+        reader.skip(data)
         self._number += 1
-        return ServerSentEvent(str(value, "utf-8", "replace"), self._event_name, self.last_event_id)
+        return [ServerSentEvent(str(value, "utf-8", "replace"), self._event_name, self.last_event_id)]
 
     def __repr__(self) -> str:
         return f"<SSEDecoder events={self._number} last_event_id={self.last_event_id!r} fault={self._fault!r}>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
 from ._accumulator import MAX_MESSAGE_SIZE, MessageAccumulator, Outcome
-from ._blocks import MAX_EVENT_SIZE, SLICE
+from ._blocks import MAX_EVENT_SIZE
 from ._decoder import EventDecoder
 from ._deviations import Deviation
 from ._errors import ProtocolViolation, StreamError
@@ -80,14 +80,14 @@ class MessageStream(Receiver[StreamEvent]):
 
     def receive_data(self, data: Bytes) -> list[StreamEvent]:
         # One delta a chunk, as servers flush them, does without the layers between.
-        event = self._decoder._decode_one(data) if self._fault is None else None
-        if event is None:
-            held = self._fault is None and self._decoder._reader.hold(data)
-            return [] if held else super().receive_data(data)
-        if not self._accumulator._continue_run(event) and not self._apply([event]):
-            assert self._fault is not None
-            raise self._fault
-        return [event]
+        if self._fault is None:
+            event = self._decoder._decode_one(data)
+            if event is None:
+                if self._decoder._reader.hold(data):
+                    return []
+            elif self._accumulator._continue_run(event) or self._apply([event]):
+                return [event]
+        return super().receive_data(data)
 
     def receive_eof(self) -> list[StreamEvent]:
         """Say that the body has ended and return what that completes, often nothing.
@@ -104,11 +104,12 @@ class MessageStream(Receiver[StreamEvent]):
             return []
 
     def _receive(self, data: bytes) -> list[StreamEvent]:
-        if len(data) <= SLICE:
+        size = self._decoder._SLICE
+        if len(data) <= size:
             return self._apply(self._decoder._receive(data))
         events: list[StreamEvent] = []
-        for start in range(0, len(data), SLICE):
-            events += self._apply(self._decoder._receive(data[start : start + SLICE]))
+        for start in range(0, len(data), size):
+            events += self._apply(self._decoder._receive(data[start : start + size]))
             if self._fault is not None:
                 break
         return events
@@ -226,4 +227,4 @@ def _checked(chunks: Iterable[Bytes]) -> Iterable[Bytes]:
 def _slices(data: Bytes) -> Iterator[Bytes]:
     # Not as one chunk: its events would all be there at the same time.
     data = as_bytes(data)
-    return (data[start : start + SLICE] for start in range(0, len(data), SLICE))
+    return (data[start : start + EventDecoder._SLICE] for start in range(0, len(data), EventDecoder._SLICE))

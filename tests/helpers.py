@@ -16,6 +16,7 @@ import msgspec
 import sansio_step
 from sansio_step import MessageStream, SSEDecoder, StreamError, ToolInputError, to_dict, to_json, to_param
 from sansio_step._blocks import read_fields, split_blocks
+from sansio_step._receiver import Receiver
 
 CHUNK_SIZES = (1, 7, 64, 1460, 65536, 10**9)
 
@@ -169,7 +170,7 @@ def long_way() -> ExitStack:
         "_decoder.EventDecoder._decode_one": lambda self, data: None,
         "_decoder._decode_plain": cannot,
         "_sse.SSEDecoder._read_blocks": SSEDecoder._interpret,
-        "_sse.SSEDecoder._decode_one": lambda self, data: None,
+        "_sse.SSEDecoder.receive_data": Receiver.receive_data,
         "_blocks.BlockReader.hold": lambda self, data: False,
         "_receiver.read_blocks": lambda ready: [read_fields(lines) for _, lines in split_blocks(ready)],
         "_accumulator.MessageAccumulator._continue_run": lambda self, event: False,
