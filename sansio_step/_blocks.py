@@ -15,6 +15,10 @@ from itertools import chain, repeat
 MAX_EVENT_SIZE = 16 * 1024 * 1024
 # File-sized tool arguments and base64 documents come as one line of several MiB.
 
+LARGE = 64 * 1024
+# What waits in more bytes than this is one large event. It is read where it lies: each copy of some MiB is memory that the
+# system has to find anew, which costs more than the reading (8 MiB: 2.8 nanoseconds a byte with three copies, 0.7 with none).
+
 _BOM = b"\xef\xbb\xbf"
 _CRLF = re.compile(b"\r\n")
 _DIGITS = re.compile(b"[0-9]+")
@@ -46,7 +50,7 @@ class BlockReader:
         self._carried = 0
         self._carried_offset = 0
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> bytes | bytearray:
         """Take bytes and return the blocks that they complete, b"" where there is none."""
         self._raw = data
         self._skipped = 0
@@ -61,8 +65,13 @@ class BlockReader:
         end = data.rfind(b"\n\n") + 2
         if end == 1 and not (carried and pending[-1] == 10 and data[:1] == b"\n"):
             end = 0  # nor is there a blank line that the chunks share
+        ready: bytes | bytearray
         if not end:
             ready, tail = b"", data
+        elif carried > LARGE:
+            pending += data[:end]
+            ready, tail = pending, data[end:]
+            self.pending = pending = bytearray()
         elif carried:
             ready, tail = b"".join((pending, data[:end])), data[end:]
             pending.clear()
@@ -199,7 +208,7 @@ def split_blocks(ready: bytes) -> Iterator[tuple[int, list[bytes]]]:
             yield start, lines
 
 
-Fields = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
+Fields = tuple[bytes | None, bytes | memoryview | None, bytes | None, bytes | None]
 """The values of event, data, id and retry in one block, None where there was no such line (or none that counts)."""
 
 
@@ -258,6 +267,23 @@ def match_usual(chunk: bytes) -> Fields:
         return None, None, None, None
     last_id, name, data = match.groups()
     return name, _joined_bytes(data) if 10 in data else data, last_id, None
+
+
+def read_large(ready: bytearray) -> Iterable[Fields]:
+    """As `read_blocks`, where the first block is large: its data, if that is one line, is a view of where it lies."""
+    view = memoryview(ready)
+    lines: list[memoryview] = []
+    start = 0
+    # A few lines, as an event in one data line has them: a view is 200 bytes, a block can have a million lines.
+    while (end := ready.find(b"\n", start)) > start and len(lines) < 8:
+        lines.append(view[start:end])
+        start = end + 1
+    data = [line for line in lines if bytes(line[:5]) == b"data:"]
+    name, others, last_id, retry = read_fields([bytes(line) for line in lines if line not in data])
+    if end > start or len(data) != 1 or others is not None:
+        return read_blocks(bytes(ready))
+    value = data[0][6 if bytes(data[0][5:6]) == b" " else 5 :]
+    return chain([(name, value, last_id, retry)], read_blocks(bytes(view[end + 1 :])))
 
 
 def read_blocks(ready: bytes) -> Iterable[Fields]:

@@ -54,7 +54,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         super().__init__(max_event_size)
         self.strict = strict
         self._log = DeviationLog()
-        self._ready = b""  # the blocks read last, and the number of their first event
+        self._ready: bytes | bytearray = b""  # the blocks read last, and the number of their first event
         self._ready_number = 0
         self._notes: list[Note] = []  # of the events that were returned last
         self._message = 0  # which message of the body, for the deviations
@@ -123,7 +123,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             self._log.add(note, upto)
         self._notes.clear()
 
-    def _read_blocks(self, ready: bytes) -> list[StreamEvent]:
+    def _read_blocks(self, ready: bytes | bytearray) -> list[StreamEvent]:
         """The short way: runs of delta frames in the common shape are cut and decoded in C.
 
         All else goes the general way, and so does a run in which msgspec finds anything to object to.
@@ -133,7 +133,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             self._settle()
         self._ready = ready
         self._ready_number = self._number
-        if len(ready) > self._reader.limit:
+        if isinstance(ready, bytearray) or len(ready) > self._reader.limit:
             return self._read_general(ready)
         pieces = (b"\n\n" + ready).split(_NEXT_DELTA)
         pieces[-1] = pieces[-1][:-2]
@@ -193,7 +193,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
                     return [event]
         return self._read_general(others + b"\n\n")
 
-    def _read_general(self, region: bytes) -> list[StreamEvent]:
+    def _read_general(self, region: bytes | bytearray) -> list[StreamEvent]:
         """The events of blocks in any shape, one by one."""
         events: list[StreamEvent] = []
         for name, data, _, _ in self._blocks_in_limit(region):
@@ -207,14 +207,14 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             self._number += 1
         return events
 
-    def _read_frame(self, name: bytes | None, data: bytes, *before: tuple[str, str]) -> StreamEvent:
+    def _read_frame(self, name: bytes | None, data: bytes | memoryview, *before: tuple[str, str]) -> StreamEvent:
         """The event of one frame, with the deviations that were already seen in it."""
         found = list(before)
         event: StreamEvent
         try:
             event = _decode_plain(data)
         except _CANT_DECODE:
-            event = read_event(data, _shown(name), lambda code, detail: found.append((code, detail)))
+            event = read_event(bytes(data), _shown(name), lambda code, detail: found.append((code, detail)))
         else:
             alone = self._half is None and not before
             if alone and (name == _EVENT_LINES[type(event)] or (not name and self._is_unnamed_again())):
@@ -253,7 +253,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
 
     def _offset_of_event(self, number: int) -> int:
         """Where in the body one of the events that were read last stood."""
-        ready = self._ready
+        ready = bytes(self._ready)
         if 13 in ready:  # a chunk that was read as it came
             ready = b"\n".join(ready.splitlines()) + b"\n"
         dispatched = (start for start, lines in split_blocks(ready) if read_fields(lines)[1] is not None)
@@ -308,8 +308,8 @@ def _shown(name: bytes | None) -> str | None:
     return name.decode("utf-8", "replace") if name else None
 
 
-def _is_whole_object(data: bytes) -> bool:
+def _is_whole_object(data: bytes | memoryview) -> bool:
     try:
-        return isinstance(read_json(data)[0], dict)
+        return isinstance(read_json(bytes(data))[0], dict)
     except NotJSON:
         return False

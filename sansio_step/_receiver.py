@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, Generic, NoReturn, SupportsIndex, TypeVar
 
-from ._blocks import BlockReader, Fields, read_blocks, read_fields, split_blocks
+from ._blocks import BlockReader, Fields, read_blocks, read_fields, read_large, split_blocks
 from ._errors import LimitExceeded, StreamError
 
 Item = TypeVar("Item")
@@ -101,12 +101,12 @@ class BlockReceiver(Receiver[Item]):
             self._fail(LimitExceeded("max_event_size", reader.limit), reader.pending_offset)
         return items
 
-    def _blocks_in_limit(self, ready: bytes) -> Iterable[Fields]:
+    def _blocks_in_limit(self, ready: bytes | bytearray) -> Iterable[Fields]:
         """The fields of each block, up to one that is over the limit: it fails as it would have while pending."""
         limit = self._reader.limit
-        if len(ready) <= limit:
-            return read_blocks(ready)
-        return self._measured(ready, limit)
+        if len(ready) > limit:
+            return self._measured(bytes(ready), limit)
+        return read_large(ready) if isinstance(ready, bytearray) else read_blocks(ready)
 
     def _measured(self, ready: bytes, limit: int) -> Iterator[Fields]:
         for start, lines in split_blocks(ready):
@@ -122,7 +122,7 @@ class BlockReceiver(Receiver[Item]):
         self._reader.finish()  # nothing of the event at fault counts, not even its retry line
 
     @abstractmethod
-    def _read_blocks(self, ready: bytes) -> list[Item]:
+    def _read_blocks(self, ready: bytes | bytearray) -> list[Item]:
         """The items of whole blocks, as `BlockReader.feed` returns them. Sets the fault, never raises it."""
 
 

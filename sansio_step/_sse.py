@@ -57,7 +57,7 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         # For bytes, splitlines knows the three line ends of the standard and no other.
         lines = data.splitlines()
         if len(lines) == 3 and lines[0] == self._event_line and lines[1][:6] == b"data: " and not lines[2]:
-            value = lines[1][6:]
+            value: bytes | memoryview = lines[1][6:]
         else:
             name, usual, last_id, _ = match_usual(data)
             if usual is None:
@@ -83,8 +83,8 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         digits = read_fields(waiting)[3] or self._retry
         return None if digits is None else _to_int(digits)
 
-    def _read_blocks(self, ready: bytes) -> list[ServerSentEvent]:
-        if len(ready) > self._reader.limit:
+    def _read_blocks(self, ready: bytes | bytearray) -> list[ServerSentEvent]:
+        if isinstance(ready, bytearray) or len(ready) > self._reader.limit:
             return self._interpret(ready)
         text = _text(ready)
         if _COMMON_TWICE.match(text):
@@ -113,7 +113,7 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         self.last_event_id = last
         return carried
 
-    def _interpret(self, ready: bytes) -> list[ServerSentEvent]:
+    def _interpret(self, ready: bytes | bytearray) -> list[ServerSentEvent]:
         """Blocks of any shape."""
         events = []
         for name, data, last_id, retry in self._blocks_in_limit(ready):
@@ -151,9 +151,9 @@ def encode_sse(event: ServerSentEvent) -> bytes:
     return "".join((*lines, "\n")).encode()
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes | memoryview) -> str:
     # The standard's UTF-8 decode: one U+FFFD for each maximal part that can't be read.
-    return data.decode("utf-8", "replace")
+    return str(data, "utf-8", "replace")
 
 
 def _to_int(digits: bytes) -> int:

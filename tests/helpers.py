@@ -172,6 +172,7 @@ def long_way() -> ExitStack:
         "_sse.SSEDecoder._read_blocks": SSEDecoder._interpret,
         "_sse.SSEDecoder.receive_data": Receiver.receive_data,
         "_blocks.BlockReader.hold": lambda self, data: False,
+        "_blocks.LARGE": 1 << 40,
         "_receiver.read_blocks": lambda ready: [read_fields(lines) for _, lines in split_blocks(ready)],
         "_accumulator.MessageAccumulator._continue_run": lambda self, event: False,
         "_accumulator.MessageAccumulator._extend_run": lambda self, run, events, start: 0,

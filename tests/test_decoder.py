@@ -235,6 +235,32 @@ def test_what_stands_between_runs_of_deltas(other):
     assert whole.deviations == apart.deviations
 
 
+def test_large_events():
+    """An event of many chunks is read as a small one is, and one that can't be is found on the wire."""
+    small, large = delta(text="a"), delta(text="b" * 200_000)
+    broken = large[:-3] + b"\n\n"
+    for shape in (
+        lambda body: body,
+        lambda body: body.replace(b"\n", b"\r\n"),
+        lambda body: body.replace(b"\n", b"\r"),
+    ):
+        decoder = EventDecoder()
+        events = [
+            event for chunk in pieces(shape(small + large + small), 1460) for event in decoder.receive_data(chunk)
+        ]
+        assert [len(event.delta.text) for event in events] == [1, 200_000, 1]
+        decoder = EventDecoder()
+        with pytest.raises(DecodeError):
+            for chunk in pieces(shape(small + large + broken + small), 1460):
+                decoder.receive_data(chunk)
+        assert (decoder.fault.event_number, decoder.fault.byte_offset) == (2, len(shape(small + large)))
+    decoder = EventDecoder(max_event_size=len(large) - 1)
+    with pytest.raises(LimitExceeded):
+        for chunk in pieces(small + large, 1460):
+            decoder.receive_data(chunk)
+    assert (decoder.fault.event_number, decoder.fault.byte_offset) == (1, len(small))
+
+
 def test_decode_event_takes_text_and_bytes():
     """Frames from elsewhere: str, bytes, bytearray; anything else is a TypeError."""
     wire = json.dumps({"type": "surprise", "a": 1})

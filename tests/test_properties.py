@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from itertools import chain
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -24,6 +25,7 @@ from sansio_step import (
     SSEDecoder,
     StreamError,
     ToolInputError,
+    _blocks,
     decode_error,
     decode_event,
     decode_message,
@@ -355,18 +357,23 @@ def test_layers_by_hand(events, data):
 # --- the short ways are the long way -----------------------------------------------------------------------------------
 
 
+# What counts as large, and is read where it lies: as it is, or nearly everything.
+LARGE = st.sampled_from([_blocks.LARGE, 8])
+
+
 @settings(max_examples=scaled(1.5))
-@given(CASES, LIMITS)
-def test_short_ways_agree_with_the_long_way(case, limits):
+@given(CASES, LIMITS, LARGE)
+def test_short_ways_agree_with_the_long_way(case, limits, large):
     """Whatever is read by a short way is what the general way reads: events, fault, deviations, messages."""
     _, chunks = case
-    short = read(chunks, **limits)
+    with patch("sansio_step._blocks.LARGE", large):
+        short = read(chunks, **limits)
     with long_way():
         assert read(chunks, **limits) == short
 
 
-@given(CASES, st.sampled_from([{}, {"max_event_size": 40}]))
-def test_short_ways_of_frames_agree(case, limits):
+@given(CASES, st.sampled_from([{}, {"max_event_size": 40}]), LARGE)
+def test_short_ways_of_frames_agree(case, limits, large):
     """The same for plain frames, ids and retry included."""
 
     def frames():
@@ -380,6 +387,7 @@ def test_short_ways_of_frames_agree(case, limits):
             pass
         return got, decoder.last_event_id, decoder.retry, describe(decoder.fault)
 
-    short = frames()
+    with patch("sansio_step._blocks.LARGE", large):
+        short = frames()
     with long_way():
         assert frames() == short

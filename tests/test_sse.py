@@ -230,6 +230,34 @@ def test_a_large_chunk_is_read_in_slices():
     assert isinstance(decoder.fault, LimitExceeded)
 
 
+LONG = "é" * 50_000
+LARGE = {
+    "event line": (f"event: a\ndata: {LONG}\n\n", "a", LONG, ""),
+    "no event line": (f"data: {LONG}\n\n", "message", LONG, ""),
+    "no space": (f"data:{LONG}\nevent:a\n\n", "a", LONG, ""),
+    "two spaces": (f"data:  {LONG}\n\n", "message", f" {LONG}", ""),
+    "an id and a retry time": (f"id: 7\ndata: {LONG}\nretry: 5\n\n", "message", LONG, "7"),
+    "two data lines": (f"data: {LONG}\ndata: 1\n\n", "message", f"{LONG}\n1", ""),
+    "a data line without a colon": (f"data\ndata: {LONG}\n\n", "message", f"\n{LONG}", ""),
+    "many data lines": ("data: 1\n" * 20_000 + "\n", "message", "\n".join(["1"] * 20_000), ""),
+    "another field of that start": (f"event: a\ndatax: 1\ndata: {LONG}\n\n", "a", LONG, ""),
+    "a large field that is none": (f"x: {LONG}\ndata: 1\n\n", "message", "1", ""),
+    "comments": (f": a\ndata: {LONG}\n: b\n\n", "message", LONG, ""),
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("shape", LARGE)
+def test_large_events(shape, end):
+    """An event of many chunks, which is read where it lies, is read by the same rules; so are those around it."""
+    wire, name, data, last_id = LARGE[shape]
+    small = "event: b\ndata: 2\n\n"
+    body = (small + wire + small * 3).replace("\n", end).encode()
+    expected = [("b", "2", ""), (name, data, last_id), *[("b", "2", last_id)] * 3]
+    for size in (1460, 40_000, 99_999):
+        assert decode(pieces(body, size)) == (expected, 5 if "retry" in wire else None, last_id)
+
+
 @pytest.mark.parametrize(
     "event",
     [
