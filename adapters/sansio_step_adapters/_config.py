@@ -29,6 +29,8 @@ Request: TypeAlias = MessageRequest | Mapping[str, Any]
 
 # What a header's value may hold (RFC 9110 5.5), without spaces: no key has any.
 _HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
+# What no name or address holds (RFC 3986 3.2.2), a zone's percent sign aside.
+_NO_HOST: Final = re.compile(r"[^0-9a-z._:%~!$&'()*+,;=-]", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -153,6 +155,20 @@ def make_config(
     environ: Mapping[str, str] = os.environ if trust_env else {}
     if auth not in ("bearer", "x-api-key"):
         raise ValueError(f"auth: {auth!r} is neither 'bearer' nor 'x-api-key'")
+    # Each would be found out in the middle of a call otherwise, or never.
+    _check_type("timeouts", timeouts, Timeouts, "a float for all of them is not taken; say which")
+    _check_type("retries", retries, RetryPolicy, "their number is max_retries")
+    _check_type("ssl_context", ssl_context, ssl.SSLContext, "certificates are always checked by one")
+    sizes = {
+        "max_event_size": max_event_size,
+        "max_message_size": max_message_size,
+        "max_response_size": max_response_size,
+    }
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int):
+            raise TypeError(f"{name}: a number of bytes is expected, not {type(size).__name__}")
+        if size < 1:
+            raise ValueError(f"{name}: {size} is less than 1")
     origin, path, user_info = _parse_url("base_url", base_url)
     if user_info is not None:
         raise ValueError("base_url: a user and password don't belong there; the key is the argument api_key")
@@ -181,9 +197,7 @@ def make_config(
         timeouts=timeouts if timeouts is not None else Timeouts(),
         retries=policy,
         strict=strict,
-        max_event_size=max_event_size,
-        max_message_size=max_message_size,
-        max_response_size=max_response_size,
+        **sizes,
     )
 
 
@@ -191,12 +205,17 @@ def encode_request(request: Request, *, streaming: bool) -> bytes:
     """A request's JSON, with `stream` as the call needs it. ValueError or TypeError for one that is not valid."""
     if isinstance(request, Mapping):
         return MessageRequest(**{**request, "stream": streaming}).to_json()
+    if not isinstance(request, MessageRequest):
+        kind = type(request).__name__
+        raise TypeError(f"request: a MessageRequest or a dict of its fields is expected, not {kind}")
     return request.replace(stream=streaming).to_json()
 
 
-def parse_proxy(url: str) -> Proxy:
-    """A proxy's URL, http or https, with user and password if it asks for them."""
-    origin, _, user_info = _parse_url("proxy", url if "://" in url else f"http://{url}")
+def parse_proxy(url: str, what: str = "proxy") -> Proxy:
+    """A proxy's URL, http or https, with user and password if it asks for them; `what` names it in errors."""
+    if isinstance(url, str) and "://" not in url:
+        url = f"http://{url}"
+    origin, _, user_info = _parse_url(what, url)
     if user_info is None:
         return Proxy(origin)
     credentials = ":".join(unquote(part) for part in user_info.partition(":")[::2])
@@ -209,13 +228,13 @@ def proxy_from(environ: Mapping[str, str], origin: Origin) -> Proxy | None:
     Names in lower case come first; HTTP_PROXY in capitals is not read where REQUEST_METHOD is set, since a CGI server
     fills it from the client's `Proxy` header.
     """
-    name = "https_proxy" if origin.tls else "http_proxy"
-    forged = name == "http_proxy" and "REQUEST_METHOD" in environ
-    url = environ.get(name) or (None if forged else environ.get(name.upper()))
-    url = url or environ.get("all_proxy") or environ.get("ALL_PROXY")
-    if not url or _bypassed(environ.get("no_proxy") or environ.get("NO_PROXY") or "", origin):
+    names = ["https_proxy", "HTTPS_PROXY"] if origin.tls else ["http_proxy", "HTTP_PROXY"]
+    if "REQUEST_METHOD" in environ and "HTTP_PROXY" in names:
+        names.remove("HTTP_PROXY")
+    name = next((name for name in [*names, "all_proxy", "ALL_PROXY"] if environ.get(name)), None)
+    if name is None or _bypassed(environ.get("no_proxy") or environ.get("NO_PROXY") or "", origin):
         return None
-    return parse_proxy(url)
+    return parse_proxy(environ[name], f"proxy, from {name}")
 
 
 def _bypassed(no_proxy: str, origin: Origin) -> bool:
@@ -252,6 +271,8 @@ def _is_loopback(host: str) -> bool:
 
 def _parse_url(what: str, url: str) -> tuple[Origin, str, str | None]:
     """Origin, path without a slash at the end, user and password if any: which errors don't show, nor the URL."""
+    if not isinstance(url, str):
+        raise TypeError(f"{what}: a str is expected, not {type(url).__name__}")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -266,11 +287,13 @@ def _parse_url(what: str, url: str) -> tuple[Origin, str, str | None]:
     path = parts.path.rstrip("/")
     if path and not _HEADER_TEXT.fullmatch(path):
         raise ValueError(f"{what}: the path has characters that must be percent-encoded")
-    if not host.isascii():
-        try:
-            host = host.encode("idna").decode()
-        except UnicodeError:
-            raise ValueError(f"{what}: no valid host name") from None
+    try:
+        # Name resolution does the same to any name, and raises what is no OSError for an empty or long label.
+        host = host.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"{what}: no valid host name") from None
+    if port == 0 or _NO_HOST.search(host):
+        raise ValueError(f"{what}: no valid {'port' if port == 0 else 'host name'}")
     user_info = parts.netloc.rpartition("@")[0] or None
     origin = Origin(host, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
     return origin, path, user_info
@@ -287,8 +310,17 @@ def _checked_key(key: str | None) -> Secret | None:
     return Secret(key)
 
 
+def _check_type(name: str, value: object, expected: type, hint: str) -> None:
+    if value is not None and not isinstance(value, expected):
+        raise TypeError(f"{name}: {expected.__name__} is expected, not {type(value).__name__}; {hint}")
+
+
 def _checked_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"headers: a mapping is expected, not {type(headers).__name__}")
     for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"headers: name and value of {name!r} have to be str")
         # The value may be a secret of its own, so only the name is shown.
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
             raise ValueError(f"headers: {name!r} is no name of a header")

@@ -62,6 +62,11 @@ def test_base_url(url: str, origin: Origin, host: str, path: str | None) -> None
         ({"headers": {"Content-Length": "1"}}, "own business"),
         ({"proxy": "socks5://localhost"}, "proxy: the scheme is 'socks5'"),
         ({"max_retries": -1}, "max_retries"),
+        ({"base_url": "http://a..b"}, "no valid host name"),
+        ({"base_url": f"http://{'a' * 64}.org"}, "no valid host name"),
+        ({"base_url": "http://exa mple.org"}, "no valid host name"),
+        ({"base_url": "http://example.org:0"}, "no valid port"),
+        ({"max_event_size": 0}, "^max_event_size: 0 is less than 1"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], words: str) -> None:
@@ -71,6 +76,38 @@ def test_wrong_arguments(arguments: dict[str, Any], words: str) -> None:
             client(**arguments)
         assert "secr" not in str(caught.value)
         assert "pass@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"base_url": None}, "^base_url: a str is expected, not NoneType"),
+        ({"base_url": b"https://example.org"}, "^base_url: a str"),
+        ({"api_key": b"sk"}, "^api_key: a str is expected, not bytes"),
+        ({"proxy": 8080}, "^proxy: a str is expected, not int"),
+        ({"timeouts": 30}, "^timeouts: Timeouts is expected, not int"),
+        ({"retries": 3}, "^retries: .*not int; their number is max_retries"),
+        ({"ssl_context": False}, "^ssl_context: SSLContext is expected, not bool"),
+        ({"max_response_size": None}, "^max_response_size: a number of bytes"),
+        ({"headers": [("a", "b")]}, "^headers: a mapping is expected, not list"),
+        ({"headers": {"a": 1}}, "^headers: name and value of 'a' have to be str"),
+        ({"headers": {b"a": "1"}}, "^headers: name and value of b'a'"),
+    ],
+)
+def test_arguments_of_a_wrong_type(arguments: dict[str, Any], words: str) -> None:
+    """Each is a TypeError where the client is made, not something else in the middle of its first call."""
+    for client in (AsyncClient, Client):
+        with pytest.raises(TypeError, match=words):
+            client(**arguments)
+
+
+@pytest.mark.parametrize("request_", ["hello", None, [], 5])
+def test_a_request_of_a_wrong_type(request_: Any) -> None:
+    """A TypeError says what is expected instead."""
+    with Client(trust_env=False) as client:
+        for call in (client.create, lambda request: client.stream(request).__enter__()):
+            with pytest.raises(TypeError, match="^request: a MessageRequest or a dict of its fields is expected"):
+                call(request_)
 
 
 def test_the_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +180,12 @@ def test_the_environments_proxy(environ: dict[str, str], origin: Origin, port: i
     """HTTP(S)_PROXY and NO_PROXY as curl reads them."""
     proxy = proxy_from(environ, origin)
     assert (proxy.origin.port if proxy is not None else None) == port
+
+
+def test_a_proxy_that_is_no_http_proxy_is_named() -> None:
+    """It isn't gone round in silence, and the error says which variable it came from."""
+    with pytest.raises(ValueError, match="^proxy, from ALL_PROXY: the scheme is 'socks5h', not http or https"):
+        proxy_from({"ALL_PROXY": "socks5h://localhost:1"}, HTTPS)
 
 
 @pytest.mark.parametrize("url", ["http://localhost:1", "http://127.0.0.1:1", "http://127.8.8.8:1", "http://[::1]:1"])
