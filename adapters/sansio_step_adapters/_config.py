@@ -27,6 +27,7 @@ BASE_URL: Final = "https://api.stepfun.ai"
 Auth = Literal["bearer", "x-api-key"]
 Request: TypeAlias = MessageRequest | Mapping[str, Any]
 
+KEY_HEADERS: Final = frozenset({"authorization", "x-api-key"})
 # What a header's value may hold (RFC 9110 5.5), without spaces: no key has any.
 _HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 # What no name or address holds (RFC 3986 3.2.2), a zone's percent sign aside.
@@ -122,8 +123,14 @@ class Config:
             max_event_size=self.max_event_size,
             max_message_size=self.max_message_size,
             max_response_size=self.max_response_size,
-            secrets=[self.key.reveal().encode()] if self.key is not None else [],
+            secrets=self.secrets,
         )
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no error may show: the key, wherever it was given."""
+        given = [self.key.reveal()] if self.key is not None else []
+        return given + [value.rpartition(" ")[2] for name, value in self.headers if name.lower() in KEY_HEADERS]
 
     def deadlines(self, now: float) -> Deadlines:
         """The limits of a call that begins now."""

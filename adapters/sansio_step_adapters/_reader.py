@@ -62,7 +62,7 @@ class ResponseReader:
         max_event_size: int = MAX_EVENT_SIZE,
         max_message_size: int = MAX_MESSAGE_SIZE,
         max_response_size: int = MAX_RESPONSE_SIZE,
-        secrets: Iterable[bytes] = (),
+        secrets: Iterable[str] = (),
     ) -> None:
         self.status = status
         self.headers = headers
@@ -74,7 +74,10 @@ class ResponseReader:
         self._streaming = streaming
         self._max_message_size = max_message_size
         self._max_response_size = max_response_size
-        self._secrets = tuple(secrets)
+        # Some servers repeat a refused key in their answer: no error shows it.
+        self._secrets = tuple(filter(None, secrets))
+        # What is kept of a body that is only shown: a secret in it has to be whole to be found.
+        self._kept = _SHOWN + max(map(len, self._secrets), default=0)
         self._kind = _Kind.UNKNOWN if 200 <= status < 300 else _Kind.ERROR
         self._type = headers.get("content-type", "")
         self._says_stream = self._type.split(";")[0].strip().lower() == "text/event-stream"
@@ -150,7 +153,7 @@ class ResponseReader:
             self._document += piece
         elif not self._any_event:
             # The start is kept until there is an event, in case that none comes of it.
-            self._document += piece[: max(_SHOWN - len(self._document), 0)]
+            self._document += piece[: max(self._kept - len(self._document), 0)]
         if self._kind is _Kind.STREAM:
             self._read_stream(piece, events)
         elif len(self._document) > self._most():
@@ -202,8 +205,8 @@ class ResponseReader:
         if isinstance(broken, TransportError):
             self.transport_error = broken
         for secret in self._secrets:
-            # Some servers repeat a refused key in their answer.
-            self._document = self._document.replace(secret, b"***")
+            for spelt in (secret, secret.replace("/", "\\/")):  # the latter as PHP's JSON has it
+                self._document = self._document.replace(spelt.encode("latin-1"), b"***")
         if self._kind is _Kind.ERROR:
             self.error = self._status_error(bytes(self._document))
             return []
@@ -239,14 +242,17 @@ class ResponseReader:
             broken.partial = error.partial
             return broken
         except StreamError as error:
-            if isinstance(error, APIError) and error.request_id is None:
-                error.request_id = request_id(self.headers)
+            if isinstance(error, APIError):
+                error.request_id = error.request_id or request_id(self.headers)
+                return self._without_secrets(error)
             return error
         return None
 
     def _finish_document(self, broken: StreamError | None) -> None:
         body = bytes(self._document)
         message, refusal = _as_message(body)
+        if isinstance(refusal, APIError):
+            refusal = self._without_secrets(refusal)
         if isinstance(broken, LimitExceeded):
             self.error = broken
         elif message is not None and not self._streaming:
@@ -260,13 +266,28 @@ class ResponseReader:
 
     def _status_error(self, body: bytes) -> StreamError:
         if 300 <= self.status < 400:
-            location = self.headers.get("location", "")[:200]
+            location = self._hidden(self.headers.get("location", ""))[:200]
             return self._unexpected(f"a redirect to {location!r}" if location else "a redirect")
-        return decode_error(self.status, self.headers, body)
+        return self._without_secrets(decode_error(self.status, self.headers, body))
 
     def _unexpected(self, reason: str) -> UnexpectedResponse:
         start = bytes(self._document[:_SHOWN])
-        return UnexpectedResponse(reason, status=self.status, content_type=self._type, start=start)
+        return UnexpectedResponse(reason, status=self.status, content_type=self._hidden(self._type), start=start)
+
+    def _without_secrets(self, error: APIError) -> APIError:
+        """The same error: JSON can spell a secret in ways that its bytes don't show, and a stream's are not searched."""
+        texts = (error.type, error.message, error.request_id)
+        type, message, id = (self._hidden(text) if text else text for text in texts)
+        if (type, message, id) == texts:
+            return error
+        clean = APIError(type, message, request_id=id, status=error.status)
+        clean.event_number, clean.byte_offset, clean.partial = error.event_number, error.byte_offset, error.partial
+        return clean
+
+    def _hidden(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
 
 
 def request_id(headers: dict[str, str]) -> str | None:

@@ -34,6 +34,7 @@ class Exchange:
     what is wrong with the response (None: nothing) and `result()` gives the message or raises. With `streaming=False`
     the response is one document and there are no events. `connection` is the h11 state of a connection that has been
     used before; after the response, `reusable` tells whether it can be used again (h11's `start_next_cycle` first).
+    `secrets` (a key) show in no error, though the server may say them back.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Exchange:
         max_event_size: int = MAX_EVENT_SIZE,
         max_message_size: int = MAX_MESSAGE_SIZE,
         max_response_size: int = MAX_RESPONSE_SIZE,
-        secrets: Iterable[bytes] = (),
+        secrets: Iterable[str] = (),
     ) -> None:
         self._framing = Framing(connection)
         self._reader: ResponseReader | None = None

@@ -356,6 +356,33 @@ def test_the_api_error_of_a_stream_has_the_requests_id() -> None:
     assert exchange.error.partial.text == "Hello"
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        answer(b'{"error":{"type":"x","message":"bad key sk/secret"}}', status=401),
+        answer(b'{"error":{"type":"x","message":"bad key sk\\/secret"}}', "x-trace-id: sk/secret", status=401),
+        answer(b"bad key sk/secret", status=401),
+        answer(HALF + b'event: error\ndata: {"type":"error","error":{"type":"x","message":"bad key sk\\/secret"}}\n\n'),
+        answer(b'{"error":{"type":"x","message":"bad key sk\\/secret"}}', content_type="application/json"),
+        answer(b"", "location: /login?key=sk/secret", status=302),
+        answer(b": bad key sk/secret\n" * 3),
+        answer(b":" + b" " * 190 + b"sk/secret, indeed\n\n"),
+        answer(b"<html>sk/secret", content_type="text/sk/secret"),
+    ],
+    ids=["401", "escaped", "text", "in a stream", "under 200", "redirect", "comments", "at the edge", "content type"],
+)
+def test_secrets_show_in_no_error(response: bytes) -> None:
+    """Servers repeat a refused key; no error passes it on, however it was spelt, and nor does an error's cause."""
+    for size in (0, 7):
+        exchange, _ = feed(response, size, secrets=["sk/secret"])
+        error = exchange.error
+        while error is not None:
+            for text in (str(error), repr(error), repr(error.__dict__)):
+                assert "secret" not in text
+                assert "sk/" not in text
+            error = error.__cause__
+
+
 def test_several_codings_are_bounded() -> None:
     """A chain of codings is a bomb, no transport."""
     exchange, _ = feed(answer(b"x", "content-encoding: gzip, gzip, gzip, gzip"))
