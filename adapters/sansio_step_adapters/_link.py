@@ -28,22 +28,20 @@ class Link:
         self.connection = connection
 
     @classmethod
-    async def open(cls, config: Config, connect: ConnectFunction, pool: Pool[ByteStream]) -> Link:
-        """Raises ConnectError, for the limit `connect` too."""
-        found = await take(pool)
-        if found is not None:
+    async def open(
+        cls, config: Config, connect: ConnectFunction, pool: Pool[ByteStream], *, fresh: bool = False
+    ) -> Link:
+        """Raises ConnectError. With `fresh` none of the pool's will do."""
+        if not fresh and (found := await take(pool)) is not None:
             found[0].next_exchange()
             return cls(pool, *found)
         first = config.proxy.origin if config.proxy is not None else config.origin
-        seconds = config.timeouts.connect
         transport: ByteStream | None = None
         try:
-            with anyio.move_on_after(seconds):
-                transport = await connect(first.host, first.port)
-                link = cls(pool, Connection(config), transport)
-                await link._make_ready()
-                return link
-            raise ConnectError(f"no connection to {config.origin.authority} within {seconds:g} seconds")
+            transport = await connect(first.host, first.port)
+            link = cls(pool, Connection(config), transport)
+            await link._make_ready()
+            return link
         except BaseException as error:
             if transport is not None:
                 await close(transport)

@@ -9,8 +9,10 @@ What is wrong with a stream never changes what is forwarded.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, TypeAlias
@@ -22,17 +24,20 @@ import msgspec
 from sansio_step import (
     ConnectError,
     ConnectionLost,
+    DeadlineExceeded,
+    Deadlines,
     Deviation,
     Message,
     Outcome,
     StreamError,
+    StreamEvent,
     Timeouts,
     TransportError,
     Usage,
 )
 
 from ._client import Pool
-from ._config import Auth, Config, make_config
+from ._config import KEY_HEADERS, Auth, Config, make_config
 from ._framing import Framing
 from ._link import ConnectFunction, Link
 from ._reader import ResponseReader
@@ -58,7 +63,11 @@ _HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-_KEYS: Final = frozenset({b"authorization", b"x-api-key"})
+_KEYS: Final = frozenset(name.encode("ascii") for name in KEY_HEADERS)
+
+# What is kept of a request while it goes through, to be sent once more where an idle connection turns out to be dead.
+# Nearly all requests are smaller; those with images in them are not worth their memory.
+_MOST_KEPT: Final = 1024 * 1024
 
 
 @dataclass
@@ -91,9 +100,12 @@ class PassThrough:
     """Forwards every HTTP request to `upstream`, and calls `on_end(report)` behind each call of the Messages API.
 
     `api_key` with `auth` replaces the caller's own key; without it the caller's headers go on as they are. An upstream
-    that can't be reached is a 502; one that breaks off in the middle is broken off towards the caller too, by the
-    `ConnectionLost` that the application then raises. `connect(host, port)` replaces the way to a TCP stream. Idle
-    connections are closed at the end of ASGI's lifespan, by `aclose()` or by `async with`.
+    that can't be reached is a 502, one that is silent for too long a 504; one that breaks off in the middle is broken
+    off towards the caller too, by the `ConnectionLost` or `DeadlineExceeded` that the application then raises.
+
+    `timeouts` are the clients'; `first_event` runs from the head of a response that is a stream, since nothing else says
+    that one is to come. The time that the caller takes to read counts for `total` only. `connect(host, port)` replaces
+    the way to a TCP stream. Idle connections are closed at the end of ASGI's lifespan, by `aclose()` or by `async with`.
     """
 
     def __init__(
@@ -117,6 +129,7 @@ class PassThrough:
         self._key_headers = [
             pair for pair in (keyed.request_headers(streaming=True) if keyed else ()) if pair[0] in _KEYS
         ]
+        self._secrets = keyed.secrets if keyed else []
         self._on_end = on_end
         self._connect: ConnectFunction = connect or anyio.connect_tcp
         self._pool: Pool[Any] = Pool()
@@ -148,74 +161,105 @@ class PassThrough:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: ReceiveFunction, send: SendFunction) -> None:
-        observer = _Observer(scope["path"])
+        callers = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() in _KEYS]
+        observer = _Observer(scope["path"], [*self._secrets, *(value.rpartition(" ")[2] for value in callers)])
         try:
-            await self._forward(scope, receive, send, observer)
-        except (ConnectError, ConnectionLost) as error:
+            await self._forward(scope, _Incoming(receive), send, observer)
+        except (ConnectError, ConnectionLost, DeadlineExceeded) as error:
             observer.failed(error)
             if observer.report.status is not None:
                 raise  # the server breaks the response off: the caller must not take it for a whole one
-            await _bad_gateway(send, error)
+            await _no_answer(send, error)
         finally:
             report = observer.ended()
             if self._on_end is not None and scope["method"] == "POST" and scope["path"].endswith("/messages"):
                 self._on_end(report)
 
-    async def _forward(self, scope: Scope, receive: ReceiveFunction, send: SendFunction, observer: _Observer) -> None:
-        link = await Link.open(self._config, self._connect, self._pool)
-        framing = Framing(link.connection.http)
+    async def _forward(self, scope: Scope, incoming: _Incoming, send: SendFunction, observer: _Observer) -> None:
+        limits = _Limits(self._config.timeouts)
+        link, framing = await self._connected(limits, fresh=False)
+        failure = await self._exchange(scope, incoming, send, observer, limits, link, framing)
+        stale = link.connection.reused and not framing.begun and isinstance(failure, ConnectionLost)
+        if stale and incoming.rewind():
+            # The upstream had given the idle connection up: nothing was read there, and a fresh one is not stale.
+            link, framing = await self._connected(limits, fresh=True)
+            failure = await self._exchange(scope, incoming, send, observer, limits, link, framing)
+        if failure is not None:
+            raise failure
+
+    async def _connected(self, limits: _Limits, *, fresh: bool) -> tuple[Link, Framing]:
+        limits.connecting()
+        with limits.enforced():
+            link = await Link.open(self._config, self._connect, self._pool, fresh=fresh)
+        limits.connected()
+        return link, Framing(link.connection.http)
+
+    async def _exchange(
+        self,
+        scope: Scope,
+        incoming: _Incoming,
+        send: SendFunction,
+        observer: _Observer,
+        limits: _Limits,
+        link: Link,
+        framing: Framing,
+    ) -> Exception | None:
+        """One request and its response. Returns what went wrong, so that no task group wraps it."""
         failure: Exception | None = None
         try:
-            if not await self._send_request(scope, receive, link, framing):
+            if not await self._send_request(scope, incoming, link, framing, limits):
                 observer.report.disconnected = True
-                return
+                return None
             async with anyio.create_task_group() as tasks:
 
                 async def watch() -> None:
-                    while (await receive())["type"] != "http.disconnect":
+                    while (await incoming.receive())["type"] != "http.disconnect":
                         pass
                     observer.report.disconnected = True
                     tasks.cancel_scope.cancel()
 
                 tasks.start_soon(watch)
                 try:
-                    await _relay(link, framing, send, observer)
-                except Exception as error:  # noqa: BLE001, raised again below, without the task group's wrapping
+                    await _relay(link, framing, send, observer, limits)
+                except Exception as error:  # noqa: BLE001, returned
                     failure = error
                 tasks.cancel_scope.cancel()
         finally:
             await link.release(keep=framing.reusable)
-        if failure is not None:
-            raise failure
+        return failure
 
-    async def _send_request(self, scope: Scope, receive: ReceiveFunction, link: Link, framing: Framing) -> bool:
+    async def _send_request(
+        self, scope: Scope, incoming: _Incoming, link: Link, framing: Framing, limits: _Limits
+    ) -> bool:
         """Send the request as its body comes in; False where the caller goes away meanwhile."""
-        message = await receive()
+        message = await incoming.receive()
         if message["type"] != "http.request":
             return False
         query = b"?" + scope["query_string"] if scope.get("query_string") else b""
-        path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
         prefix = self._config.path.removesuffix("/v1/messages").encode("ascii")
-        target = (prefix + path.partition(b"?")[0] + query).decode("latin-1")
+        target = (prefix + _path(scope) + query).decode("latin-1")
         headers = self._request_headers(scope["headers"], message)
         try:
-            await link.send(framing.request(scope["method"], target, headers, None))
+            with limits.enforced():
+                await link.send(framing.request(scope["method"], target, headers, None))
             while True:
-                await link.send(framing.data(message.get("body", b"")))
+                with limits.enforced():
+                    await link.send(framing.data(message.get("body", b"")))
                 if not message.get("more_body", False):
                     break
-                message = await receive()
+                message = await incoming.receive()
                 if message["type"] != "http.request":
                     return False
-            await link.send(framing.end())
+            with limits.enforced():
+                await link.send(framing.end())
         except ConnectionLost:
             # It may have answered before it hung up; `_relay` finds out.
             pass
         return True
 
     def _request_headers(self, headers: Iterable[tuple[bytes, bytes]], first: ASGIMessage) -> list[tuple[bytes, bytes]]:
-        dropped = _HOP_BY_HOP | {b"host"} | (_KEYS if self._key_headers else frozenset())
-        kept = [(name, value) for name, value in headers if name.lower() not in dropped]
+        dropped = {b"host"} | (_KEYS if self._key_headers else frozenset())
+        kept = [(name, value) for name, value in _end_to_end(headers) if name.lower() not in dropped]
         kept += [(b"host", self._config.host_header.encode("ascii")), *self._key_headers]
         if not any(name.lower() == b"content-length" for name, _ in kept):
             if first.get("more_body", False):
@@ -225,12 +269,82 @@ class PassThrough:
         return kept
 
 
-async def _relay(link: Link, framing: Framing, send: SendFunction, observer: _Observer) -> None:
-    """Pass the response on as it comes. Raises ConnectionLost where it breaks off."""
+class _Incoming:
+    """What the server receives from the caller; from the start again after `rewind`, where it is still there."""
+
+    def __init__(self, receive: ReceiveFunction) -> None:
+        self._receive = receive
+        self._kept: list[ASGIMessage] | None = []
+        self._size = 0
+        self._next = 0
+
+    def rewind(self) -> bool:
+        self._next = 0
+        return self._kept is not None
+
+    async def receive(self) -> ASGIMessage:
+        if self._kept is not None and self._next < len(self._kept):
+            message = self._kept[self._next]
+        else:
+            message = await self._receive()
+            self._size += len(message.get("body", b""))
+            if self._size > _MOST_KEPT:
+                self._kept = None
+            elif self._kept is not None:
+                self._kept.append(message)
+        self._next += 1
+        return message
+
+
+class _Limits:
+    """The time limits of one call, on the clock of the event loop."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._deadlines = Deadlines(timeouts, anyio.current_time())
+
+    @contextlib.contextmanager
+    def enforced(self) -> Iterator[None]:
+        """Raises DeadlineExceeded where a limit ends before the block does."""
+        ends = self._deadlines.next_deadline()
+        until = math.inf if ends is None else ends[0]
+        with anyio.CancelScope(deadline=until) as scope:
+            yield
+        if scope.cancelled_caught:
+            self._deadlines.check(max(until, anyio.current_time()))
+
+    def connecting(self) -> None:
+        self._deadlines.connecting(anyio.current_time())
+
+    def connected(self) -> None:
+        self._deadlines.connected(anyio.current_time(), streaming=False)
+
+    def stream_begins(self) -> None:
+        self._deadlines.connected(anyio.current_time(), streaming=True)
+
+    def received(self, events: list[StreamEvent] | None) -> None:
+        """Bytes came, and these events in them; None where nobody reads along any more, so that silence is all."""
+        now = anyio.current_time()
+        if events is None:
+            self._deadlines.paused()
+        else:
+            self._deadlines.events_received(events, now)
+        self._deadlines.bytes_received(now)
+
+    @contextlib.contextmanager
+    def callers_time(self) -> Iterator[None]:
+        """A block that waits for the caller, which is no silence of the upstream's."""
+        began = anyio.current_time()
+        yield
+        self._deadlines.away(anyio.current_time() - began)
+
+
+async def _relay(link: Link, framing: Framing, send: SendFunction, observer: _Observer, limits: _Limits) -> None:
+    """Pass the response on as it comes. Raises ConnectionLost where it breaks off, DeadlineExceeded where it stops."""
     started = False
     while not framing.complete:
         try:
-            data = await link.receive()
+            with limits.enforced():
+                data = await link.receive()
         except ConnectionLost as error:
             body = framing.receive_eof(error)
         else:
@@ -238,28 +352,51 @@ async def _relay(link: Link, framing: Framing, send: SendFunction, observer: _Ob
         if framing.status is not None and not started:
             started = True
             observer.head(framing.status, framing.headers)
-            headers = [(name, value) for name, value in framing.raw_headers if name not in _HOP_BY_HOP]
-            await send({"type": "http.response.start", "status": framing.status, "headers": headers})
+            if observer.report.streamed:
+                limits.stream_begins()
+            headers = _end_to_end(framing.raw_headers)
+            with limits.callers_time():
+                await send({"type": "http.response.start", "status": framing.status, "headers": headers})
+        limits.received(observer.body(body))
         if body:
-            observer.body(body)
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+            with limits.callers_time():
+                await send({"type": "http.response.body", "body": body, "more_body": True})
         if framing.lost is not None:
             raise framing.lost
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _bad_gateway(send: SendFunction, error: TransportError) -> None:
-    document = msgspec.json.encode({"type": "error", "error": {"type": "api_error", "message": str(error)}})
+async def _no_answer(send: SendFunction, error: TransportError) -> None:
+    late = isinstance(error, DeadlineExceeded)
+    problem = {"type": "timeout_error" if late else "api_error", "message": str(error)}
+    document = msgspec.json.encode({"type": "error", "error": problem})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(document)).encode())]
-    await send({"type": "http.response.start", "status": 502, "headers": headers})
+    await send({"type": "http.response.start", "status": 504 if late else 502, "headers": headers})
     await send({"type": "http.response.body", "body": document, "more_body": False})
+
+
+def _path(scope: Scope) -> bytes:
+    """The path below the application's own place: a router that mounts it leaves its prefix in (as `root_path`)."""
+    path: bytes = (scope.get("raw_path") or quote(scope["path"]).encode("ascii")).partition(b"?")[0]
+    mount = quote(scope.get("root_path", "")).encode("ascii").rstrip(b"/")
+    return path.removeprefix(mount) if path.startswith(mount + b"/") else path
+
+
+def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers that are not about one connection, be it by their own `Connection`."""
+    headers = list(headers)
+    named = {
+        token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b",")
+    }
+    return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP | named]
 
 
 class _Observer:
     """Reads along."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, secrets: list[str]) -> None:
         self.report = Report(path)
+        self._secrets = secrets
         self._began = anyio.current_time()
         self._reader: ResponseReader | None = None
         self._lost: TransportError | None = None
@@ -268,14 +405,19 @@ class _Observer:
         report = self.report
         report.status, report.head_after = status, self._elapsed()
         report.streamed = headers.get("content-type", "").lower().startswith("text/event-stream")
-        self._reader = ResponseReader(status, headers, streaming=report.streamed)
+        self._reader = ResponseReader(status, headers, streaming=report.streamed, secrets=self._secrets)
 
-    def body(self, data: bytes) -> None:
+    def body(self, data: bytes) -> list[StreamEvent] | None:
+        """The events in these bytes; None behind the end of what can be read."""
         self.report.response_bytes += len(data)
-        if self._reader is None or self._reader.finished:
-            return
-        if self._reader.receive_data(data) and self.report.first_event_after is None:
+        if self._reader is None:
+            return []
+        if self._reader.finished:
+            return None
+        events = self._reader.receive_data(data)
+        if events and self.report.first_event_after is None:
             self.report.first_event_after = self._elapsed()
+        return events
 
     def failed(self, error: TransportError) -> None:
         self._lost = error

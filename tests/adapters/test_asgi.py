@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
@@ -20,6 +21,7 @@ from faultserver import (
     HALF,
     LAST_CHUNK,
     OVERLOADED,
+    PING,
     REQUEST,
     WHOLE,
     FaultServer,
@@ -31,7 +33,16 @@ from faultserver import (
     says,
 )
 
-from sansio_step import APIError, ConnectError, ConnectionLost, IncompleteStream, MessageStream, Outcome
+from sansio_step import (
+    APIError,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    IncompleteStream,
+    MessageStream,
+    Outcome,
+    Timeouts,
+)
 from sansio_step_adapters.asgi import PassThrough, Report
 from sansio_step_adapters.replay import serve
 
@@ -189,7 +200,8 @@ def test_the_request_goes_on_as_it_came(backend: str) -> None:
     headers = [
         (b"Host", b"gateway.example"),
         (b"authorization", b"Bearer caller"),
-        (b"connection", b"close"),
+        (b"connection", b"close, X-Hop"),
+        (b"x-hop", b"1"),
         (b"te", b"trailers"),
         (b"content-length", b"5"),
     ]
@@ -216,11 +228,39 @@ def test_the_request_goes_on_as_it_came(backend: str) -> None:
     lines = seen[0][0].split(b"\r\n")
     assert lines[0] == b"POST /step_plan/v1/messages/batches%2F1 HTTP/1.1"
     assert b"authorization: Bearer caller" in lines
-    assert not any(line.lower().startswith((b"connection", b"te:")) for line in lines)
+    assert not any(line.lower().startswith((b"connection", b"te:", b"x-hop")) for line in lines)
     assert not any(b"gateway.example" in line for line in lines)
     assert seen[0][1] == b"hello"
     assert seen[1][0].startswith(b"GET /step_plan/v1/models?a=b&c HTTP/1.1\r\n")
     assert seen[2][0].startswith(b"GET /step_plan/v1/f%C3%BC HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "expected"),
+    [
+        ("/anthropic/v1/messages", "/anthropic", b"/v1/messages"),
+        ("/\u00fc/v1/messages", "/\u00fc/", b"/v1/messages"),
+        ("/apiary/v1/messages", "/api", b"/apiary/v1/messages"),
+        ("/v1/messages", "/elsewhere", b"/v1/messages"),
+    ],
+)
+def test_mounted(path: str, root_path: str, expected: bytes) -> None:
+    """A router's prefix (Starlette's `Mount`) is no part of the upstream's path, where the server leaves it in."""
+    seen: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        seen.append(peer.read_request()[0])
+        peer.send(answer())
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            async with PassThrough(f"{server.base_url}/up") as app:
+                for raw_path in (quote(path).encode(), None):
+                    caller = Caller(BODY)
+                    await app(scope(path=path, root_path=root_path, raw_path=raw_path), caller.receive, caller.send)
+
+    anyio.run(main)
+    assert [request.split(b" ")[1] for request in seen] == [b"/up" + expected] * 2
 
 
 def test_a_body_without_a_length_is_chunked(backend: str) -> None:
@@ -382,6 +422,186 @@ def test_no_answer_is_a_bad_gateway(backend: str, script: Any, type: type[Except
     anyio.run(main, backend=backend)
     assert isinstance(reports[0].error, type)
     assert reports[0].status is None
+
+
+def test_a_stale_connection_is_replaced(backend: str) -> None:
+    """A request that a dead idle connection swallowed is sent once more on a fresh one, a body in pieces too."""
+    requests: list[bytes] = []
+
+    def gives_up(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(answer())
+        # The end comes only with the second request, so that no look at the idle socket can see it.
+        peer.read_request()
+
+    def second(peer: Peer) -> None:
+        requests.append(peer.read_request()[1])
+        peer.send(answer())
+
+    headers = [(b"content-length", str(len(BODY)).encode())]
+
+    async def main() -> None:
+        with FaultServer(gives_up, second) as server:
+            async with PassThrough(server.base_url) as app:
+                for _ in range(2):
+                    caller = Caller(BODY[:10], BODY[10:])
+                    await app(scope(headers=headers), caller.receive, caller.send)
+                    assert caller.body == WHOLE
+            assert server.connections == 2
+
+    anyio.run(main, backend=backend)
+    assert requests == [BODY]
+
+
+@pytest.mark.parametrize("why", ["large", "answered", "fresh"])
+def test_what_is_not_sent_again(backend: str, why: str) -> None:
+    """Not what is too large to have been kept, nor behind a byte of an answer, nor what a fresh connection lost."""
+
+    def breaks_off(peer: Peer) -> None:
+        if why != "fresh":
+            peer.read_request()
+            peer.send(answer())
+        peer.read_request()
+        peer.send(b"HTTP/1.1 2" if why == "answered" else b"")
+
+    async def main() -> None:
+        with FaultServer(breaks_off, says(answer())) as server:
+            async with PassThrough(server.base_url) as app:
+                for status in [502] if why == "fresh" else [200, 502]:
+                    caller = Caller(BODY + b" " * (2_000_000 if why == "large" else 0))
+                    await app(scope(), caller.receive, caller.send)
+                    assert caller.status == status
+            assert server.connections == 1
+
+    anyio.run(main, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "again"),
+    [
+        ("connect", None, b""),
+        ("total", b"", b""),
+        ("idle", head(200, CHUNKED)[:20], b""),
+        ("idle", head(200, CHUNKED) + chunked(HALF), b""),
+        ("first_event", head(200, CHUNKED) + chunked(b": hello\n\n"), chunked(b": still here\n\n")),
+        ("stall", head(200, CHUNKED) + chunked(HALF), chunked(PING)),
+        ("total", head(200, CHUNKED) + chunked(HALF), chunked(HALF[-90:])),
+    ],
+    ids=["no TLS", "silence", "slow head", "idle", "comments", "pings for ever", "total"],
+)
+def test_deadlines(backend: str, name: str, first: bytes | None, again: bytes) -> None:
+    """An upstream that is silent for too long is a 504, or breaks the response off where it had begun."""
+    reports: list[Report] = []
+    gone = threading.Event()
+
+    def script(peer: Peer) -> None:
+        if first is not None:
+            peer.read_request()
+            peer.send(first)
+        while again and not gone.wait(0.005):
+            peer.send(again)
+        peer.wait_closed()
+
+    async def main() -> None:
+        limits = Timeouts(
+            **{"connect": 20.0, "first_event": 20.0, "idle": 20.0, "stall": 20.0, "total": 20.0, name: 0.15}
+        )
+        with FaultServer(script) as server:
+            url = server.base_url if first is not None else server.base_url.replace("http:", "https:")
+            async with PassThrough(url, timeouts=limits, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                if first is not None and b"\r\n\r\n" in first:
+                    with pytest.raises(DeadlineExceeded):
+                        await app(scope(), caller.receive, caller.send)
+                    assert not caller.whole
+                else:
+                    await app(scope(), caller.receive, caller.send)
+                    assert caller.status == 504
+                    assert json.loads(caller.body)["error"]["type"] == "timeout_error"
+            gone.set()
+            assert await anyio.to_thread.run_sync(server.all_gone)
+
+    anyio.run(main, backend=backend)
+    (report,) = reports
+    assert isinstance(report.error, DeadlineExceeded)
+    assert report.error.name == name
+
+
+def test_a_slow_caller_is_no_silent_upstream(backend: str) -> None:
+    """While the caller takes its time over a piece, no limit on the upstream's silence runs."""
+    go_on = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(HALF))
+        assert go_on.wait(10)
+        peer.send(chunked(WHOLE[len(HALF) :]) + LAST_CHUNK)
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            async with PassThrough(server.base_url, timeouts=Timeouts(idle=0.3, stall=0.3)) as app:
+                caller = Caller(BODY)
+
+                async def send(message: Any) -> None:
+                    await caller.send(message)
+                    if message.get("body") == HALF:
+                        go_on.set()
+                        await anyio.sleep(0.5)
+
+                await app(scope(), caller.receive, send)
+                assert caller.body == WHOLE
+
+    anyio.run(main, backend=backend)
+
+
+def test_bytes_that_nobody_can_read_are_no_stall(backend: str) -> None:
+    """Behind a fault the bytes still go through for as long as they come."""
+    reports: list[Report] = []
+    broken = HALF + b"event: message_stop\ndata: {\n\n"
+    long_enough = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(broken))
+        while not long_enough.wait(0.005):
+            peer.send(chunked(PING))
+        peer.send(LAST_CHUNK)
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            limits = Timeouts(stall=0.1)
+            async with PassThrough(server.base_url, timeouts=limits, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                began = anyio.current_time()
+
+                async def send(message: Any) -> None:
+                    await caller.send(message)
+                    if anyio.current_time() > began + 0.3:
+                        long_enough.set()
+
+                await app(scope(), caller.receive, send)
+                assert caller.body.startswith(broken + PING * 2)
+                assert caller.whole
+
+    anyio.run(main, backend=backend)
+    assert reports[0].outcome is Outcome.FAILED
+
+
+def test_no_key_in_a_report(backend: str) -> None:
+    """What a report says of an upstream's words shows neither the gateway's key nor the caller's."""
+    reports: list[Report] = []
+    body = b'{"error":{"type":"invalid_api_key","message":"bad keys sk\\/own and sk-caller"}}'
+
+    async def main() -> None:
+        with FaultServer(says(answer(body, status=401))) as server:
+            async with PassThrough(server.base_url, api_key="sk/own", on_end=reports.append) as app:
+                caller = Caller(BODY)
+                headers = [(b"Authorization", b"Bearer sk-caller")]
+                await app(scope(headers=headers), caller.receive, caller.send)
+                assert caller.body == body
+
+    anyio.run(main, backend=backend)
+    assert str(reports[0].error) == "401 invalid_api_key: bad keys *** and ***"
 
 
 def test_a_caller_that_goes_away(backend: str) -> None:
