@@ -126,5 +126,7 @@ def root(error: BaseException) -> BaseException:
     """The system's own error under anyio's, whose words say more."""
     own = isinstance(error, (anyio.BrokenResourceError, anyio.ClosedResourceError))
     if error.__cause__ is not None and (own or (isinstance(error, OSError) and error.errno is None)):
-        return error.__cause__
-    return error
+        error = error.__cause__
+    # A name with several addresses: one error for each, in a group (of the backport's in Python 3.10).
+    several: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    return several[-1] if several else error

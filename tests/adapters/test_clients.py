@@ -9,6 +9,7 @@ import gzip
 import json
 import logging
 import pickle
+import socket
 import threading
 import zlib
 from typing import Any
@@ -362,6 +363,32 @@ def test_ipv6_and_names(driver: Driver) -> None:
             async with driver.client(base_url=f"http://localhost:{server.port}") as client:
                 async with client.stream(REQUEST) as stream:
                     assert [event async for event in stream]
+
+    driver.run(main)
+
+
+def test_a_name_with_several_addresses(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each address is tried until one answers; where none does, the error says why, not how many there were."""
+    resolve = socket.getaddrinfo
+    places = ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
+
+    def several(host: Any, port: Any, *more: Any, **named: Any) -> Any:
+        if host not in ("several.example", b"several.example"):
+            return resolve(host, port, *more, **named)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (place, int(port))) for place in places]
+
+    monkeypatch.setattr(socket, "getaddrinfo", several)
+
+    async def main() -> None:
+        with FaultServer(says(answer())) as server:
+            url = f"http://several.example:{server.port}"
+            async with driver.client(base_url=url, max_retries=0) as client:
+                async with client.stream(REQUEST) as stream:
+                    assert len([event async for event in stream]) == EVENTS
+                places.remove("127.0.0.1")
+                with pytest.raises(ConnectError, match=r"several\.example:[0-9]+: \[Errno [0-9]+\] ") as caught:
+                    await client.create(REQUEST)
+                assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
     driver.run(main)
 
