@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import ssl
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -127,3 +128,22 @@ def backend(request: pytest.FixtureRequest, no_leaks: None) -> str:
     if request.param == "trio":
         pytest.importorskip("trio")
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def authority() -> Any:
+    return pytest.importorskip("trustme").CA()
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority: Any) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def client_tls(authority: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -402,6 +405,52 @@ def test_an_upstream_that_breaks_off(backend: str, how: str) -> None:
     assert isinstance(reports[0].error, IncompleteStream)
     assert isinstance(reports[0].error.__cause__, ConnectionLost)
     assert reports[0].usage is not None
+
+
+@pytest.mark.parametrize("notify", [True, False])
+def test_an_upstream_that_ends_without_tls_own_end(
+    backend: str, notify: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """A body that the connection's end delimits goes on as whole only behind close_notify; anyone can forge a FIN."""
+    reports: list[Report] = []
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200) + WHOLE)
+        if notify:
+            peer.sock.unwrap()  # type: ignore[attr-defined]
+        else:
+            socket.socket(fileno=peer.sock.detach()).close()
+
+    async def main() -> None:
+        with FaultServer(script, tls=server_tls) as server:
+            async with PassThrough(server.base_url, ssl_context=client_tls, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                with contextlib.nullcontext() if notify else pytest.raises(ConnectionLost, match="close_notify"):
+                    await app(scope(), caller.receive, caller.send)
+                assert caller.body == WHOLE
+                assert caller.whole is notify
+
+    anyio.run(main, backend=backend)
+    assert reports[0].outcome is Outcome.COMPLETE
+
+
+def test_an_upstream_that_hangs_up_in_the_middle(backend: str, client_tls: ssl.SSLContext) -> None:
+    """During TLS it is a 502; while the request goes out too, where it has not answered before."""
+
+    def resets(peer: Peer) -> None:
+        peer.sock.recv(1)
+        peer.reset()
+
+    async def main() -> None:
+        with FaultServer(lambda peer: peer.sock.recv(65536), resets) as server:
+            for url in (server.base_url.replace("http:", "https:"), server.base_url):
+                async with PassThrough(url, ssl_context=client_tls) as app:
+                    caller = Caller(*[b"x" * 2_000_000] * 8)
+                    await app(scope(), caller.receive, caller.send)
+                    assert caller.status == 502
+
+    anyio.run(main, backend=backend)
 
 
 @pytest.mark.parametrize(

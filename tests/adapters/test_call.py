@@ -9,7 +9,9 @@ from faultserver import HALF, OVERLOADED, WHOLE, answer
 
 from sansio_step import ConnectError, ConnectionLost, DeadlineExceeded, Outcome, Timeouts
 from sansio_step_adapters._call import Call, Close, Connect, Keep, Receive, Send, Sleep
+from sansio_step_adapters._client import Pool
 from sansio_step_adapters._config import make_config
+from sansio_step_adapters._connection import Connection
 
 LIMITS = Timeouts(connect=10, first_event=30, idle=5, stall=20, total=100)
 
@@ -166,6 +168,24 @@ def test_a_write_that_fails_leaves_the_answer_to_be_read() -> None:
     call.ended(0)
     assert isinstance(call.error, ConnectionLost)
     assert call.error.__cause__ is broken
+
+
+def test_the_pool_of_idle_connections() -> None:
+    """The one used last is taken first, those idle for too long are given up, and their number is bounded."""
+    pool: Pool[str] = Pool()
+    connection = Connection(make_config(base_url="http://example.org", trust_env=False))
+    assert pool.take() is None
+    for number in range(3):
+        assert pool.put(connection, f"idle since {number}", float(number))
+    assert pool.expired(30.5) == "idle since 0"
+    assert pool.expired(30.5) is None
+    assert pool.take() == (connection, "idle since 2")
+    assert [pool.put(connection, "", 40.0) for _ in range(100)] == [True] * 99 + [False]
+    assert pool.drain() == "idle since 1"
+    while pool.drain() is not None:
+        pass
+    assert not pool.put(connection, "late", 50.0)
+    assert len(pool) == 0
 
 
 def test_abandoned() -> None:

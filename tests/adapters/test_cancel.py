@@ -31,6 +31,7 @@ from faultserver import (
 
 from sansio_step import IncompleteStream, RetryPolicy, StreamError
 from sansio_step_adapters.anyio import AsyncClient
+from sansio_step_adapters.asgi import PassThrough
 from sansio_step_adapters.sockets import Client
 
 
@@ -79,7 +80,7 @@ def refuses_first(peer: Peer) -> None:
     script(peer)
 
 
-async def scenario(url: str, tls: ssl.SSLContext | None) -> None:
+async def called(url: str, tls: ssl.SSLContext | None) -> None:
     """A call that is retried, a stream read to its end, one left early, a document; the client closed."""
     arguments: dict[str, Any] = {"retries": RetryPolicy(first_delay=0.0), "trust_env": False, "ssl_context": tls}
     async with AsyncClient(base_url=url, **arguments) as client:
@@ -96,15 +97,35 @@ async def scenario(url: str, tls: ssl.SSLContext | None) -> None:
 def contexts(request: pytest.FixtureRequest) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
     if request.param == "plain":
         return None, None
-    authority = pytest.importorskip("trustme").CA()
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    authority.configure_trust(client)
-    return server, client
+    return request.getfixturevalue("server_tls"), request.getfixturevalue("client_tls")
 
 
+async def proxied(url: str, tls: ssl.SSLContext | None) -> None:
+    """Two calls through the pass-through proxy, one that is refused and one that is a stream; the proxy closed."""
+
+    async def send(message: Any) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async with PassThrough(url, trust_env=False, ssl_context=tls) as app:
+        body = json.dumps({**REQUEST, "stream": True}).encode()
+        for _ in range(2):
+            incoming = [{"type": "http.request", "body": body[:9], "more_body": True}]
+            incoming.append({"type": "http.request", "body": body[9:], "more_body": False})
+
+            async def receive(incoming: Any = incoming) -> Any:
+                await anyio.lowlevel.checkpoint()
+                if not incoming:
+                    await anyio.sleep_forever()
+                return incoming.pop(0)
+
+            path = "/v1/messages"
+            headers = [(b"content-length", str(len(body)).encode())]
+            await app({"type": "http", "method": "POST", "path": path, "headers": headers}, receive, send)
+
+
+@pytest.mark.parametrize("scenario", [called, proxied], ids=["client", "proxy"])
 @pytest.mark.parametrize(("backend", "how"), [("asyncio", "scope"), ("asyncio", "task"), ("trio", "scope")])
-def test_cancelled_at_each_await(backend: str, how: str, contexts: Any) -> None:
+def test_cancelled_at_each_await(backend: str, how: str, contexts: Any, scenario: Any) -> None:
     """By anyio's scope, and by asyncio's own `task.cancel()`, which no shield holds off."""
     if backend == "trio":
         pytest.importorskip("trio")

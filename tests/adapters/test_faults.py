@@ -520,25 +520,6 @@ def test_nobody_there(driver: Driver) -> None:
 # TLS.
 
 
-@pytest.fixture(scope="module")
-def authority() -> Any:
-    return pytest.importorskip("trustme").CA()
-
-
-@pytest.fixture(scope="module")
-def server_tls(authority: Any) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def client_tls(authority: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
 def test_tls(driver: Driver, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     """Over TLS all is as without, the use of a connection for several calls too."""
     framed = head(200, CHUNKED) + chunked(WHOLE, 30) + LAST_CHUNK
