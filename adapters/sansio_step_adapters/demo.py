@@ -74,32 +74,26 @@ def scenes() -> list[Scene]:
 def run(pace: float) -> bool:
     """Show all scenes on standard output, with `pace` seconds between two events; tell whether it worked."""
     try:
-        failure = anyio.run(_show, make_view(sys.stdout), pace)
+        anyio.run(_show, make_view(sys.stdout), pace)
     except CancelledError:  # what Ctrl-C becomes in Python 3.10
         raise KeyboardInterrupt from None
-    if isinstance(failure, StreamError):
+    except StreamError as failure:
         sys.stderr.write(f"sansio-step: {failure}\n")
-    elif failure is not None:
-        raise failure
-    return failure is None
+        return False
+    return True
 
 
-async def _show(view: View, pace: float) -> StreamError | OSError | None:
-    """Play the scenes. What goes wrong is returned: raised, it would come wrapped in the server's group."""
+async def _show(view: View, pace: float) -> None:
     script = scenes()
     async with (
         serve([scene.capture for scene in script], pace=pace) as server,
         AsyncClient(base_url=server.base_url, api_key="demo", trust_env=False) as client,
     ):
-        try:
-            view.open(server.base_url)
-            for number, scene in enumerate(script, 1):
-                view.begin(number, scene.title, scene.note, scene.question)
-                view.finish(await _play(client, scene, view, pace))
-            view.close()
-        except (StreamError, OSError) as error:
-            return error
-    return None
+        view.open(server.base_url)
+        for number, scene in enumerate(script, 1):
+            view.begin(number, scene.title, scene.note, scene.question)
+            view.finish(await _play(client, scene, view, pace))
+        view.close()
 
 
 async def _play(client: AsyncClient, scene: Scene, view: View, pace: float) -> Report:

@@ -98,6 +98,9 @@ class ReplayServer:
         assert tasks is not None
         assert listener is not None
         tasks.cancel_scope.cancel()
+        if not isinstance(error, anyio.get_cancelled_exc_class()):
+            # A task group would wrap what the block raised in a group, and it is none of the server's.
+            kind = error = traceback = None
         try:
             await tasks.__aexit__(kind, error, traceback)
         finally:

@@ -94,6 +94,31 @@ def test_what_it_does_not_serve(backend: str) -> None:
     anyio.run(main, backend=backend)
 
 
+def test_what_the_block_raises(backend: str) -> None:
+    """An error of the caller's own comes out as it is, and a cancellation as one, with the port free again."""
+
+    async def main() -> None:
+        mine = AssertionError("mine")
+        with pytest.raises(AssertionError) as caught:
+            async with serve(WHOLE) as server:
+                port = server.port
+                raise mine
+        assert caught.value is mine
+        with anyio.CancelScope() as scope:
+            async with serve(WHOLE, port=port), AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                async with client.stream(REQUEST) as stream:
+                    assert [event async for event in stream]
+                    scope.cancel()
+                    await anyio.sleep_forever()
+        assert scope.cancelled_caught
+        with anyio.move_on_after(0.01) as scope:
+            async with serve(WHOLE, port=port):
+                await anyio.sleep_forever()
+        assert scope.cancelled_caught
+
+    anyio.run(main, backend=backend)
+
+
 def test_a_blocking_client(backend: str) -> None:
     """The client on sockets reads from it too, from a thread."""
 
