@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -165,6 +166,8 @@ class _Driver:
     def __init__(self, client: Client, call: Call) -> None:
         self._client, self._call = client, call
         self._transport: socket.socket | None = None
+        # Wakes a thread that waits for the next attempt.
+        self._closed = threading.Event()
 
     def run_until_started(self) -> None:
         while not self._call.started:
@@ -190,7 +193,7 @@ class _Driver:
             if isinstance(want, Connect):
                 self._open(want, left)
             elif transport is None:
-                time.sleep(left or 0.0)
+                self._closed.wait(left)
                 call.waited(time.monotonic())
             elif isinstance(want, Send):
                 transport.settimeout(left)
@@ -216,6 +219,7 @@ class _Driver:
 
     def close(self) -> None:
         self._call.abandon()
+        self._closed.set()
         self._settle()
 
     def _settle(self) -> None:

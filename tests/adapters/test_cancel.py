@@ -246,6 +246,35 @@ def test_closed_by_another_thread() -> None:
     assert [type(error) for error in errors] == [IncompleteStream]
 
 
+def test_closed_by_another_thread_before_a_retry() -> None:
+    """A thread that waits for the next attempt is woken as well."""
+    waiting = threading.Event()
+    errors: list[BaseException] = []
+
+    def later(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(answer(b"", "retry-after: 50", "connection: close", status=429))
+        peer.wait_closed()  # the client has read the answer, and waits
+        waiting.set()
+
+    with FaultServer(later) as server, Client(base_url=server.base_url, trust_env=False) as client:
+        stream = client.stream(REQUEST)
+
+        def reader() -> None:
+            try:
+                stream.__enter__()
+            except StreamError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=reader)
+        thread.start()
+        assert waiting.wait(10)
+        stream.close()
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(errors) == 1
+
+
 def test_an_interrupt_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is raised in the middle of a blocking call, the socket doesn't outlive it."""
     with FaultServer(script) as server, Client(base_url=server.base_url, trust_env=False) as client:
