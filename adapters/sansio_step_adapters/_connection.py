@@ -54,6 +54,11 @@ class _TLS:
             self._error = error
         return b"".join(plain)
 
+    @property
+    def protocol(self) -> str | None:
+        """What ALPN agreed on, once ready."""
+        return self._object.selected_alpn_protocol()
+
     def write(self, data: bytes) -> None:
         """Take what is to go below, encrypted."""
         view = memoryview(data)
@@ -163,6 +168,9 @@ class Connection:
             elif over:
                 self._enter(_Stage.READY)
         elif self._layers[-1].ready:
+            if self._layers[-1].protocol not in (None, "http/1.1"):
+                # Only with an `ssl_context` of the caller's own that offers it.
+                raise ConnectError(f"{self._stage.value} agreed on {self._layers[-1].protocol!r}, not on HTTP/1.1")
             self._enter(_Stage.TUNNEL if self._stage is _Stage.PROXY_TLS else _Stage.READY)
         return data
 

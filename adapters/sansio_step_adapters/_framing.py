@@ -89,7 +89,9 @@ class Framing:
                 event = self._connection.next_event()
             except h11.RemoteProtocolError as error:
                 gone = self._connection.trailing_data[1]
-                self._lose(f"the connection ended {self._where()}" if gone else f"no valid HTTP: {error}", error)
+                # h11 shows the line at fault, which can be as long as a head.
+                what = f"the connection ended {self._where()}" if gone else f"no valid HTTP: {str(error)[:200]}"
+                self._lose(what, error)
                 break
             if isinstance(event, h11.Data):
                 body.append(bytes(event.data))

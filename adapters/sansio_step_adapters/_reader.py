@@ -89,7 +89,10 @@ class ResponseReader:
         try:
             self._decoder = content_decoder(headers.get("content-encoding", ""))
         except CodingError as error:
-            self._finish(_lost(error))
+            # Not a lost connection: it would come again, and each time be billed.
+            unexpected = self._unexpected(str(error))
+            unexpected.__cause__ = error
+            self._finish(unexpected)
 
     def receive_data(self, data: bytes) -> list[StreamEvent]:
         """The events that these bytes complete."""

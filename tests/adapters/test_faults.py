@@ -156,7 +156,7 @@ def test_a_break_at_every_kind_of_place(driver: Driver, place: str, how: str) ->
         (head(401, "content-length: 50") + b'{"error"', APIError, "401"),
         (b"HTTP/1.1 200 OK\r\n" + b"x-bomb: yes\r\n" * 50_000, ConnectionLost, "no valid HTTP"),
         (b"\x16\x03\x01 this is not HTTP\r\n\r\n", ConnectionLost, "no valid HTTP"),
-        (answer(b"x", "content-encoding: zstd"), ConnectionLost, "'zstd' is not supported"),
+        (answer(b"x", "content-encoding: zstd"), UnexpectedResponse, "'zstd' is not supported"),
         (head(200, "content-length: 5", "content-length: 6") + WHOLE, ConnectionLost, "no valid HTTP"),
     ],
     ids=["HTML", "JSON", "redirect", "empty", "403", "500", "401 cut", "header bomb", "no HTTP", "coding", "lengths"],
@@ -308,8 +308,9 @@ def test_retried(driver: Driver, first: Any, streaming: bool) -> None:
         (says(refusal(429, "x-should-retry: false")), APIError),
         (says(refusal(429, "retry-after: 3600")), APIError),
         (says(answer(b"<html>", content_type="text/html")), UnexpectedResponse),
+        (says(answer(b"x", "content-encoding: br")), UnexpectedResponse),
     ],
-    ids=["400", "429 by word", "429 in an hour", "HTML"],
+    ids=["400", "429 by word", "429 in an hour", "HTML", "coding"],
 )
 def test_not_retried(driver: Driver, first: Any, type: type[StreamError]) -> None:
     """What would come again, or later than anyone waits, fails at once."""
@@ -582,6 +583,23 @@ def test_a_server_without_tls(driver: Driver) -> None:
             url = server.base_url.replace("http:", "https:")
             async with driver.client(base_url=url, max_retries=0) as client:
                 with pytest.raises(ConnectError, match="TLS failed"):
+                    await client.create(REQUEST)
+
+    driver.run(main)
+
+
+def test_a_server_of_http2_alone(driver: Driver, authority: Any) -> None:
+    """Where a context of the caller's own offers HTTP/2 and the server takes it, the error says so."""
+    server_side, client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server_side)
+    authority.configure_trust(client_side)
+    for context in (server_side, client_side):
+        context.set_alpn_protocols(["h2"])
+
+    async def main() -> None:
+        with FaultServer(says(answer()), tls=server_side) as server:
+            async with driver.client(base_url=server.base_url, ssl_context=client_side, max_retries=0) as client:
+                with pytest.raises(ConnectError, match="TLS agreed on 'h2', not on HTTP/1.1"):
                     await client.create(REQUEST)
 
     driver.run(main)
