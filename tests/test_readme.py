@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio.from_thread
 import pytest
 
 import sansio_step
+from sansio_step_adapters.anyio import AsyncClient
+from sansio_step_adapters.asgi import PassThrough
 from sansio_step_adapters.replay import serve
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +50,8 @@ def test_readme_code_runs(code, base_url, capsys):
     """Every Python block of the README runs as it stands."""
     names = {
         "base_url": base_url,
+        "host": urlsplit(base_url).hostname,
+        "port": urlsplit(base_url).port,
         "url": f"{base_url}/v1/messages",
         "headers": {"authorization": "Bearer test"},
         "request": {"model": "m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "Hi"}]},
@@ -59,6 +65,66 @@ def test_readme_code_runs(code, base_url, capsys):
         asyncio.run(main())
     shown = names.get("message")
     assert shown is None or shown.text == "Hello"
+    if "app" in names:
+        asyncio.run(call(names["app"]))
+        assert "/v1/messages 200 Outcome.COMPLETE Usage(input_tokens=3, output_tokens=2" in capsys.readouterr().out
+
+
+async def call(app: PassThrough) -> None:
+    """One call through an ASGI application, as a server makes it."""
+    left, sent = asyncio.Event(), []
+    incoming = [{"type": "http.request", "body": json.dumps({"stream": True}).encode()}]
+
+    async def receive():
+        if not incoming:
+            await left.wait()
+        return incoming.pop()
+
+    async def send(message):
+        sent.append(message.get("body", b""))
+
+    async with app:
+        await app({"type": "http", "method": "POST", "path": "/v1/messages", "headers": []}, receive, send)
+    assert b"".join(sent) == BODY
+
+
+@pytest.mark.parametrize(
+    "library", ["httpx", "httpx2", "aiohttp", "requests", "niquests", "urllib3", "asyncio.Protocol"]
+)
+def test_every_stack_is_shown(library):
+    """Each stack that the tests embed in has a block that runs."""
+    assert any(f"import {library}\n" in code or f"({library})" in code for code in BLOCKS)
+
+
+def rows(first: str) -> list[list[str]]:
+    """The rows of the table whose first heading this is, without their backticks."""
+    table = README.partition(f"\n| {first} |")[2].partition("\n\n")[0]
+    return [[cell.strip().replace("`", "") for cell in line.split(" | ")] for line in table.split("\n| ")[1:]]
+
+
+def test_the_clients_arguments_have_rows():
+    """The table has each argument of a client, in order, with the default that it has."""
+    parameters = list(inspect.signature(AsyncClient).parameters.values())
+    table = rows("argument")
+    assert [name for name, *_ in table] == [parameter.name for parameter in parameters]
+    sizes = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    for parameter, (_, default, _) in zip(parameters, table, strict=True):
+        if isinstance(parameter.default, (bool, str)):
+            assert default.strip('"') == str(parameter.default)
+        elif isinstance(parameter.default, int):
+            number, unit = default.split()
+            assert int(number) * sizes[unit] == parameter.default
+        else:
+            assert parameter.default is None
+    assert {name: default for name, default, _ in table}["max_retries"] == str(sansio_step.RetryPolicy().max_retries)
+
+
+def test_the_timeouts_have_rows():
+    """The table has each limit with its default."""
+    limits = sansio_step.Timeouts()
+    assert [(name, float(default)) for name, default, _ in rows("name")] == [
+        (name, getattr(limits, name)) for name in limits.__struct_fields__
+    ]
 
 
 def test_every_deviation_has_a_row():

@@ -9,6 +9,7 @@ would hang; and it is asked for a broken stream too, which no stack may pass off
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +27,7 @@ from sansio_step import (
     iter_events,
     parse,
 )
+from sansio_step_adapters.http1 import Exchange
 
 See = Callable[[StreamEvent], None]
 
@@ -101,35 +103,35 @@ def with_niquests(url: str, see: See) -> None:
 
 
 def with_a_bare_protocol(url: str, see: See) -> None:
-    """No HTTP library at all: asyncio's own Protocol, and the body behind a head that the test knows."""
+    """No HTTP library at all: asyncio's own Protocol, with an exchange that reads HTTP."""
 
     class Reader(asyncio.Protocol):
         def __init__(self) -> None:
-            self.stream = MessageStream()
-            self.closed = asyncio.get_running_loop().create_future()
-            self._head = b""
+            self.exchange = Exchange()
+            self.over = asyncio.get_running_loop().create_future()
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            transport.write(b"POST /v1/messages HTTP/1.0\r\ncontent-length: 0\r\n\r\n")  # type: ignore[attr-defined]
+            body = json.dumps(REQUEST).encode()
+            transport.write(self.exchange.request("/v1/messages", [(b"host", b"127.0.0.1")], body))  # type: ignore[attr-defined]
 
         def data_received(self, data: bytes) -> None:
-            if not self._head.endswith(b"\r\n\r\n"):
-                head, end, data = (self._head + data).partition(b"\r\n\r\n")
-                self._head = head + end
-            for event in self.stream.receive_data(data):
+            for event in self.exchange.receive_data(data):
                 see(event)
+            if self.exchange.done and not self.over.done():
+                self.over.set_result(None)
 
         def connection_lost(self, error: Exception | None) -> None:
-            for event in self.stream.receive_eof():
+            for event in self.exchange.receive_eof(error):
                 see(event)
-            self.closed.set_result(None)
+            if not self.over.done():
+                self.over.set_result(None)
 
     async def main() -> None:
         port = int(url.rpartition(":")[2].partition("/")[0])
         transport, reader = await asyncio.get_running_loop().create_connection(Reader, "127.0.0.1", port)
-        await reader.closed
+        await reader.over
         transport.close()
-        reader.stream.result()
+        reader.exchange.result()
 
     asyncio.run(main())
 
@@ -155,24 +157,22 @@ def stack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     yield request.param, STACKS[request.param]
 
 
-def framed(name: str, body: bytes, *, first: bool = True, last: bool = True) -> bytes:
-    """A piece of a response, in chunks; for the bare protocol, which knows none, delimited by the end."""
-    if name == "asyncio.Protocol":
-        return (head(200, version="1.0") if first else b"") + body
+def framed(body: bytes, *, first: bool = True, last: bool = True) -> bytes:
+    """A piece of a response, in chunks."""
     return (head(200, CHUNKED) if first else b"") + chunked(body) + (LAST_CHUNK if last else b"")
 
 
 def test_events_as_they_come(stack: tuple[str, Any]) -> None:
     """Each event is there when its bytes are, and all of them in the end."""
-    name, call = stack
+    _, call = stack
     seen_half = threading.Event()
     events: list[StreamEvent] = []
 
     def script(peer: Peer) -> None:
         peer.read_request()
-        peer.send(framed(name, HALF, last=False))
+        peer.send(framed(HALF, last=False))
         assert seen_half.wait(20), "the stack holds events back"
-        peer.send(framed(name, WHOLE[len(HALF) :], first=False))
+        peer.send(framed(WHOLE[len(HALF) :], first=False))
 
     def see(event: StreamEvent) -> None:
         events.append(event)
@@ -187,9 +187,9 @@ def test_events_as_they_come(stack: tuple[str, Any]) -> None:
 
 def test_a_stream_cut_short(stack: tuple[str, Any]) -> None:
     """A body that ends properly but too early raises IncompleteStream, with the partial message."""
-    name, call = stack
+    _, call = stack
     events: list[StreamEvent] = []
-    with FaultServer(lambda peer: (peer.read_request(), peer.send(framed(name, HALF)))[-1]) as server:
+    with FaultServer(lambda peer: (peer.read_request(), peer.send(framed(HALF)))[-1]) as server:
         with pytest.raises(IncompleteStream) as caught:
             call(f"{server.base_url}/v1/messages", events.append)
     assert len(events) == 5
@@ -199,9 +199,9 @@ def test_a_stream_cut_short(stack: tuple[str, Any]) -> None:
 
 def test_a_broken_connection(stack: tuple[str, Any]) -> None:
     """A body that breaks off raises: the stack's own error where it notices, else IncompleteStream."""
-    name, call = stack
+    _, call = stack
     events: list[StreamEvent] = []
-    with FaultServer(lambda peer: (peer.read_request(), peer.send(framed(name, HALF, last=False)))[-1]) as server:
+    with FaultServer(lambda peer: (peer.read_request(), peer.send(framed(HALF, last=False)))[-1]) as server:
         with pytest.raises(Exception) as caught:
             call(f"{server.base_url}/v1/messages", events.append)
     assert not isinstance(caught.value, (AssertionError, TypeError, AttributeError))
