@@ -80,9 +80,9 @@ def refuses_first(peer: Peer) -> None:
     script(peer)
 
 
-async def called(url: str, tls: ssl.SSLContext | None) -> None:
+async def called(url: str, tls: ssl.SSLContext | None, **arguments: Any) -> None:
     """A call that is retried, a stream read to its end, one left early, a document; the client closed."""
-    arguments: dict[str, Any] = {"retries": RetryPolicy(first_delay=0.0), "trust_env": False, "ssl_context": tls}
+    arguments |= {"retries": RetryPolicy(first_delay=0.0), "trust_env": False, "ssl_context": tls}
     async with AsyncClient(base_url=url, **arguments) as client:
         async with client.stream(REQUEST) as stream:
             async for _ in stream:
@@ -100,13 +100,13 @@ def contexts(request: pytest.FixtureRequest) -> tuple[ssl.SSLContext | None, ssl
     return request.getfixturevalue("server_tls"), request.getfixturevalue("client_tls")
 
 
-async def proxied(url: str, tls: ssl.SSLContext | None) -> None:
+async def proxied(url: str, tls: ssl.SSLContext | None, **arguments: Any) -> None:
     """Two calls through the pass-through proxy, one that is refused and one that is a stream; the proxy closed."""
 
     async def send(message: Any) -> None:
         await anyio.lowlevel.checkpoint()
 
-    async with PassThrough(url, trust_env=False, ssl_context=tls) as app:
+    async with PassThrough(url, trust_env=False, ssl_context=tls, **arguments) as app:
         body = json.dumps({**REQUEST, "stream": True}).encode()
         for _ in range(2):
             incoming = [{"type": "http.request", "body": body[:9], "more_body": True}]
@@ -155,6 +155,45 @@ def test_cancelled_at_each_await(backend: str, how: str, contexts: Any, scenario
             anyio.run(main, backend=backend)
             gc.collect()
     assert number > 10
+
+
+@pytest.mark.parametrize("scenario", [called, proxied], ids=["client", "proxy"])
+def test_closing_is_finished_in_a_cancelled_task(backend: str, scenario: Any) -> None:
+    """A transport that has to wait while it closes is closed all the same."""
+
+    class Silent(anyio.abc.ByteStream):
+        closed = False
+
+        async def receive(self, max_bytes: int = 65536) -> bytes:
+            cancel[0]()
+            await anyio.sleep_forever()
+            raise AssertionError("never cancelled")
+
+        async def send(self, item: bytes) -> None:
+            await anyio.lowlevel.checkpoint()
+
+        async def send_eof(self) -> None:
+            raise NotImplementedError
+
+        async def aclose(self) -> None:
+            await anyio.lowlevel.checkpoint()
+            self.closed = True
+
+    silent = Silent()
+    cancel: list[Callable[[], object]] = []
+
+    async def connect(host: str, port: int) -> Silent:
+        await anyio.lowlevel.checkpoint()
+        return silent
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            cancel.append(scope.cancel)
+            await scenario("http://example.org", None, connect=connect)
+        assert scope.cancelled_caught
+        assert silent.closed
+
+    anyio.run(main, backend=backend)
 
 
 @pytest.mark.parametrize("leave", ["aclose", "exception"])

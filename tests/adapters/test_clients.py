@@ -38,6 +38,7 @@ from faultserver import (
 
 import sansio_step
 from sansio_step import APIError, ConnectError, IncompleteStream, Outcome
+from sansio_step_adapters import sockets
 
 KEY = "sk-secret-0123456789"
 
@@ -391,6 +392,37 @@ def test_a_name_with_several_addresses(driver: Driver, monkeypatch: pytest.Monke
                 assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
     driver.run(main)
+
+
+def test_an_address_that_swallows_packets_leaves_time_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On sockets, each address gets an equal share of what is left of the connect limit, and each socket is closed."""
+    now = 100.0
+    given: list[float] = []
+    closed: list[object] = []
+
+    class Swallows:
+        def __init__(self, *kind: object) -> None:
+            pass
+
+        def settimeout(self, seconds: float) -> None:
+            given.append(seconds)
+
+        def connect(self, address: object) -> None:
+            nonlocal now
+            now += given[-1]
+            raise TimeoutError("timed out")
+
+        def close(self) -> None:
+            closed.append(self)
+
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"10.0.0.{number}", 1)) for number in range(4)]
+    monkeypatch.setattr(sockets.socket, "getaddrinfo", lambda *_, **__: addresses)
+    monkeypatch.setattr(sockets.socket, "socket", Swallows)
+    monkeypatch.setattr(sockets.time, "monotonic", lambda: now)
+    with pytest.raises(TimeoutError):
+        sockets.connect_tcp("example.org", 1, 8.0)
+    assert given == [2.0, 2.0, 2.0, 2.0]
+    assert len(closed) == 4
 
 
 def test_the_key_shows_nowhere(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:

@@ -427,13 +427,14 @@ def test_an_idle_connection_that_ended_is_seen(driver: Driver) -> None:
     """A look at the idle socket shows its end before anything is sent there."""
     ended = threading.Event()
     requests: list[bytes] = []
+    behind_the_end: list[bytes] = []
 
     def script(peer: Peer) -> None:
         requests.append(peer.read_request()[0])
         peer.send(answer())
         peer.sock.shutdown(socket.SHUT_WR)
         ended.set()
-        peer.wait_closed()
+        behind_the_end.append(peer.sock.recv(100))
 
     async def main() -> None:
         with FaultServer(script) as server:
@@ -441,8 +442,10 @@ def test_an_idle_connection_that_ended_is_seen(driver: Driver) -> None:
                 await read(client)
                 assert ended.wait(10)
                 await read(client)
+            assert server.all_gone()
         assert len(requests) == 2
         assert server.connections == 2
+        assert behind_the_end == [b"", b""]
 
     driver.run(main)
 

@@ -35,6 +35,7 @@ from sansio_step import (
     StreamError,
     UnexpectedResponse,
 )
+from sansio_step_adapters._coding import content_decoder
 from sansio_step_adapters.http1 import Exchange
 
 HEADERS = [(b"host", b"example.org")]
@@ -383,6 +384,20 @@ def test_secrets_show_in_no_error(response: bytes) -> None:
                 assert "secret" not in text
                 assert "sk/" not in text
             error = error.__cause__
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "deflate, gzip"])
+def test_a_bomb_is_decoded_in_small_pieces(coding: str) -> None:
+    """What one chunk of a compressed body can take of the memory at any moment is 64 KiB, not what it decodes to."""
+    bomb = b" " * 10_000_000
+    for name in coding.split(", "):
+        bomb = gzip.compress(bomb) if name == "gzip" else zlib.compress(bomb)
+    decoder = content_decoder(coding)
+    assert decoder is not None
+    sizes = [len(piece) for piece in decoder.decode(bomb)]
+    assert sum(sizes) == 10_000_000
+    assert max(sizes) <= 64 * 1024
+    assert decoder.whole
 
 
 def test_several_codings_are_bounded() -> None:
