@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -323,3 +324,22 @@ def test_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "import sansio_step adds" in done.stdout
     assert "startup" in (tmp_path / "figures.json").read_text()
+
+
+def test_load() -> None:
+    """A small load gives all its figures and loses and mixes up no stream; a decoder that waits takes 2 KiB at most."""
+    for module in ("h11", "anyio"):
+        pytest.importorskip(module)
+    from benchmarks import load  # noqa: PLC0415
+
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-m", "benchmarks.load", "--streams=20", "--events=20", "--json"]
+    # With so few streams the memory of each is not told from the process's own: only the full run is held to it.
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.stderr == ""
+    figures = json.loads(done.stdout)
+    assert figures["events per second"] > 0
+    assert figures["KiB a stream"] >= 0
+    assert len(figures["ms of lag at 5000 events/s"]) == 3
+    for decoder in ("EventDecoder", "MessageStream"):
+        assert figures["KiB an idle decoder"][decoder] <= load.LIMITS["KiB an idle decoder"]
