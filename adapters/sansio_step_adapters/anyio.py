@@ -182,6 +182,8 @@ class _Driver:
     def __init__(self, client: AsyncClient, call: Call) -> None:
         self._client, self._call = client, call
         self._transport: ByteStream | None = None
+        # What the present step waits in, so that a task which closes the stream can end the wait of another.
+        self._waiting: anyio.CancelScope | None = None
 
     async def run_until_started(self) -> None:
         while not self._call.started:
@@ -202,6 +204,7 @@ class _Driver:
             return
         until = math.inf if want.until is None else want.until
         with anyio.CancelScope(deadline=until) as scope:
+            self._waiting = scope
             try:
                 if isinstance(want, Connect):
                     await self._open(want)
@@ -217,6 +220,7 @@ class _Driver:
                 call.ended(anyio.current_time())
             except BROKEN as error:
                 call.failed(root(error), anyio.current_time())
+        self._waiting = None
         if scope.cancelled_caught:
             call.waited(anyio.current_time())
         if call.over:
@@ -224,6 +228,8 @@ class _Driver:
 
     async def aclose(self) -> None:
         self._call.abandon()
+        if self._waiting is not None:
+            self._waiting.cancel()
         await self._settle()
 
     async def _settle(self) -> None:

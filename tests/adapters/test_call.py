@@ -137,6 +137,17 @@ def test_deadlines_end_the_call() -> None:
     assert call.error.partial.text == "Hello"
 
 
+def test_a_driver_that_sleeps_too_long() -> None:
+    """Where it comes back from a wait behind the end of total, that is what the call ends in."""
+    call = make_call()
+    call.failed(OSError("x"), 0)
+    assert call.want(0) == Sleep(until=0.5)
+    assert call.want(100) is None
+    assert call.over
+    assert isinstance(call.error, DeadlineExceeded)
+    assert call.error.name == "total"
+
+
 def test_the_callers_own_time_is_not_the_servers() -> None:
     """Between a report and the next question the caller has the events; only total goes on."""
     call = make_call()
@@ -198,6 +209,14 @@ def test_abandoned() -> None:
     sleeping.failed(OSError("x"), 0)
     sleeping.abandon()
     assert sleeping.want(0) is None
+
+    # The idle connection that was being taken meanwhile is the driver's to close.
+    connecting = make_call()
+    connecting.want(0)
+    connecting.abandon()
+    connecting.reuse(Connection(make_config(base_url="http://example.org", trust_env=False)), 1)
+    assert connecting.connection is None
+    assert connecting.want(1) is None
 
     reading = make_call()
     send(reading, 0)

@@ -29,7 +29,7 @@ from faultserver import (
     head,
 )
 
-from sansio_step import IncompleteStream, RetryPolicy, StreamError
+from sansio_step import APIError, ConnectionLost, IncompleteStream, RetryPolicy, StreamError
 from sansio_step_adapters.anyio import AsyncClient
 from sansio_step_adapters.asgi import PassThrough
 from sansio_step_adapters.sockets import Client
@@ -222,6 +222,46 @@ def test_leaving_while_it_reads(backend: str, leave: str) -> None:
                                 if seen == 5:
                                     tasks.start_soon(stream.aclose)
                 assert await anyio.to_thread.run_sync(server.all_gone)
+
+    anyio.run(main, backend=backend)
+
+
+@pytest.mark.parametrize("during", ["connect", "retry"])
+def test_closed_by_another_task_before_the_first_event(backend: str, during: str) -> None:
+    """A task that waits to connect, or for its next attempt, is woken as well."""
+    gone = threading.Event()
+
+    def later(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(answer(b"", "retry-after: 50", "connection: close", status=429))
+        peer.wait_closed()  # the client has read the answer, and waits
+        gone.set()
+
+    async def main() -> None:
+        connecting = anyio.Event()
+
+        async def connect(host: str, port: int) -> anyio.abc.ByteStream:
+            connecting.set()
+            await anyio.sleep_forever()
+            raise AssertionError("never cancelled")
+
+        async def enter() -> None:
+            # Before a retry it is the failure that was to be tried again.
+            with pytest.raises(ConnectionLost if during == "connect" else APIError, match="closed by|429"):
+                await stream.__aenter__()
+
+        with FaultServer(later) as server:
+            arguments: dict[str, Any] = {"connect": connect} if during == "connect" else {}
+            async with AsyncClient(base_url=server.base_url, trust_env=False, **arguments) as client:
+                stream = client.stream(REQUEST)
+                with anyio.fail_after(10):
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(enter)
+                        if during == "connect":
+                            await connecting.wait()
+                        else:
+                            assert await anyio.to_thread.run_sync(gone.wait, 10)
+                        await stream.aclose()
 
     anyio.run(main, backend=backend)
 
