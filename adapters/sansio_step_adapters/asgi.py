@@ -215,8 +215,10 @@ class PassThrough:
                 async def watch() -> None:
                     while (await incoming.receive())["type"] != "http.disconnect":
                         pass
-                    observer.report.disconnected = True
-                    tasks.cancel_scope.cancel()
+                    # Behind the end of the response servers say the same, though nobody left too early.
+                    if not observer.forwarded:
+                        observer.report.disconnected = True
+                        tasks.cancel_scope.cancel()
 
                 tasks.start_soon(watch)
                 try:
@@ -363,6 +365,7 @@ async def _relay(link: Link, framing: Framing, send: SendFunction, observer: _Ob
                 await send({"type": "http.response.body", "body": body, "more_body": True})
         if framing.lost is not None:
             raise framing.lost
+    observer.forwarded = True
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -400,6 +403,8 @@ class _Observer:
         self._began = anyio.current_time()
         self._reader: ResponseReader | None = None
         self._lost: TransportError | None = None
+        # Whether all that came has gone on to the caller, but for the end.
+        self.forwarded = False
 
     def head(self, status: int, headers: dict[str, str]) -> None:
         report = self.report

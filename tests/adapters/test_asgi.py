@@ -680,6 +680,31 @@ def test_a_caller_that_goes_away(backend: str) -> None:
     assert reports[0].message.text == "Hello"
 
 
+def test_a_caller_that_goes_when_all_is_said(backend: str) -> None:
+    """Servers report a disconnect behind a whole response too: that is no caller who went away."""
+    reports: list[Report] = []
+
+    async def main() -> None:
+        with FaultServer(keeps_saying(answer(), answer())) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                for _ in range(2):
+                    caller = Caller(BODY)
+
+                    async def send(message: Any, caller: Caller = caller) -> None:
+                        await caller.send(message)
+                        if message["type"] == "http.response.body" and not message["more_body"]:
+                            caller.left.set()
+                            for _ in range(5):
+                                await anyio.lowlevel.checkpoint()
+
+                    await app(scope(), caller.receive, send)
+                    assert caller.whole
+            assert server.connections == 1
+
+    anyio.run(main, backend=backend)
+    assert [report.disconnected for report in reports] == [False, False]
+
+
 def test_a_caller_that_goes_away_while_it_asks(backend: str) -> None:
     """A request that is never whole is not sent on as one, and its connection is closed."""
     reports: list[Report] = []
