@@ -50,6 +50,7 @@ class ResponseReader:
     Feed the body's bytes, still in their content coding, to `receive_data`, and say `receive_eof` at the end, with what
     broke the transport if something did. Once `finished`, nothing that may follow is of interest; `error` is then what
     is wrong (None: nothing), to be raised behind the last event, and `result()` gives the message or raises.
+    `streaming` is what was asked for, None where either will do.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class ResponseReader:
         status: int,
         headers: dict[str, str],
         *,
-        streaming: bool = True,
+        streaming: bool | None = True,
         strict: bool = False,
         max_event_size: int = MAX_EVENT_SIZE,
         max_message_size: int = MAX_MESSAGE_SIZE,
@@ -120,9 +121,14 @@ class ResponseReader:
         """The finished message; raises what is wrong where there is none, with what there is as `error.partial`."""
         if self._whole is not None and self.error is None:
             return self._whole
-        if self.error is not None and not (self._streaming and self.stream.outcome is Outcome.COMPLETE):
+        if self.error is not None and not (self._streaming is not False and self.stream.outcome is Outcome.COMPLETE):
             raise self.error
         return self.stream.result()
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the body is an event stream, as far as can be told yet."""
+        return self._kind is _Kind.STREAM
 
     @property
     def message(self) -> Message | None:
@@ -231,7 +237,7 @@ class ResponseReader:
         if isinstance(broken, LimitExceeded):
             broken.partial = self.stream.message
             return broken
-        if not self._streaming:
+        if self._streaming is False:
             refused = self._unexpected("an event stream where one document was asked for")
             refused.partial = self.stream.message if self.stream.outcome is Outcome.COMPLETE else None
             return refused

@@ -409,8 +409,9 @@ class _Observer:
     def head(self, status: int, headers: dict[str, str]) -> None:
         report = self.report
         report.status, report.head_after = status, self._elapsed()
+        # Until the body shows it. Not every server that streams says so, and some say so of a document.
         report.streamed = headers.get("content-type", "").lower().startswith("text/event-stream")
-        self._reader = ResponseReader(status, headers, streaming=report.streamed, secrets=self._secrets)
+        self._reader = ResponseReader(status, headers, streaming=None, secrets=self._secrets)
 
     def body(self, data: bytes) -> list[StreamEvent] | None:
         """The events in these bytes; None behind the end of what can be read."""
@@ -433,6 +434,7 @@ class _Observer:
         if reader is None:
             report.error = self._lost
             return report
+        report.streamed = reader.is_stream or (report.streamed and report.response_bytes == 0)
         gone = ConnectionLost("the caller went away") if report.disconnected else None
         reader.receive_eof(self._lost or gone)
         report.error = reader.error

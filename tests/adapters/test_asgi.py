@@ -327,19 +327,22 @@ def test_a_coding_stays(backend: str) -> None:
     assert reports[0].outcome is Outcome.COMPLETE
 
 
-def test_a_document(backend: str) -> None:
-    """An answer that is no stream has usage too."""
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream", "text/plain", None])
+@pytest.mark.parametrize("body", [DOCUMENT, WHOLE], ids=["document", "stream"])
+def test_a_document_or_a_stream(backend: str, body: bytes, content_type: str | None) -> None:
+    """An answer that is no stream has usage too; which it is shows in the body, whatever its content type says."""
     reports: list[Report] = []
 
     async def main() -> None:
-        with FaultServer(says(answer(DOCUMENT, content_type="application/json"))) as server:
+        with FaultServer(says(answer(body, content_type=content_type))) as server:
             async with PassThrough(server.base_url, on_end=reports.append) as app:
                 caller = Caller(b"{}")
                 await app(scope(), caller.receive, caller.send)
-                assert caller.body == DOCUMENT
+                assert caller.body == body
 
     anyio.run(main, backend=backend)
-    assert not reports[0].streamed
+    assert reports[0].streamed is (body is WHOLE)
+    assert reports[0].error is None
     assert reports[0].usage is not None
     assert reports[0].usage.output_tokens == 2
     assert reports[0].outcome is Outcome.COMPLETE
