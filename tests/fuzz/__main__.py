@@ -36,11 +36,17 @@ def main() -> int:
         return fuzz(options.run, rest)
     if rest:
         parser.error(f"unknown arguments: {' '.join(rest)}")
+    from .seeds import words  # noqa: PLC0415
+
     artifacts = options.artifacts or Path(tempfile.mkdtemp(prefix="fuzz-"))
     artifacts.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         corpus = options.corpus or Path(scratch)
-        codes = [run(name, max(1, options.seconds // len(names)), corpus / name, artifacts) for name in names]
+        dictionary = Path(scratch, "words")
+        escaped = ("".join(f"\\x{byte:02x}" for byte in word) for word in words())
+        dictionary.write_text("".join(f'"{word}"\n' for word in escaped))
+        seconds = max(1, options.seconds // len(names))
+        codes = [run(name, seconds, corpus / name, dictionary, artifacts) for name in names]
     return max(codes)
 
 
@@ -62,14 +68,23 @@ def replay(name: str, path: Path) -> int:
     return 0
 
 
-def run(name: str, seconds: int, corpus: Path, artifacts: Path) -> int:
+def run(name: str, seconds: int, corpus: Path, dictionary: Path, artifacts: Path) -> int:
     """Fuzz one target in a process of its own."""
     from .seeds import seeds  # noqa: PLC0415
 
     corpus.mkdir(parents=True, exist_ok=True)
     for seed in seeds(name):
         (corpus / sha256(seed).hexdigest()[:16]).write_bytes(seed)
-    command = [sys.executable, "-m", "tests.fuzz", "--run", name, str(corpus), f"-max_total_time={seconds}"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz",
+        "--run",
+        name,
+        str(corpus),
+        f"-max_total_time={seconds}",
+        f"-dict={dictionary}",
+    ]
     command += [f"-artifact_prefix={artifacts}/{name}-", "-timeout=20", "-rss_limit_mb=2048", "-verbosity=0"]
     command += ["-print_final_stats=1"]
     print(f"=== {name}: {seconds} seconds from {len(list(corpus.iterdir()))} inputs", flush=True)
@@ -87,6 +102,9 @@ def fuzz(name: str, arguments: list[str]) -> int:
 
     with atheris.instrument_imports(include=["sansio_step", "sansio_step_adapters"]):
         from .targets import TARGETS  # noqa: PLC0415
+
+        if name == "http":
+            import sansio_step_adapters.http1  # noqa: F401, PLC0415
     atheris.Setup([sys.argv[0], *arguments], TARGETS[name])
     atheris.Fuzz()
     return 0
