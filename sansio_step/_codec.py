@@ -375,7 +375,7 @@ def to_dict(item: WireStruct) -> JSON:
     kind = getattr(item, "type", None)
     if kind is not None:
         wire["type"] = kind
-    cls: type[Any] = type(item)
+    cls: Any = type(item)
     for name, wire_name in _written_fields(cls):
         value = getattr(item, name)
         if value is None:
