@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby, repeat
+from operator import itemgetter
 
 import msgspec
 
-from ._blocks import MAX_EVENT_SIZE, match_usual, read_fields, split_blocks
+from ._blocks import MAX_EVENT_SIZE, match_usual, read_blocks, read_fields, split_blocks
 from ._codec import check_name, cut_text, read_event
 from ._deviations import Deviation, DeviationLog, Note
 from ._errors import ProtocolViolation, StreamError, shorten
@@ -147,9 +149,13 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         if not first and 10 not in b"".join(pieces):
             return self._read_run(pieces)
         odd = [number for number, piece in enumerate(pieces) if 10 in piece]
-        if len(odd) * 4 > len(pieces):
+        if len(odd) * 4 >= len(pieces) and odd and (keep_alive := _keep_alive(pieces[odd[0]])):
+            # Servers write the same one again and again.
+            pieces = [piece.removesuffix(keep_alive) for piece in pieces]
+            odd = [number for number, piece in enumerate(pieces) if 10 in piece]
+        if len(odd) * 4 >= len(pieces):
             # Another shape throughout, with comments or ids: runs of two or three would be slower than none.
-            return self._read_general(ready)
+            return self._read_shaped(ready)
         events = self._read_general(first[2:] + b"\n\n") if first else []
         start = 0
         for stop in (*odd, len(pieces)):
@@ -197,19 +203,53 @@ class EventDecoder(BlockReceiver[StreamEvent]):
                     return [event]
         return self._read_general(others + b"\n\n")
 
+    def _read_shaped(self, ready: bytes) -> list[StreamEvent]:
+        """The events of blocks in another shape: several lines of data, comments or ids in each."""
+        events: list[StreamEvent] = []
+        for name, blocks in groupby(read_blocks(ready), key=itemgetter(0)):
+            data = [fields[1] for fields in blocks if fields[1] is not None]
+            if not name:
+                # The first of a row without event lines is noted, the others are counted.
+                self._read_frames(zip(repeat(name), data[:1]), events)
+                data = data[1:]
+            run = self._read_alike(name, data)
+            if run:
+                events += run
+            elif self._fault is None:
+                self._read_frames(zip(repeat(name), data), events)
+            if self._fault is not None:
+                break
+        return events
+
+    def _read_alike(self, name: bytes | None, data: Iterable[bytes | memoryview]) -> Sequence[StreamEvent]:
+        """The events of frames with the same event line, or all without one; none if they need a closer look."""
+        if self._half is not None or self._fault is not None or (name and name != b"content_block_delta"):
+            return ()
+        try:
+            run: list[StreamEvent] = list(map(_decode_delta if name else _decode_plain, data))
+        except _CANT_DECODE:
+            return ()
+        if not name and not self._is_unnamed_again(len(run)):
+            return ()
+        self._number += len(run)
+        return run
+
     def _read_general(self, region: bytes | bytearray) -> list[StreamEvent]:
         """The events of blocks in any shape, one by one."""
         events: list[StreamEvent] = []
-        for name, data, _, _ in self._blocks_in_limit(region):
-            if data is None:
-                continue
+        blocks = self._blocks_in_limit(region)
+        self._read_frames(((name, data) for name, data, _, _ in blocks if data is not None), events)
+        return events
+
+    def _read_frames(self, frames: Iterable[tuple[bytes | None, bytes | memoryview]], events: list[StreamEvent]) -> None:
+        """Add the event of each frame, up to one that can't be read."""
+        for name, data in frames:
             try:
                 events.append(self._read_frame(name, data))
             except StreamError as fault:
                 self._fail(fault, self._offset_of_event(self._number))
                 break
             self._number += 1
-        return events
 
     def _read_frame(self, name: bytes | None, data: bytes | memoryview, *before: tuple[str, str]) -> StreamEvent:
         """The event of one frame, with the deviations that were already seen in it."""
@@ -245,8 +285,8 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         for code, detail in found:
             self._notes.append(Note(code, self._number, shorten(detail), self._message))
 
-    def _is_unnamed_again(self) -> bool:
-        """Count one more of a row of events without an event line, as some servers send all of theirs."""
+    def _is_unnamed_again(self, number: int = 1) -> bool:
+        """Count some more of a row of events without an event line, as some servers send all of theirs."""
         last = self._notes[-1] if self._notes else None
         if (
             last is None
@@ -255,7 +295,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             or last.message != self._message
         ):
             return False
-        last.count += 1
+        last.count += number
         return True
 
     def _offset_of_event(self, number: int) -> int:
@@ -308,6 +348,12 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             else:
                 self._notes.append(Note("unfinished_event", self._number, detail, max(self._message, 1)))
         return []
+
+
+def _keep_alive(piece: bytes) -> bytes:
+    """The comment that stands alone behind a data line, with the blank line in front of it; b"" if there is none."""
+    _, blank, rest = piece.partition(b"\n\n")
+    return blank + rest if rest[:1] == b":" and 10 not in rest else b""
 
 
 def _shown(name: bytes | None) -> str | None:

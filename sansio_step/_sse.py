@@ -25,6 +25,7 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 # Only the start of a line is one here: of a line full of event names each would be a start otherwise.
 _COMMON = re.compile(r"^event: (.+)\ndata: (.*)\n\n", re.MULTILINE)
 _COMMON_TWICE = re.compile(r"(?:event: .+\ndata: .*\n\n){2}")
+_KEEP_ALIVE = re.compile(r"\n\n(?::.*\n\n)+")
 
 
 class SSEDecoder(BlockReceiver[ServerSentEvent]):
@@ -87,6 +88,9 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         if isinstance(ready, bytearray) or len(ready) > self._reader.limit:
             return self._interpret(ready)
         text = _text(ready)
+        if keep_alive := _KEEP_ALIVE.search(text, 0, 1024):
+            # Servers write the same one again and again.
+            text = f"\n\n{text}".replace(keep_alive[0], "\n\n")[2:]
         if _COMMON_TWICE.match(text):
             gaps_and_fields = _COMMON.split(text)
             if not any(gaps_and_fields[::3]):
