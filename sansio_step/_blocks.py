@@ -239,7 +239,7 @@ def read_fields(lines: list[bytes]) -> Fields:
 # each would be a start otherwise, and all behind it searched again.
 _FIELDS = r"(?:id: ?([^\n\0]*)\n)?(?:event: ?(.*)\n)?data: ?(.*(?:\ndata:.*)*)\n\n"
 # A few keep-alives in front belong to the match, which is twice as fast as a gap; a bounded number, for the same reason.
-_USUAL = r"(?:(?<=\n\n)|\A)(?::.*\n\n?){0,3}" + _FIELDS
+_USUAL = r"(?:(?<=\n\n)|\A\n*)(?::.*\n\n?){0,3}" + _FIELDS
 _USUAL_TEXT = re.compile(_USUAL)
 _USUAL_BYTES = re.compile(_USUAL.encode())
 _COMMENTS = r"(?::.*\n|\n)*"

@@ -87,7 +87,7 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
     def _read_blocks(self, ready: bytes | bytearray) -> list[ServerSentEvent]:
         if isinstance(ready, bytearray) or len(ready) > self._reader.limit:
             return self._interpret(ready)
-        text = _text(ready)
+        text = _text(ready).lstrip("\n")  # behind a comment that two chunks share its blank line comes first
         if keep_alive := _KEEP_ALIVE.search(text, 0, 1024):
             # Servers write the same one again and again.
             text = f"\n\n{text}".replace(keep_alive[0], "\n\n")[2:]
