@@ -74,17 +74,22 @@ class _Deflate:
 
 
 def _decompressed(stream: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    try:
-        while True:
+    while True:
+        before = stream.copy() if len(data) > 1 else None
+        try:
             piece = stream.decompress(data, _PIECE)
-            if piece:
-                yield piece
-            data = stream.unconsumed_tail
-            # A full piece may have more behind it inside zlib, though all the input is taken.
-            if stream.eof or (not data and len(piece) < _PIECE):
-                return
-    except zlib.error as error:
-        raise CodingError(f"the body is not in its content coding: {error}") from error
+        except zlib.error as error:
+            if before is not None:
+                # What zlib had decoded in front of the fault went with the error. Byte by byte it comes.
+                for start in range(len(data)):
+                    yield from _decompressed(before, data[start : start + 1])
+            raise CodingError(f"the body is not in its content coding: {error}") from error
+        if piece:
+            yield piece
+        data = stream.unconsumed_tail
+        # A full piece may have more behind it inside zlib, though all the input is taken.
+        if stream.eof or (not data and len(piece) < _PIECE):
+            return
 
 
 class _Chain:

@@ -90,10 +90,7 @@ class ResponseReader:
         try:
             self._decoder = content_decoder(headers.get("content-encoding", ""))
         except CodingError as error:
-            # Not a lost connection: it would come again, and each time be billed.
-            unexpected = self._unexpected(str(error))
-            unexpected.__cause__ = error
-            self._finish(unexpected)
+            self._finish(self._wrong_coding(error))
 
     def receive_data(self, data: bytes) -> list[StreamEvent]:
         """The events that these bytes complete."""
@@ -108,7 +105,7 @@ class ResponseReader:
                 if self.finished:
                     break
         except CodingError as error:
-            events += self._finish(_lost(error))
+            events += self._finish(self._wrong_coding(error))
         return events
 
     def receive_eof(self, broken: StreamError | None = None) -> list[StreamEvent]:
@@ -283,6 +280,12 @@ class ResponseReader:
         start = bytes(self._document[:_SHOWN])
         return UnexpectedResponse(reason, status=self.status, content_type=self._hidden(self._type), start=start)
 
+    def _wrong_coding(self, error: CodingError) -> TransportError:
+        """Behind decoded bytes a loss like any other; in front of them it would come again, and each time be billed."""
+        wrong = ConnectionLost(str(error)) if self._size else self._unexpected(str(error))
+        wrong.__cause__ = error
+        return wrong
+
     def _without_secrets(self, error: APIError) -> APIError:
         """The same error: JSON can spell a secret in ways that its bytes don't show, and a stream's are not searched."""
         texts = (error.type, error.message, error.request_id)
@@ -302,12 +305,6 @@ class ResponseReader:
 def request_id(headers: dict[str, str]) -> str | None:
     """The id that a server gives a request, by any of its usual names."""
     return next((headers[name] for name in ("request-id", "x-request-id", "x-trace-id") if name in headers), None)
-
-
-def _lost(error: CodingError) -> ConnectionLost:
-    lost = ConnectionLost(str(error))
-    lost.__cause__ = error
-    return lost
 
 
 def _as_message(body: bytes) -> tuple[Message | None, StreamError | None]:

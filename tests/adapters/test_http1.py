@@ -61,6 +61,12 @@ def described(exchange: Exchange, events: list[Any]) -> Any:
     return events, repr(error), str(error), repr(cause), exchange.outcome, deviations, exchange.reusable
 
 
+def flushed(body: bytes) -> bytes:
+    """The beginning of a gzip stream, whole up to here."""
+    coder = zlib.compressobj(wbits=31)
+    return coder.compress(body) + coder.flush(zlib.Z_SYNC_FLUSH)
+
+
 RESPONSES = {
     "length": answer(),
     "chunked": head(200, CHUNKED) + chunked(WHOLE, 7) + LAST_CHUNK,
@@ -80,6 +86,9 @@ RESPONSES = {
     "length too long": head(200, f"content-length: {len(WHOLE) + 5}") + WHOLE,
     "length too short": head(200, f"content-length: {len(HALF)}") + WHOLE,
     "broken gzip": answer(gzip.compress(WHOLE)[:40] + b"\0" * 40, "content-encoding: gzip"),
+    "not gzip": answer(WHOLE, "content-encoding: gzip"),
+    "gzip with a broken block": answer(flushed(HALF) + b"\xff" * 20, "content-encoding: gzip"),
+    "gzip with a wrong checksum": answer(gzip.compress(WHOLE)[:-8] + b"\0" * 8, "content-encoding: gzip"),
     "cut gzip": answer(gzip.compress(WHOLE)[:-9], "content-encoding: gzip"),
     "unknown coding": answer(b"...", "content-encoding: br"),
     "broken JSON": answer(HALF + b"event: message_stop\ndata: {\n\n" + STOP),
@@ -185,6 +194,18 @@ def test_an_early_end(name: str, words: str) -> None:
     assert caught.value.partial.text == "Hel"
 
 
+def test_what_came_before_a_broken_coding_counts() -> None:
+    """zlib keeps what it had decoded in the same call to itself; the events in it are there all the same."""
+    exchange, events = feed(RESPONSES["gzip with a wrong checksum"])
+    assert len(events) == EVENTS
+    assert exchange.result().text == "Hello"
+    assert "not in its content coding" in str(exchange.transport_error)
+    exchange, events = feed(RESPONSES["gzip with a broken block"])
+    assert len(events) == 5
+    assert exchange.error.partial.text == "Hello"
+    assert "not in its content coding" in str(exchange.error.__cause__)
+
+
 def test_a_stop_reason_seen() -> None:
     """An end after the stop_reason is COMPLETE with its deviation, and the loss can be read."""
     exchange, _ = feed(head(200, CHUNKED) + chunked(WHOLE[: -len(STOP)]))
@@ -207,8 +228,9 @@ def test_a_reset_in_a_body_that_the_end_delimits() -> None:
 @pytest.mark.parametrize(
     ("name", "type", "words"),
     [
-        ("broken gzip", ConnectionLost, "content coding"),
+        ("broken gzip", ConnectionLost, "inside its content coding"),
         ("unknown coding", UnexpectedResponse, "'br' is not supported: status 200, content type 'text/event-stream'"),
+        ("not gzip", UnexpectedResponse, "the body is not in its content coding: "),
         ("broken JSON", DecodeError, "event 5"),
         ("error event", APIError, "overloaded_error: busy"),
         ("error event first", APIError, "overloaded_error: busy"),
