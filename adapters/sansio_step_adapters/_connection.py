@@ -27,13 +27,11 @@ class _TLS:
         self.ready = False
         # Whether the peer has said that it ends: without that, an end of the transport is a break.
         self.closed = False
-        # A broken record behind good ones: raised by the next call, so that they are not lost.
-        self._error: ssl.SSLError | None = None
+        # A broken record behind good ones: not raised there, so that they are not lost.
+        self.error: ssl.SSLError | None = None
 
     def receive_data(self, data: bytes) -> bytes:
         """Take what came from below and return what it says. Raises ssl.SSLError."""
-        if self._error is not None:
-            raise self._error
         self._incoming.write(data)
         plain: list[bytes] = []
         try:
@@ -51,7 +49,7 @@ class _TLS:
         except ssl.SSLError as error:
             if not plain:
                 raise
-            self._error = error
+            self.error = error
         return b"".join(plain)
 
     @property
@@ -106,8 +104,8 @@ class Connection:
 
     @property
     def ended(self) -> bool:
-        """Whether the peer has said by TLS that nothing more comes, whatever the socket does."""
-        return any(layer.closed for layer in self._layers)
+        """Whether nothing more can come by TLS, whatever the socket does: its own end, or a broken record."""
+        return any(layer.closed or layer.error is not None for layer in self._layers)
 
     def send(self, data: bytes) -> None:
         """Take bytes of HTTP for `outgoing`."""
@@ -132,15 +130,17 @@ class Connection:
                 before = self._stage
                 data = self._advance(data)
                 if self._stage is before:
+                    self._raise_broken()
                     return b""
         except ssl.SSLError as error:
             raise self._broken(error) from error
         return data
 
     def receive_eof(self) -> None:
-        """The socket has ended. Raises where that is a break and not an end."""
+        """The socket has ended, or is `ended` for us. Raises where that is a break and not an end."""
         if self._stage is not _Stage.READY:
             raise ConnectError(f"the connection ended during {self._stage.value}")
+        self._raise_broken()
         if not all(layer.closed for layer in self._layers):
             raise BrokenTLS("the connection ended without TLS's close_notify")
 
@@ -210,6 +210,11 @@ class Connection:
             reason = bytes(event.reason).decode("latin-1")[:100]
             raise ConnectError(f"the proxy refused a tunnel: {event.status_code} {reason}".rstrip())
         return self._tunnel.trailing_data[0], True
+
+    def _raise_broken(self) -> None:
+        for layer in self._layers:
+            if layer.error is not None:
+                raise self._broken(layer.error) from layer.error
 
     def _broken(self, error: ssl.SSLError) -> Exception:
         text = error.strerror or str(error)

@@ -637,6 +637,57 @@ def test_tls_closed_without_notify(
     driver.run(main)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_broken_tls_record(
+    driver: Driver, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, together: bool
+) -> None:
+    """What came in good records counts, though a broken one is behind them in the same packet."""
+    read_all = threading.Event()
+
+    def script(peer: Peer) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = server_tls.wrap_bio(incoming, outgoing, server_side=True)
+
+        def step(call: Any) -> Any:
+            while True:
+                try:
+                    return call()
+                except ssl.SSLWantReadError:
+                    peer.send(outgoing.read())
+                    incoming.write(peer.sock.recv(65536))
+
+        step(tls.do_handshake)
+        while b'"stream":true' not in step(lambda: tls.read(65536)):
+            pass
+        tls.write(head(200, CHUNKED) + chunked(HALF))
+        broken = b"\x17\x03\x03\x00\x20" + b"x" * 32
+        if together:
+            peer.send(outgoing.read() + broken)
+        else:
+            peer.send(outgoing.read())
+            assert read_all.wait(10)
+            peer.send(broken)
+        peer.wait_closed()
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            url = server.base_url.replace("http:", "https:")
+            async with driver.client(base_url=url, ssl_context=client_tls, timeouts=Timeouts(idle=5)) as client:
+                async with client.stream(REQUEST) as stream:
+                    events = []
+                    with pytest.raises(IncompleteStream) as caught:
+                        async for event in stream:
+                            events.append(event)
+                            if len(events) == 5:
+                                read_all.set()
+                assert len(events) == 5
+                assert isinstance(caught.value.__cause__, ConnectionLost)
+                assert "broken TLS" in str(caught.value.__cause__)
+            assert server.all_gone()
+
+    driver.run(main)
+
+
 # Proxies.
 
 
