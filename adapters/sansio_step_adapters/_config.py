@@ -153,6 +153,7 @@ def make_config(
     ssl_context: ssl.SSLContext | None = None,
     proxy: str | None = None,
     trust_env: bool = True,
+    url_name: str = "base_url",
 ) -> Config:
     """Check a client's arguments; a ValueError says which is wrong, without showing a key or a password.
 
@@ -176,11 +177,11 @@ def make_config(
             raise TypeError(f"{name}: a number of bytes is expected, not {type(size).__name__}")
         if size < 1:
             raise ValueError(f"{name}: {size} is less than 1")
-    origin, path, user_info = _parse_url("base_url", base_url)
+    origin, path, user_info = _parse_url(url_name, base_url)
     if user_info is not None:
-        raise ValueError("base_url: a user and password don't belong there; the key is the argument api_key")
+        raise ValueError(f"{url_name}: a user and password don't belong there; the key is the argument api_key")
     if re.search(r"/v1(/messages)?$", path):
-        raise ValueError("base_url: it is given without /v1, which the client adds")
+        raise ValueError(f"{url_name}: it is given without /v1, which the client adds")
     policy = retries if retries is not None else RetryPolicy()
     if max_retries is not None:
         policy = msgspec.structs.replace(policy, max_retries=max_retries)

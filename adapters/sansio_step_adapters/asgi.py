@@ -123,7 +123,12 @@ class PassThrough:
     ) -> None:
         # The environment may name a proxy; a key it must not add to what a caller sends.
         self._config: Config = make_config(
-            base_url=upstream, timeouts=timeouts, ssl_context=ssl_context, proxy=proxy, trust_env=trust_env
+            base_url=upstream,
+            timeouts=timeouts,
+            ssl_context=ssl_context,
+            proxy=proxy,
+            trust_env=trust_env,
+            url_name="upstream",
         )
         keyed = make_config(base_url=upstream, api_key=api_key, auth=auth, trust_env=False) if api_key else None
         self._key_headers = [

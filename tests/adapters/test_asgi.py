@@ -809,3 +809,12 @@ def test_an_injected_transport(backend: str) -> None:
             assert BODY in memory.requests
 
     anyio.run(main, backend=backend)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org", "https://example.org/v1", "http://a..b", "https://me:x@example.org"]
+)
+def test_a_wrong_upstream(url: str) -> None:
+    """A ValueError names the argument."""
+    with pytest.raises(ValueError, match="^upstream: "):
+        PassThrough(url)
