@@ -61,9 +61,9 @@ def described(exchange: Exchange, events: list[Any]) -> Any:
     return events, repr(error), str(error), repr(cause), exchange.outcome, deviations, exchange.reusable
 
 
-def flushed(body: bytes) -> bytes:
-    """The beginning of a gzip stream, whole up to here."""
-    coder = zlib.compressobj(wbits=31)
+def flushed(body: bytes, wbits: int = 31) -> bytes:
+    """The beginning of a compressed stream, whole up to here."""
+    coder = zlib.compressobj(wbits=wbits)
     return coder.compress(body) + coder.flush(zlib.Z_SYNC_FLUSH)
 
 
@@ -88,6 +88,11 @@ RESPONSES = {
     "broken gzip": answer(gzip.compress(WHOLE)[:40] + b"\0" * 40, "content-encoding: gzip"),
     "not gzip": answer(WHOLE, "content-encoding: gzip"),
     "gzip with a broken block": answer(flushed(HALF) + b"\xff" * 20, "content-encoding: gzip"),
+    "deflate with a broken block": answer(flushed(HALF, 15) + b"\xff" * 20, "content-encoding: deflate"),
+    "bare deflate with a broken block": answer(flushed(HALF, -15) + b"\xff" * 20, "content-encoding: deflate"),
+    "two codings, the inner broken": answer(
+        gzip.compress(flushed(HALF, 15) + b"\xff"), "content-encoding: deflate, gzip"
+    ),
     "gzip with a wrong checksum": answer(gzip.compress(WHOLE)[:-8] + b"\0" * 8, "content-encoding: gzip"),
     "cut gzip": answer(gzip.compress(WHOLE)[:-9], "content-encoding: gzip"),
     "unknown coding": answer(b"...", "content-encoding: br"),
@@ -200,10 +205,12 @@ def test_what_came_before_a_broken_coding_counts() -> None:
     assert len(events) == EVENTS
     assert exchange.result().text == "Hello"
     assert "not in its content coding" in str(exchange.transport_error)
-    exchange, events = feed(RESPONSES["gzip with a broken block"])
-    assert len(events) == 5
-    assert exchange.error.partial.text == "Hello"
-    assert "not in its content coding" in str(exchange.error.__cause__)
+    for name in RESPONSES:
+        if "broken block" in name or "inner broken" in name:
+            exchange, events = feed(RESPONSES[name])
+            assert len(events) == 5
+            assert exchange.error.partial.text == "Hello"
+            assert "not in its content coding" in str(exchange.error.__cause__)
 
 
 def test_a_stop_reason_seen() -> None:
