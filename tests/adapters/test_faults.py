@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import select
 import socket
 import ssl
 import threading
@@ -691,13 +692,15 @@ def test_a_broken_tls_record(
 # Proxies.
 
 
-def pump(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
+def pass_on(one: socket.socket, other: socket.socket) -> None:
+    """Both ways until one side ends, in one thread: a TLS socket of Python's is not to be used by two at once."""
+    while True:
+        waiting = [sock for sock in (one, other) if isinstance(sock, ssl.SSLSocket) and sock.pending()]
+        for sock in waiting or select.select([one, other], [], [], 20)[0]:
+            data = sock.recv(65536)
+            if not data:
+                return
+            (other if sock is one else one).sendall(data)
 
 
 def tunnels(to: FaultServer, seen: list[bytes]) -> Any:
@@ -708,11 +711,7 @@ def tunnels(to: FaultServer, seen: list[bytes]) -> Any:
         seen.append(request)
         with socket.create_connection((to.host, to.port)) as onward:
             peer.send(b"HTTP/1.1 200 Connection established\r\nx-proxy: 1\r\n\r\n")
-            back = threading.Thread(target=pump, args=(onward, peer.sock))
-            back.start()
-            pump(peer.sock, onward)
-            onward.shutdown(socket.SHUT_RDWR)
-            back.join(10)
+            pass_on(peer.sock, onward)
 
     return script
 
