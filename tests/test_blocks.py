@@ -145,14 +145,76 @@ def test_offsets_are_those_of_the_wire():
         assert offsets == [raw.index(b"data: 1"), raw.index(b"data: 2")]
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\r\n\r\n: c\r\n: d\r\ndata: 1\r\n\r\n\r\ndata: 2\n\n: e\n: f\r\n\r\n\r\ndata: 3\r\nx\r\n\r\n",
+        b"\xef\xbb\xbf\r\rdata: 1\n: c\nx\n\n: a\n: b\n: c\ndata: 2\r\r:\r\n:\r\ndata: 3\n\n",
+        b"x\r\nx\r\n\r\ndata: 1\r\n\r\n\n\n\ndata: 2\n\n:\rdata: 3\r\n: c\r\n\r\n",
+    ],
+)
+def test_offsets_behind_comments_and_line_ends(raw):
+    """Comments and line ends of two bytes in front of a block count in its offset, wherever the body is cut."""
+    for chunks in splits(raw):
+        reader, offsets = BlockReader(1000), []
+        for chunk in chunks:
+            if not reader.hold(chunk):
+                ready = reader.feed(chunk)
+                offsets += [reader.offset_of(start) for start, lines in split_blocks(ready) if lines[0][:4] == b"data"]
+        assert offsets == [raw.index(b"data: %d" % number) for number in (1, 2, 3)]
+
+
 def test_limit_must_be_positive():
     """A limit below one byte is the caller's error."""
+    assert BlockReader(1).limit == 1
     with pytest.raises(ValueError, match="max_event_size is 0"):
         BlockReader(0)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "idle"),
+    [
+        ([], False),  # a BOM may come
+        ([b"data: 1\n\n"], True),
+        ([b"data: 1\r\n\r\n"], True),
+        ([b"data: 1\n", b"\n"], True),
+        ([b"data: 1\n\ndata"], False),
+        ([b"data: 1\n\ndata\n"], False),
+        ([b"data: 1\r\r"], False),  # an LF may come that belongs to the last CR
+        ([b"data: 1\n\n:"], False),  # what comes is a comment
+        ([b"data: 1\n\n: c\n"], True),
+        ([b"\xef\xbb"], False),
+    ],
+)
+def test_idle_is_between_blocks(chunks, idle):
+    """A chunk may be read by itself only where nothing that came before has a say in it."""
+    assert feed(chunks)[1].idle is idle
+
+
+def test_hold_goes_up_to_the_limit_and_counts_its_bytes():
+    """A held byte is one of the event's and one of the body's, as any other."""
+    reader = BlockReader(20)
+    reader.feed(b"data: ")
+    reader.feed(b"1")
+    assert reader.hold(b"2" * 13)
+    assert not reader.hold(b"3")
+    ready = reader.feed(b"\n\ndata: 4\n\ndata: 5\n")
+    assert [reader.offset_of(start) for start, _ in split_blocks(ready)] == [0, 22]
+    assert not reader.hold(b": c")  # begins a line
+
+
+def test_the_fields_of_one_chunk():
+    """A block in a usual shape, LF or CRLF, with comments around it, is read in one match; another is left alone."""
+    assert match_usual(b"event: a\r\ndata: 1\r\n\r\n") == (b"a", b"1", None, None)
+    assert match_usual(b": c\n\nid: 7\nevent:a\ndata:1\ndata: 2\ndata:3\n\n") == (b"a", b"1\n2\n3", b"7", None)
+    assert match_usual(b"event: a\rdata: 1\n\n") is None
+    assert match_usual(b"data: 1\n\ndata: 2\n\n") is None
 
 
 def test_finish_gives_what_is_left():
     """At the end of the body: the unfinished block as it waits, or the bytes that were half a BOM."""
     assert feed([whole() + b"data: 1\r\n: c"])[1].finish() == b"data: 1\n"
     assert feed([b"\xef\xbb"])[1].finish() == b"\xef\xbb"
-    assert feed([b": c"])[1].finish() == b""
+    assert feed([b"\xef\xbb\xbf"])[1].finish() == b""
+    assert feed([b": c"])[1].finish() == feed([b":"])[1].finish() == b""
+    assert feed([b"a", b"b"])[1].finish() == b"ab"

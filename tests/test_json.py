@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sansio_step._json import NotJSON, _Reader, json_size, read_json, read_partial_json
+from sansio_step._json import NotJSON, _Reader, has_halves, join_halves, json_size, read_json, read_partial_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -55,27 +55,96 @@ def test_both_readers_refuse_the_same(text):
 @pytest.mark.parametrize(
     ("text", "reason", "position"),
     [
-        ("", "too early", 0),
-        ("[1", "ends inside a number", 2),
-        ('{"a"', "too early", 4),
-        ('{"a":', "too early", 5),
-        ('{"a":1,', "too early", 7),
-        ('["ab', "a string without its end", 4),
-        ("{1:2}", "a key in double quotes", 1),
-        ('{"a" 1}', "expected ':'", 5),
-        ("[1 2]", "expected ','", 3),
-        ("1 2", "behind the JSON value", 2),
+        ("", "the text ends too early: expected a JSON value", 0),
+        ("[1", "the text ends inside a number", 2),
+        ('{"a"', "the text ends too early: expected ':' behind a key", 4),
+        ('{"a":', "the text ends too early: expected a JSON value", 5),
+        ('{"a":1,', "the text ends too early: expected a key in double quotes", 7),
+        ('["ab', "the text ends too early: a string without its end", 4),
+        ("{1:2}", "expected a key in double quotes", 1),
+        ('{"a" 1}', "expected ':' behind a key", 5),
+        ("[1 2]", "expected ',' or the end of the object or array", 3),
+        ('{"a":1]', "expected ',' or the end of the object or array", 6),
+        ("[}", "expected a JSON value", 1),
+        ("{]", "expected a key in double quotes", 1),
+        ("1 2", "text behind the JSON value", 2),
         ("[tru]", "expected a JSON value", 1),
-        ('["\\x"]', "Invalid", 2),
-        ("[1e999]", "out of range", 1),
+        ('["\\x"]', "Invalid \\escape", 2),
+        ("[1e999]", "number out of range", 1),
+        ("[%s]" % ("1" * 5000), "number out of range", 1),
         ("[1.]", "invalid number", 2),
     ],
 )
 def test_reasons_and_positions(text, reason, position):
     """The error says what is wrong and where, in characters; cut text is wrong at its end."""
-    with pytest.raises(NotJSON, match=reason) as caught:
+    with pytest.raises(NotJSON) as caught:
         read_json(text.encode())
-    assert caught.value.position == position
+    assert (caught.value.reason, caught.value.position) == (reason, position)
+    assert str(caught.value) == reason
+
+
+def nested(depth, start="[", end="]"):
+    return start * depth + "1" + end * depth
+
+
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"é":', "}"), (' [ {"k" :', "} ]")])
+def test_depth_has_one_limit_for_both_readers(start, end):
+    """200 levels are read, of the 201st the place is told, in characters; what stands beside it or in strings is no level."""
+    levels = start.count("[") + start.count("{")
+    text = nested(200 // levels, start, end)
+    assert read_json(text.encode())[0] == _Reader(text).read()
+    row = f'[{text[len(start) : -len(end)]}, "[[{{", {{}}, [], [[]], "\\"[", {text[len(start) : -len(end)]}]'
+    assert read_json(row.encode())[0] == _Reader(row).read() == json.loads(row)
+    for deep in (f"[{text}]", '{"[\\"[":["é",' + text + "]}"):
+        for read in (lambda deep: read_json(deep.encode()), lambda deep: _Reader(deep).read()):
+            with pytest.raises(NotJSON, match="^nested deeper than 200$") as caught:
+                read(deep)
+            assert deep[caught.value.position] in "[{"
+            assert depth_at(deep, caught.value.position) == 200
+
+
+def depth_at(text, position):
+    """How many levels are open in front of a position: counted without strings."""
+    depth, in_string, escaped = 0, False, False
+    for mark in text[:position]:
+        if in_string:
+            in_string = escaped or mark != '"'
+            escaped = mark == "\\" and not escaped
+        elif mark == '"':
+            in_string = True
+        else:
+            depth += (mark in "[{") - (mark in "]}")
+    return depth
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        "[[]]",
+        "[ ]",
+        '{ "a" : { } , "b" : [ [ ] , 1 ] }',
+        " [1 , true,false, null] ",
+        '[{},[],""]',
+        "-0.5e-1",
+    ],
+)
+def test_the_reader_behind_msgspec(text):
+    """Space and empty containers, by the reader that only odd text comes to."""
+    assert _Reader(text).read() == json.loads(text)
+    value, raw = read_json(b"[" + text.encode() + b',"\xff\xc3\xa9"]')  # a byte that is no UTF-8
+    assert value is raw
+    assert value == [json.loads(text), "\ufffdé"]
+
+
+def test_halves_of_characters():
+    """First halves (D800 to DBFF) wait for a second one (DC00 to DFFF) where more may come; other text is left alone."""
+    assert not has_halves("aé🦜")
+    assert all(map(has_halves, "\ud800\udbff\udc00\udfff"))
+    assert join_halves("a\ud800", hold_back=True) == join_halves("a\udbff", hold_back=True) == "a"
+    assert join_halves("a\udc00", hold_back=True) == join_halves("a\ud800") == "a\ufffd"
+    assert join_halves("\ud83e\udd9c\ud83e", hold_back=True) == "🦜"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +177,15 @@ def is_part(part, whole):
     if isinstance(part, list):
         return isinstance(whole, list) and all(map(is_part, part, whole)) and len(part) <= len(whole)
     return whole.startswith(part) if isinstance(part, str) and isinstance(whole, str) else part == whole
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [("é", 4), ("\ud800", 5), (12, 2), (None, 4), ([1, 2], 5), ({"a": 1}, 7), ([{"k": [True]}], 14)],
+)
+def test_size_counts(value, size):
+    """Text in bytes of UTF-8 with its quotes, containers with what stands between their members."""
+    assert json_size(value) == size
 
 
 @given(VALUES.filter(lambda value: not isinstance(value, float)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+from unittest.mock import patch
 
 import pytest
 
@@ -49,12 +51,15 @@ LITERALS = {
     "BOM once": (b"\xef\xbb\xbfdata: 1\n\n\xef\xbb\xbfdata: 2\n\n", [("message", "1", "")], None),
     "half a BOM": (b"\xef\xbbdata: 1\n\ndata: 2\n\n", [("message", "2", "")], None),
     "CR, LF, CRLF": (b"data: 1\r\rdata: 2\n\ndata: 3\r\n\r\ndata: 4\r\n\n", [("message", str(n), "") for n in (1, 2, 3, 4)], None),
+    "CRLF behind each of several lines": (b"data: 1\r\ndata: 2\r\nevent: a\r\n\r\n", [("a", "1\n2", "")], None),
+    "CR behind each of several lines": (b"data: 1\rdata: 2\revent: a\r\r", [("a", "1\n2", "")], None),
     "bytes that are no UTF-8": (b"data: a\xff\xe2\x82b\n\n", [("message", "a\ufffd\ufffdb", "")], None),
     "NUL is text": (b"data: a\0b\n\n", [("message", "a\0b", "")], None),
     "cut at the end": (b"data: 1\n\ndata: 2\n", [("message", "1", "")], None),
     "retry": (b"retry: 10\nretry: -1\nretry: 1e3\nretry:\n\ndata: 1\n\n", [("message", "1", "")], 10),
     "retry in an open block": (b"data: 1\n\nretry: 20\nretry: 30", [("message", "1", "")], 20),
     "retry with 5,000 digits": (b"retry: " + b"9" * 5000 + b"\n\n", [], 10**5000 - 1),
+    "retry with digits of all kinds": (b"retry: " + b"1234567" * 700 + b"\n\n", [], sum(1234567 * 10 ** (7 * place) for place in range(700))),
     "event behind the data": (b"data: 1\nevent: a\n\n", [("a", "1", "")], None),
     "empty lines first": (b"\n\n\ndata: 1\n\n\n\ndata: 2\n\n", [("message", "1", ""), ("message", "2", "")], None),
 }  # fmt: skip
@@ -117,6 +122,45 @@ def test_shapes_read_alike_in_any_chunks(shape):
     assert len(expected[0]) == 12
     assert decode(events) == decode(pieces(body, 1)) == decode(pieces(body, 5)) == expected
     assert decode([b"id: z\n\n", *events])[0][0][2] == ("z" if "id" not in shape else expected[0][0][2])
+
+
+@pytest.mark.parametrize("shape", [name for name in SHAPES if name not in ("id behind", "CR")])
+def test_a_usual_event_in_its_own_chunk_takes_the_short_way(shape):
+    """Servers flush event by event: such a chunk goes by none of the layers, up to 4 KiB."""
+    decoder = SSEDecoder()
+    decoder.receive_data(b"id: z\n\n")
+    expected = decode([b"id: z\n\n", SHAPES[shape] % 1])[0]
+    with patch("sansio_step._blocks.BlockReader.feed", side_effect=AssertionError):
+        (event,) = decoder.receive_data(SHAPES[shape] % 1)
+        assert [(event.event, event.data, event.id)] == expected
+        data = b"x" * (4096 - len(b"data: \n\n"))
+        assert decoder.receive_data(b"data: %b\n\n" % data)[0].data == data.decode()
+        with pytest.raises(AssertionError):
+            decoder.receive_data(b"data: %bx\n\n" % data)
+    assert repr(decoder) == f"<SSEDecoder events=2 last_event_id={decoder.last_event_id!r} fault=None>"
+
+
+@pytest.mark.parametrize("shape", [name for name in SHAPES if name != "id behind"])
+def test_usual_events_in_one_chunk_take_the_short_way(shape):
+    """No event in a shape that servers use is read line by line; ids and numbers are carried all the same."""
+    decoder = SSEDecoder()
+    with patch("sansio_step._sse.SSEDecoder._interpret", side_effect=AssertionError):
+        events = decoder.receive_data(b"id: z\ndata: y\n\n" + b"".join(SHAPES[shape] % number for number in range(12)))
+    assert len(events) == 13
+    assert events[12].id == ("11" if shape == "id first" else "z")
+    assert f"events=13 last_event_id={events[12].id!r}" in repr(decoder)
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"\xef\xbb\xbf", b"id: 5", b": c", b"data: 0\r", b"data: 0\r\r", b"data: 0\n", b"\n"]
+)
+def test_a_chunk_is_read_by_what_came_before_it(before):
+    """An event's own chunk is the rest of a comment, of a line or of a block, where one is open."""
+    for shape in SHAPES.values():
+        chunk = shape % 1
+        assert (
+            decode([before, chunk, chunk]) == decode([before + chunk + chunk]) == decode(pieces(before + chunk * 2, 1))
+        )
 
 
 def test_a_complete_line_is_delivered_now():
@@ -265,6 +309,7 @@ def test_large_events(shape, end):
         ServerSentEvent("a\nb\n\n", "name", "7"),
         ServerSentEvent("", " lead", " id "),
         ServerSentEvent("\ufeff: data\0", "\u2028", "\u0085"),
+        ServerSentEvent("X", "X", "X"),
     ],
 )
 def test_encode_sse_is_undone_by_decoding(event):
@@ -272,19 +317,25 @@ def test_encode_sse_is_undone_by_decoding(event):
     assert SSEDecoder().receive_data(encode_sse(event)) == [event]
 
 
+def test_encode_sse_writes_no_more_than_it_must():
+    """The default name and an empty id have no line."""
+    assert encode_sse(ServerSentEvent("1\n2")) == b"data: 1\ndata: 2\n\n"
+    assert encode_sse(ServerSentEvent("", "a", "7")) == b"event: a\nid: 7\ndata: \n\n"
+
+
 @pytest.mark.parametrize(
-    "event",
+    ("event", "reason"),
     [
-        ServerSentEvent("a\rb"),
-        ServerSentEvent("", "a\nb"),
-        ServerSentEvent("", "a\rb"),
-        ServerSentEvent("", ""),
-        ServerSentEvent("", id="a\nb"),
-        ServerSentEvent("", id="a\rb"),
-        ServerSentEvent("", id="a\0b"),
+        (ServerSentEvent("a\rb"), "data with a carriage return can't be carried by an event stream"),
+        (ServerSentEvent("", "a\nb"), "event 'a\\nb' is empty or has a line end"),
+        (ServerSentEvent("", "a\rb"), "event 'a\\rb' is empty or has a line end"),
+        (ServerSentEvent("", ""), "event '' is empty or has a line end"),
+        (ServerSentEvent("", id="a\nb"), "line end or NUL in id 'a\\nb'"),
+        (ServerSentEvent("", id="a\rb"), "line end or NUL in id 'a\\rb'"),
+        (ServerSentEvent("", id="a\0b"), "line end or NUL in id 'a\\x00b'"),
     ],
 )
-def test_encode_sse_refuses_what_the_format_cannot_carry(event):
+def test_encode_sse_refuses_what_the_format_cannot_carry(event, reason):
     """What would come back as something else is a ValueError."""
-    with pytest.raises(ValueError, match="carriage return|line end|empty"):
+    with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
         encode_sse(event)
