@@ -23,43 +23,43 @@ from sansio_step import (
 from .helpers import PING, delta, describe, frame, long_way, message_start, pieces, read, splits, text_block, whole
 from .test_deviations import LEGAL, ROWS
 
-# Data that can't be read, under the name of an event, with a part of the reason.
+# Data that can't be read, under the name of an event, with the reason.
 UNREADABLE = {
-    "broken JSON": ('{"type":"ping"', "ping", "too early"),
-    "no JSON": ("hello", "ping", "expected a JSON value"),
-    "empty": ("", "content_block_delta", "expected a JSON value"),
-    "[DONE] under our name": ("[DONE]", "message_stop", "JSON value"),
-    "an array": ("[1]", "ping", "an array, not an object"),
-    "a string": ('"x"', "message_start", "a string"),
-    "a number": ("1.5", "message_start", "a number"),
-    "null": ("null", "message_start", "null"),
-    "NaN": ('{"type":"ping","a":NaN}', "ping", "JSON value"),
-    "Infinity": ('{"type":"ping","a":-Infinity}', "ping", "JSON value"),
-    "a number out of range": ('{"type":"ping","a":1e400}', "ping", "out of range"),
-    "too many digits": ('{"type":"ping","a":%s}' % ("1" * 5000), "ping", "out of range"),
-    "type no string": ('{"type":5}', "ping", "type is an integer"),
-    "index -1": ('{"type":"content_block_stop","index":-1}', "content_block_stop", "index is -1"),
-    "index 2**31": ('{"type":"content_block_stop","index":2147483648}', "content_block_stop", "2147483648"),
-    "index 2**63": ('{"type":"content_block_stop","index":9223372036854775808}', "content_block_stop", "index is 9"),
-    "index huge": ('{"type":"content_block_stop","index":%s}' % ("9" * 400), "content_block_stop", "an integer"),
-    "index 0.0": ('{"type":"content_block_stop","index":0.0}', "content_block_stop", "index is 0.0"),
-    "index true": ('{"type":"content_block_stop","index":true}', "content_block_stop", "True|boolean"),
-    "index a string": ('{"type":"content_block_stop","index":"0"}', "content_block_stop", "a string"),
-    "no index": ('{"type":"content_block_stop"}', "content_block_stop", "null"),
-    "no delta": ('{"type":"content_block_delta","index":0}', "content_block_delta", "without delta"),
-    "delta a string": ('{"type":"content_block_delta","index":0,"delta":"x"}', "content_block_delta", "not an object"),
-    "delta type a number": ('{"type":"content_block_delta","index":0,"delta":{"type":1}}', "content_block_delta", "delta.type"),
-    "text a number": ('{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":1}}', "content_block_delta", "delta.text is an integer"),
-    "no citation": ('{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta"}}', "content_block_delta", "without citation"),
-    "no block": ('{"type":"content_block_start","index":0}', "content_block_start", "without content_block"),
-    "block type a list": ('{"type":"content_block_start","index":0,"content_block":{"type":[]}}', "content_block_start", "content_block.type"),
-    "tool input a list": ('{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","input":[]}}', "content_block_start", "input is an array"),
-    "content a string": ('{"type":"message_start","message":{"content":"x"}}', "message_start", "message.content"),
-    "content of strings": ('{"type":"message_start","message":{"content":["x"]}}', "message_start", "content"),
-    "usage a list": ('{"type":"message_start","message":{"usage":[]}}', "message_start", "usage"),
-    "tokens a bool": ('{"type":"message_delta","delta":{},"usage":{"output_tokens":true}}', "message_delta", "a boolean"),
-    "tokens a float": ('{"type":"message_delta","delta":{},"usage":{"output_tokens":1.5}}', "message_delta", "a number"),
-    "broken and without a name": ('{"type":"content_block_d', "message", "too early"),
+    "broken JSON": ('{"type":"ping"', "ping", "ping: the text ends too early: expected ',' or the end of the object or array at character 14 of the data"),
+    "no JSON": ("hello", "ping", "ping: expected a JSON value at character 0 of the data"),
+    "empty": ("", "content_block_delta", "content_block_delta: the text ends too early: expected a JSON value at character 0 of the data"),
+    "[DONE] under our name": ("[DONE]", "message_stop", "message_stop: expected a JSON value at character 1 of the data"),
+    "an array": ("[1]", "ping", "ping: the data is an array, not an object"),
+    "a string": ('"x"', "message_start", "message_start: the data is a string, not an object"),
+    "a number": ("1.5", "message_start", "message_start: the data is a number, not an object"),
+    "null": ("null", "message_start", "message_start: the data is null, not an object"),
+    "NaN": ('{"type":"ping","a":NaN}', "ping", "ping: expected a JSON value at character 19 of the data"),
+    "Infinity": ('{"type":"ping","a":-Infinity}', "ping", "ping: expected a JSON value at character 19 of the data"),
+    "a number out of range": ('{"type":"ping","a":1e400}', "ping", "ping: number out of range at character 19 of the data"),
+    "too many digits": ('{"type":"ping","a":%s}' % ("1" * 5000), "ping", "ping: number out of range at character 19 of the data"),
+    "type no string": ('{"type":5}', "ping", "type is an integer, not a string"),
+    "index -1": ('{"type":"content_block_stop","index":-1}', "content_block_stop", "index is -1, not an integer from 0 to 2**31-1"),
+    "index 2**31": ('{"type":"content_block_stop","index":2147483648}', "content_block_stop", "index is 2147483648, not an integer from 0 to 2**31-1"),
+    "index 2**63": ('{"type":"content_block_stop","index":9223372036854775808}', "content_block_stop", "index is 9223372036854775808, not an integer from 0 to 2**31-1"),
+    "index huge": ('{"type":"content_block_stop","index":%s}' % ("9" * 400), "content_block_stop", "index is an integer, not an integer from 0 to 2**31-1"),
+    "index 0.0": ('{"type":"content_block_stop","index":0.0}', "content_block_stop", "index is 0.0, not an integer from 0 to 2**31-1"),
+    "index true": ('{"type":"content_block_stop","index":true}', "content_block_stop", "index is True, not an integer from 0 to 2**31-1"),
+    "index a string": ('{"type":"content_block_stop","index":"0"}', "content_block_stop", "index is a string, not an integer from 0 to 2**31-1"),
+    "no index": ('{"type":"content_block_stop"}', "content_block_stop", "index is null, not an integer from 0 to 2**31-1"),
+    "no delta": ('{"type":"content_block_delta","index":0}', "content_block_delta", "content_block_delta without delta"),
+    "delta a string": ('{"type":"content_block_delta","index":0,"delta":"x"}', "content_block_delta", "content_block_delta.delta is a string, not an object"),
+    "delta type a number": ('{"type":"content_block_delta","index":0,"delta":{"type":1}}', "content_block_delta", "delta.type is an integer, not a string"),
+    "text a number": ('{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":1}}', "content_block_delta", "delta.text is an integer, not a string"),
+    "no citation": ('{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta"}}', "content_block_delta", "citations_delta without citation"),
+    "no block": ('{"type":"content_block_start","index":0}', "content_block_start", "content_block_start without content_block"),
+    "block type a list": ('{"type":"content_block_start","index":0,"content_block":{"type":[]}}', "content_block_start", "content_block.type is an array, not a string"),
+    "tool input a list": ('{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","input":[]}}', "content_block_start", "content_block.input is an array, not an object"),
+    "content a string": ('{"type":"message_start","message":{"content":"x"}}', "message_start", "message.content is a string, not an array"),
+    "content of strings": ('{"type":"message_start","message":{"content":["x"]}}', "message_start", "message.content[] is a string, not an object"),
+    "usage a list": ('{"type":"message_start","message":{"usage":[]}}', "message_start", "message.usage is an array, not an object"),
+    "tokens a bool": ('{"type":"message_delta","delta":{},"usage":{"output_tokens":true}}', "message_delta", "usage.output_tokens is a boolean, not an integer"),
+    "tokens a float": ('{"type":"message_delta","delta":{},"usage":{"output_tokens":1.5}}', "message_delta", "usage.output_tokens is a number, not an integer"),
+    "broken and without a name": ('{"type":"content_block_d', "message", "event: the text ends too early: a string without its end at character 24 of the data"),
 }  # fmt: skip
 
 
@@ -72,10 +72,11 @@ def test_unreadable_events(name):
     for chunks in ([body], pieces(body, 1), [PING, body[len(PING) :]]):
         decoder = EventDecoder()
         events = []
-        with pytest.raises(DecodeError, match=reason) as caught:
+        with pytest.raises(DecodeError) as caught:
             for chunk in (*chunks, b"\n"):
                 events += decoder.receive_data(chunk)
         assert events == [PingEvent()]
+        assert caught.value.reason == reason
         assert describe(caught.value)[2:] == (1, len(PING))
         assert len(str(caught.value)) < 300
     with pytest.raises(DecodeError):

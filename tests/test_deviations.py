@@ -482,6 +482,61 @@ def test_legal_is_read_without_a_word(name, strict):
         assert not any(isinstance(event, UnknownEvent) for event in shown["events"]) or name == "unknown event"
 
 
+# Body, and what is said of each deviation in it: code, number of the first event, detail, how many.
+SAID = [
+    (ROWS["no_event_line"][0], [('no_event_line', 0, "'message_start' without an event line", 6)]),
+    (ROWS["no_type"][0], [('no_type', 1, "JSON without type, read as 'ping' by its event line", 1)]),
+    (ROWS["type_mismatch"][0], [('type_mismatch', 2, "event line 'ping', JSON type 'content_block_delta': the JSON's counts", 1)]),
+    (ROWS["foreign_data"][0], [('foreign_data', 1, "'message' with data that is no JSON object: '[DONE]'", 2)]),
+    (ROWS["unterminated_event"][0], [('unterminated_event', 5, 'the body ends without the blank line behind its last event', 1)]),
+    (ROWS["unfinished_event"][0], [('unfinished_event', 6, 'the body ends inside an event: \'event: ping\\ndata: {"type"\'', 1)]),
+    (ROWS["lone_surrogate"][0], [('lone_surrogate', 2, "half of a surrogate pair in 'content_block_delta'", 1)]),
+    (ROWS["bare_message_start"][0], [('bare_message_start', 0, 'message_start without content, usage, model, role', 1)]),
+    (ROWS["bare_block_start"][0], [('bare_block_start', 1, 'text block without text', 1)]),
+    (ROWS["bare_message_delta"][0], [('bare_message_delta', 4, 'message_delta without delta, without usage, stop_reason at the top level', 1)]),
+    (ROWS["no_block_stop"][0], [('no_block_stop', 3, 'message_delta while block 0 is open', 1)]),
+    (ROWS["no_message_stop"][0], [('no_message_stop', 5, 'the body ends after a stop_reason without message_stop', 1)]),
+    (ROWS["no_stop_reason"][0], [('no_stop_reason', 4, 'message_stop, and no stop_reason was given', 1)]),
+    (ROWS["no_message_start"][0], [('no_message_start', 0, 'content before any message_start', 1)]),
+    (ROWS["duplicate_message_start"][0], [('duplicate_message_start', 4, "message_start of 'msg_1' again", 1)]),
+    (ROWS["index_gap"][0], [('index_gap', 4, 'index 3 after 0', 1)]),
+    (ROWS["index_reused"][0], [('index_reused', 7, 'content_block_start for index 0, which already has a block', 1)]),
+    (ROWS["delta_without_block"][0], [('delta_without_block', 1, 'a text delta for block 0, which was never opened', 1)]),
+    (ROWS["delta_after_stop"][0], [('delta_after_stop', 4, 'a text delta for block 0, which is finished', 1)]),
+    (ROWS["delta_kind_mismatch"][0], [('delta_kind_mismatch', 3, 'a thinking delta for block 0, a text block', 1)]),
+    (ROWS["repeated_content"][0], [('repeated_content', 2, 'text in content_block_start and in deltas of block 0', 1)]),
+    (ROWS["repeated_signature"][0], [('repeated_signature', 3, 'more than one signature_delta for block 0', 1)]),
+    (ROWS["event_after_stop"][0], [('event_after_stop', 6, 'content_block_delta after message_stop', 1)]),
+    (STEPFUN, [('bare_message_start', 0, 'message_start without content, usage', 1), ('bare_message_delta', 3, 'message_delta without delta, stop_reason at the top level', 1), ('no_block_stop', 3, 'message_delta while block 0 is open', 1)]),
+    (MESSAGE_STOP, [('no_message_start', 0, 'message_stop before any message_start', 1)]),
+    (whole(text_block('a', index=2)), [('index_gap', 1, 'first index 2', 1)]),
+    (message_start() + HELLO + message_delta() + whole(HELLO).replace(b'msg_1', b'msg_2'), [('no_message_stop', 5, "message_start of 'msg_2' before the message_stop of 'msg_1'", 1)]),
+    (whole(*(block_start(TEXT, index) for index in range(7))), [('no_block_stop', 8, 'message_delta while block 0, 1, 2, 3, 4 is open', 1)]),
+    (message_start() + block_start(TEXT) + MESSAGE_STOP, [('no_stop_reason', 2, 'message_stop, and no stop_reason was given', 1), ('no_block_stop', 2, 'message_stop while block 0 is open', 1)]),
+    (whole(HELLO, delta(citation={'url': 'u'}), delta(partial_json='{}'), delta(signature='s')), [('delta_after_stop', 4, 'a citations delta for block 0, which is finished', 3)]),
+    (whole(block_start(TOOL), delta(thinking='t'), block_stop(), delta(1, partial_json='1')), [('delta_kind_mismatch', 2, 'a thinking delta for block 0, a tool_use block', 1), ('delta_without_block', 4, 'a input_json delta for block 1, which was never opened', 1), ('no_block_stop', 5, 'message_delta while block 1 is open', 1)]),
+    (whole(HELLO) + MESSAGE_STOP + block_stop() + block_start(TEXT) + message_delta() + frame('error', error={}) + frame('x'), [('event_after_stop', 6, 'message_stop after message_stop', 6)]),
+    (message_start() + b'data: no\n\ndata: ' + b'x' * 50 + b'\n\nevent: y\ndata: z\n\n', [('foreign_data', 1, "'message' with data that is no JSON object: 'no'", 3)]),
+    (message_start() + b'event: error\ndata: no\n\n', [('bare_error', 1, 'an error event whose data is no JSON object', 1)]),
+    (message_start() + b'event: error\ndata: {"error":{}}\n\n', [('bare_error', 1, 'an error without its envelope', 1)]),
+    (b'data: {}\n\nevent: \ndata: {"a":1}\n\nevent: x\ndata: {}\n\n', [('no_type', 0, "JSON without type, read as 'message' by its event line", 3)]),
+    (frame('message_start', message={'role': 'assistant', 'usage': {}}) + block_start({'type': 'thinking'}) + block_start({'type': 'tool_use'}, 1), [('bare_message_start', 0, 'message_start without content, model', 1), ('bare_block_start', 1, 'thinking block without thinking', 2)]),
+    (frame('message_delta') + frame('message_delta', delta={}) + frame('message_delta', usage={}), [('bare_message_delta', 0, 'message_delta without delta, without usage', 3), ('no_message_start', 0, 'content before any message_start', 1)]),
+    (b'event: \xff' + b'y' * 80, [('unfinished_event', 0, "the body ends inside an event: 'event: �yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy'", 1)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "said"), SAID)
+def test_what_is_said_of_a_deviation(body, said):
+    """The number is that of the first event that did so, the detail names what it did and where."""
+    deviations = read([body])["deviations"]
+    assert [(each.code, each.event_number, each.detail, each.count) for each in deviations] == said
+    code, number, detail, _ = said[0]
+    kind, shown, at, _ = read([body], strict=True)["fault"]
+    assert (kind, at) == (ProtocolViolation, number)
+    assert shown.startswith(f"{code}: {detail} (event {number}")
+
+
 def test_every_code_has_a_row():
     """The tables here cover each code of the README's table."""
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
