@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import patch
 
 import pytest
 
@@ -11,6 +12,7 @@ from sansio_step import (
     DecodeError,
     EventDecoder,
     LimitExceeded,
+    MessageAccumulator,
     MessageStream,
     PingEvent,
     ProtocolViolation,
@@ -20,7 +22,22 @@ from sansio_step import (
     decode_event,
 )
 
-from .helpers import PING, delta, describe, frame, long_way, message_start, pieces, read, splits, text_block, whole
+from .helpers import (
+    PING,
+    TEXT,
+    block_start,
+    block_stop,
+    delta,
+    describe,
+    frame,
+    long_way,
+    message_start,
+    pieces,
+    read,
+    splits,
+    text_block,
+    whole,
+)
 from .test_deviations import LEGAL, ROWS
 
 # Data that can't be read, under the name of an event, with the reason.
@@ -151,6 +168,74 @@ def test_an_event_is_returned_with_its_blank_line():
         for part in map(change, frames):
             assert len(decoder.receive_data(part)) == len(stream.receive_data(part)) == 1
         assert stream.message.text == "01234"
+
+
+# What servers write around the same event, and how a frame is changed to look so.
+SHAPES = {
+    "first party": lambda part: part,
+    "CRLF": lambda part: part.replace(b"\n", b"\r\n"),
+    "no event line": lambda part: part[part.index(b"data") :],
+    "an empty event line": lambda part: b"event:\n" + part[part.index(b"data") :],
+    "an id": lambda part: b"id: 7\n" + part,
+    "a comment in front": lambda part: b": c\n\n" + part,
+    "no space": lambda part: part.replace(b": ", b":"),
+    "two data lines": lambda part: part.replace(b',"', b'\ndata: ,"', 1),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_usual_event_in_its_own_chunk_takes_the_short_way(shape):
+    """Servers flush event by event: such a chunk goes by none of the layers, up to 4 KiB; what it lacks is counted."""
+    change = SHAPES[shape]
+    for reader in (EventDecoder(), MessageStream()):
+        reader.receive_data(change(message_start()) + change(block_start(TEXT)) + change(delta(text="0")))
+        with patch("sansio_step._blocks.BlockReader.feed", side_effect=AssertionError):
+            for number, part in enumerate(
+                (delta(text="1"), delta(text="2"), PING, block_stop(), delta(1, thinking="3"))
+            ):
+                (event,) = reader.receive_data(change(part))
+                assert event == decode_event(part.split(b"data: ")[1])
+                assert f"events={4 + number} " in repr(reader)
+            bare = len(change(delta(1, text="")))
+            reader.receive_data(change(delta(1, text="x" * (4096 - bare))))
+            with pytest.raises(AssertionError):
+                reader.receive_data(change(delta(1, text="x" * (4097 - bare))))
+        unnamed = [each for each in reader.deviations if each.code == "no_event_line"]
+        assert [(each.event_number, each.count) for each in unnamed] == ([(0, 9)] if "event line" in shape else [])
+
+
+def test_runs_of_deltas_take_the_short_way():
+    """Of a chunk with many deltas, only what is no delta is looked at frame by frame, and only it and the first event by event."""
+    deltas = b"".join(delta(text=str(number)) for number in range(30))
+    body = message_start() + block_start(TEXT) + deltas + PING + deltas + block_stop()
+    reading, adding = EventDecoder._read_frame, MessageAccumulator._add
+    with (
+        patch("sansio_step._decoder.EventDecoder._read_frame", autospec=True, side_effect=reading) as frames,
+        patch("sansio_step._accumulator.MessageAccumulator._add", autospec=True, side_effect=adding) as added,
+    ):
+        stream = MessageStream()
+        assert len(stream.receive_data(body)) == 64
+        assert frames.call_count == 4
+        assert added.call_count == 5  # these four, and the first delta of a run; a ping ends none
+    assert stream.message.text == "".join(map(str, range(30))) * 2
+
+
+BEFORE = [
+    b"", b"\xef\xbb\xbf", b": c", b": c\n", b"id: 7\n", b"id: 7", b"data: 1", b"data:\n", b"event: ping\n", PING + b"\n", PING[:-1],
+    PING.replace(b"\n", b"\r"), delta(text="a\ud83d"), delta(text="a")[:-20], b"data: {\n\n", PING[PING.index(b"data") :],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_a_chunk_is_read_by_what_came_before_it(before):
+    """An event's own chunk is the rest of a comment, a line, a block or a character, where one is open."""
+    front = message_start() + block_start(TEXT)
+    for part in (delta(text="b"), delta(text="\udd9c"), PING, block_stop(), delta(text="b").replace(b"\n", b"\r\n")):
+        for change in SHAPES.values():
+            chunk = change(part)
+            whole_body = read([front + before + chunk + chunk])
+            assert read([front, before, chunk, chunk]) == read(pieces(front + before + chunk * 2, 1)) == whole_body
+            assert read([before, chunk, chunk]) == read([before + chunk + chunk])
 
 
 def test_data_over_several_lines_is_not_taken_for_several_events():
