@@ -210,8 +210,8 @@ class BlockAssembler:
         if text:
             buffer.pieces.append(text)
             buffer.halves = buffer.halves or has_halves(text)
-        # A signature counts its deltas, and the buffer of a block without a class goes when the message is read.
-        plain = clean and field != "signature" and field not in opened.prefilled
+        # The buffer of a block without a class goes when the message is read.
+        plain = clean and field not in opened.prefilled
         return buffer if plain and not isinstance(opened.block, UnknownBlock) else None
 
     def _target(self, index: int, field: str, accepts: type[Block], implied: type[Block]) -> tuple[OpenedBlock, bool]:
