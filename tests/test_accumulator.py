@@ -38,6 +38,7 @@ from sansio_step import (
     UnknownBlock,
     UnknownDelta,
     UnknownEvent,
+    parse,
     to_dict,
 )
 
@@ -160,6 +161,138 @@ def test_each_delta_behind_the_stop_of_its_block(kind):
         assert content == [alone, {**alone, "citations": [{"x": 1}] * 2}]
     else:
         assert content == [alone, alone]
+
+
+@pytest.mark.parametrize(
+    ("start", "field", "pieces", "said"),
+    [
+        ({"type": "text", "text": "a"}, "text", ("", "b", "c"), "text"),
+        ({"type": "thinking", "thinking": "a"}, "thinking", ("b", "c"), "thinking"),
+        ({"type": "thinking", "thinking": "", "signature": "a"}, "signature", ("b",), "signature"),
+        ({"type": "tool_use", "input": {"a": 1}}, "partial_json", ("", "{", "}"), "input_json"),
+    ],
+)
+def test_content_in_start_and_deltas_is_said_once(start, field, pieces, said):
+    """What the start filled is told once a block, at the first delta with something in it, whatever the field."""
+    body = whole(block_start(start), *(delta(**{field: piece}) for piece in pieces), block_stop())
+    (deviation,) = read([body])["deviations"]
+    number = 2 + [bool(piece) for piece in pieces].index(True)
+    assert (deviation.code, deviation.event_number, deviation.count) == ("repeated_content", number, 1)
+    assert deviation.detail == f"{said} in content_block_start and in deltas of block 0"
+
+
+def test_each_delta_out_of_place_counts():
+    """A run of deltas that don't belong where they say is one deviation for each of them; one that opens a block is not."""
+    for body, code, count in [
+        (whole(block_start(TEXT), delta(text="a"), *[delta(thinking="t")] * 5, block_stop()), "delta_kind_mismatch", 5),
+        (whole(text_block("a"), *[delta(text="b")] * 5), "delta_after_stop", 5),
+        (whole(*[delta(text="b")] * 5, block_stop()), "delta_without_block", 1),
+        (whole(block_start(THINKING), *[delta(signature="s")] * 5, block_stop()), "repeated_signature", 4),
+    ]:
+        assert [(each.code, each.count) for each in read([body])["deviations"]] == [(code, count)]
+
+
+def test_what_the_events_hold_is_not_changed():
+    """Blocks grow in the message alone: those of the events, in message_start too, stay as they came."""
+    start = {"type": "text", "text": "a", "citations": [1]}
+    strange = {"type": "poem", "text": "a", "citations": [1]}
+    body = (
+        message_start(content=[start, strange])
+        + b"".join(
+            block_start(block, index) + delta(index, text="b") + delta(index, citation={"c": 2}) + block_stop(index)
+            for index, block in ((2, start), (3, strange))
+        )
+        + delta(0, text="b")
+        + delta(0, citation={"c": 2})
+        + delta(1, text="b")
+        + delta(1, citation={"c": 2})
+    )
+    stream = MessageStream()
+    events = stream.receive_data(body)
+    assert [to_dict(block) for block in events[0].message.content] == [start, strange]
+    assert [to_dict(events[index].content_block) for index in (1, 5)] == [start, strange]
+    wire = to_dict(stream.message)["content"]
+    assert wire[-2] == {**start, "text": "ab", "citations": [1, {"c": 2}]}
+    assert wire[-1] == {**strange, "text": "ab", "citations": [1, {"c": 2}]}
+    assert all(stream.finished(index) for index in (0, 2, 3))
+
+
+def test_blocks_of_message_start_are_finished():
+    """What comes whole with message_start is no open block: no stop is missing, tool input can be read."""
+    stream = MessageStream()
+    stream.receive_data(message_start(content=[{"type": "tool_use", "input": {"a": 1}}, {"type": "text", "text": "x"}]))
+    assert (stream.finished(0), stream.finished(1), stream.finished(2)) == (True, True, False)
+    assert stream.message.tool_uses[0].input == {"a": 1}
+    stream.receive_data(message_delta() + MESSAGE_STOP)
+    assert stream.deviations == []
+
+
+def test_a_fallback_block_changes_the_model():
+    """From there on another model writes; without its name the first one's stands."""
+    for to, model in [({"model": "other"}, "other"), ({}, "m"), ({"model": 5}, "m"), (None, "m")]:
+        message = parse(whole(block_start({"type": "fallback", "from": {"model": "m"}, "to": to}), block_stop()))
+        assert message.model == model
+
+
+def test_arguments_of_unknown_blocks_have_no_lone_half():
+    """Arguments in pieces for a block without a class become its input, halves of characters replaced."""
+    body = whole(block_start({"type": "new"}), delta(partial_json='["\\ud83d'), delta(partial_json='"]'), block_stop())
+    assert to_dict(parse(body))["content"] == [{"type": "new", "input": ["\ufffd"]}]
+    replaced = frame("content_block_delta", index=0, delta={"type": "compaction_delta", "encrypted_content": "e"})
+    assert to_dict(parse(whole(block_start({"type": "new"}), replaced, block_stop())))["content"] == [
+        {"type": "new", "content": None, "encrypted_content": "e"}
+    ]
+
+
+def test_runs_are_counted_and_end_where_something_else_comes():
+    """Deltas of one index and kind are joined, in lists, tuples and iterators of any length; the next is none of them."""
+    events = events_of(message_start() + block_start(TEXT) + block_start(THINKING, 1) + block_start(TEXT, 2))
+    made = [
+        add(0, TextDelta("a")),
+        add(0, TextDelta("b")),
+        add(2, TextDelta("c")),
+        add(0, TextDelta("d")),
+        add(0, TextDelta("")),
+    ]
+    made += [add(1, ThinkingDelta("e")), add(1, ThinkingDelta("f")), add(0, TextDelta("g"))]
+    for feed in (lambda each: [each], lambda each: (each,), lambda each: iter([each])):
+        accumulator = MessageAccumulator()
+        for event in [*events, *made]:
+            accumulator.extend(feed(event))
+        for other in (built(*events, *made), built(*events)):
+            if other.message != accumulator.message:
+                other.extend(iter(made))
+            assert [to_dict(block) for block in other.message.content] == [
+                {"type": "text", "text": "abdg"}, {"type": "thinking", "thinking": "ef", "signature": ""}, {"type": "text", "text": "c"},
+            ]  # fmt: skip
+            assert other.message == accumulator.message
+            assert repr(other) == repr(accumulator) == "<MessageAccumulator streaming events=12 messages=1>"
+
+
+def test_the_first_event_counts_in_full():
+    """A message without its message_start has nothing in front: 79 bytes and its text are what one delta counts."""
+    for text, size in (("abc", 82), ("é", 81)):
+        built(add(0, TextDelta(text)))
+        for most, fits in ((size, True), (size - 1, False)):
+            accumulator = MessageAccumulator(max_message_size=most)
+            with nullcontext() if fits else pytest.raises(LimitExceeded):
+                accumulator.add(add(0, TextDelta(text)))
+        accumulator = MessageAccumulator(max_message_size=2 * size)
+        accumulator.extend([add(0, TextDelta(text))] * 2)
+        assert accumulator.message.text == text * 2
+        accumulator = MessageAccumulator(max_message_size=2 * size - 1)
+        with pytest.raises(LimitExceeded, match=rf"^more than {2 * size - 1} bytes \(max_message_size\) \(event 1\)$"):
+            accumulator.extend([add(0, TextDelta(text))] * 2)
+
+
+def test_nothing_comes_behind_the_end():
+    """One object reads one body: an event behind its end is the caller's error, a second end is none."""
+    accumulator = built(*events_of(message_start()))
+    accumulator.receive_eof()
+    with pytest.raises(ValueError, match="^an event after receive_eof: one object reads one body$"):
+        accumulator.add(add(0, TextDelta("a")))
+    accumulator.receive_eof()
+    assert accumulator.outcome is Outcome.TRUNCATED
 
 
 def test_compaction_replaces_with_null_too():
@@ -477,5 +610,6 @@ def test_bytes_in_small_pieces_give_the_same_live_message():
 
 def test_max_message_size_must_be_positive():
     """A limit below one is the caller's error."""
+    assert MessageAccumulator(max_message_size=1).max_message_size == 1
     with pytest.raises(ValueError, match="max_message_size is 0"):
         MessageAccumulator(max_message_size=0)

@@ -196,6 +196,7 @@ def test_a_usual_event_in_its_own_chunk_takes_the_short_way(shape):
                 (event,) = reader.receive_data(change(part))
                 assert event == decode_event(part.split(b"data: ")[1])
                 assert f"events={4 + number} " in repr(reader)
+            assert isinstance(reader, EventDecoder) or reader.message.text == "012"
             bare = len(change(delta(1, text="")))
             reader.receive_data(change(delta(1, text="x" * (4096 - bare))))
             with pytest.raises(AssertionError):
