@@ -124,6 +124,28 @@ def test_time_away_is_not_the_other_sides_silence() -> None:
     assert deadlines.next_deadline() == (100, "total")
 
 
+def test_time_away_before_the_first_event() -> None:
+    """The wait for the first event stands still too; a limit that doesn't run is not begun."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    deadlines.away(20)
+    assert deadlines.next_deadline() == (50, "first_event")
+
+
+def test_the_first_event_ends_the_wait_for_it() -> None:
+    """Once it is there, only content is waited for, however long that limit is."""
+    deadlines = Deadlines(Timeouts(first_event=30, stall=1000, idle=None, total=None), 0)
+    deadlines.connected(0)
+    deadlines.events_received([object(), PING], 5)
+    assert deadlines.next_deadline() == (1005, "stall")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1, 1e-9])
+def test_a_limit_can_be_short(seconds: float) -> None:
+    """Any positive number of seconds is a limit."""
+    assert Deadlines(Timeouts(connect=seconds), 0).next_deadline() == (seconds, "connect")
+
+
 def test_none_is_no_limit() -> None:
     """With every limit off, none runs and any time passes."""
     deadlines = Deadlines(Timeouts(connect=None, first_event=None, idle=None, stall=None, total=None), 0)

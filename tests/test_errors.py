@@ -133,6 +133,42 @@ def test_texts_are_short_whatever_the_server_sent(name, strict):
         assert len(repr(thing)) < 1500
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (StreamError("r"), "r"),
+        (LimitExceeded("max_event_size", 9), "more than 9 bytes (max_event_size)"),
+        (ProtocolViolation("no_type", "x" * 301), "no_type: " + "x" * 300 + "..."),
+        (ProtocolViolation("no_type", "x" * 300), "no_type: " + "x" * 300),
+        (APIError(), "error: no message given"),
+        (APIError("t", "m", status=503), "503 t: m"),
+        (APIError(None, "m", status=0), "0 error: m"),
+        (ToolInputError("r", "[1", 2), "r (character 2 of 2)"),
+        (DeadlineExceeded("idle", 2.50), "deadline 'idle' of 2.5 seconds passed"),
+        (
+            UnexpectedResponse("r", status=200, content_type="", start=b"x" * 61),
+            f"r: status 200, content type 'none', body {b'x' * 60!r}",
+        ),
+        (
+            UnexpectedResponse("r", status=302, content_type="text/html"),
+            "r: status 302, content type 'text/html', body b''",
+        ),
+    ],
+)
+def test_what_an_error_says(error, text):
+    """What is wrong, in the order of what one asks; its own words are in args, for those that look there."""
+    assert str(error) == text
+    assert error.args == (error.reason,) == (text,)
+    assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
+
+
+def test_an_unexpected_response_keeps_what_came():
+    """Status, content type and the start of the body, for whoever wants to look closer."""
+    error = UnexpectedResponse("r", status=302, content_type="text/html", start=b"<html>")
+    assert (error.status, error.content_type, error.start) == (302, "text/html", b"<html>")
+    assert UnexpectedResponse("r", status=204, content_type="").start == b""
+
+
 def test_texts_of_errors_about_responses_are_short():
     """So are those of what stands around a stream; the whole words are in the attributes."""
     errors = [

@@ -238,6 +238,44 @@ def source(**fields: Any) -> dict[str, Any]:
             ValueError,
             "messages[0].content: '\\ud83d' has half of a surrogate pair, which UTF-8 can't carry",
         ),
+        (turn("user", {"type": 1}), TypeError, "messages[0].content[0].type: 1 is of type int, not a string"),
+        ({"messages": [{"role": 1, "content": ""}]}, TypeError, "messages[0].role: 1 is of type int, not a string"),
+        (
+            turn("user", {"type": "image", "source": 1}),
+            TypeError,
+            "messages[0].content[0].source: 1 is of type int, not an object (a dict)",
+        ),
+        (source(), ValueError, "messages[0].content[0].source.type: it is missing"),
+        (source(type=1), TypeError, "messages[0].content[0].source.type: 1 is of type int, not a string"),
+        (source(type="url", url=""), ValueError, "messages[0].content[0].source.url: '' is empty"),
+        (
+            source(type="base64", media_type="", data=""),
+            ValueError,
+            "messages[0].content[0].source.media_type: '' is empty",
+        ),
+        (source(type="base64", media_type="a"), ValueError, "messages[0].content[0].source.data: it is missing"),
+        (
+            turn("assistant", {**CALL, "name": 1}),
+            TypeError,
+            "messages[0].content[0].name: 1 is of type int, not a string",
+        ),
+        ({"system": "\ud83d"}, ValueError, "system: '\\ud83d' has half of a surrogate pair, which UTF-8 can't carry"),
+        ({"system": [{"type": "text", "text": "", "a": NAN}]}, ValueError, "system[0].a: nan is no JSON number"),
+        ({"tools": 1}, TypeError, "tools: 1 is of type int, not an array (a list)"),
+        ({"tools": [1]}, TypeError, "tools[0]: 1 is of type int, not an object (a dict)"),
+        ({"tools": [{"name": ""}]}, ValueError, "tools[0].name: '' is empty"),
+        (
+            {"tools": [{"name": "f", "input_schema": 1}]},
+            TypeError,
+            "tools[0].input_schema: 1 is of type int, not an object (a dict)",
+        ),
+        (
+            {"tools": [{"name": "f", "type": "t", "input_schema": 1}]},
+            TypeError,
+            "tools[0].input_schema: 1 is of type int, not an object (a dict)",
+        ),
+        ({"effort": 1}, TypeError, "effort: 1 is of type int, not a string"),
+        ({"top_p": "1"}, TypeError, "top_p: '1' is of type str, not a number"),
         (turn("user", "text"), TypeError, "messages[0].content[0]: 'text' is of type str, not an object (a dict)"),
         (turn("user", {"text": "x"}), ValueError, "messages[0].content[0].type: it is missing"),
         (turn("user", {"type": "text"}), ValueError, "messages[0].content[0].text: it is missing"),
@@ -365,9 +403,22 @@ def test_nesting_is_bounded_and_not_below_what_can_be_read():
             value = [value]
         return value
 
-    assert request(extra={"a": nested(250)}).to_json()
-    with pytest.raises(ValueError, match="nested deeper than 256"):
-        request(extra={"a": nested(300)})
+    # `extra` is the first level itself, `messages`, a message and its content the first three of a block.
+    assert request(extra={"a": nested(255)}).to_json()
+    with pytest.raises(ValueError, match=r"^extra\.a(\[0\]){24}\[\.\.\.: nested deeper than 256$"):
+        request(extra={"a": nested(256)})
+    deep = {"k": {"k": {"k": 0}}}
+    for _ in range(252):
+        deep = {"k": deep}
+    assert request(extra={"a": deep}).to_json()
+    with pytest.raises(ValueError, match="nested deeper than 256$"):
+        request(extra={"a": {"k": deep}})
+
+
+def test_system_blocks_are_sent_as_they_came():
+    blocks = [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]
+    assert request(system=blocks).to_dict()["system"] == blocks
+    assert request(**turn("user", {"type": "tool_result", "tool_use_id": "t"})).to_json()
 
 
 # --- what to_param returns -------------------------------------------------------------------------------

@@ -87,6 +87,22 @@ def test_decode_message_refuses_what_is_no_message(body):
         decode_message(body)
 
 
+def test_what_is_a_message_and_what_an_error():
+    """By the type; without one, an `error` beside content is a field like any other."""
+    for body, reason in (
+        (b"[]", "the body is no JSON object"),
+        (b"[1", "the text ends inside a number at character 2 of the body"),
+    ):
+        with pytest.raises(DecodeError) as caught:
+            decode_message(body)
+        assert str(caught.value) == reason
+    with pytest.raises(APIError, match="^error: no message given$"):
+        decode_message(b'{"type":"error"}')
+    with pytest.raises(APIError, match="^t: no message given$"):
+        decode_message(b'{"type":"error","content":[],"error":{"type":"t"}}')
+    assert decode_message(b'{"type":"message","content":[],"error":"x"}').extra == {"error": "x"}
+
+
 def test_decode_message_raises_an_error_body():
     """An error's envelope in place of a message, first party's or StepFun's, is an APIError."""
     for body in (b'{"type":"error","error":{"type":"t","message":"m"}}', b'{"error":{"type":"t","message":"m"}}'):

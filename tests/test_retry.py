@@ -114,6 +114,9 @@ def test_the_number_of_retries() -> None:
         ({"retry-after": "Sunday, 06-Nov-94 08:49:47 GMT"}, 10.0),
         ({"retry-after": "Sun Nov  6 08:49:47 1994"}, 10.0),
         ({"retry-after": "60"}, 60.0),
+        ({"retry-after": "Sun, 06 Nov 1994 09:49:47 +0100"}, 10.0),
+        ({"retry-after-ms": "Sun, 06 Nov 1994 08:49:57 GMT", "retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "0", "retry-after": "7"}, 7.0),
     ],
 )
 def test_the_servers_wish(headers: dict[str, str], expected: float) -> None:

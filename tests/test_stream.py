@@ -328,6 +328,11 @@ def test_iter_events_stops_at_the_fault():
 def test_iter_events_wants_chunks():
     """Bytes in place of chunks would be read as numbers: a TypeError, at the call."""
     for wrong in (b"data: 1\n\n", "text", bytearray(), memoryview(b"")):
+        kind = type(wrong).__name__
+        with pytest.raises(TypeError, match=f"^expected an iterable of bytes, not {kind} itself$"):
+            iter_events(wrong)
+        with pytest.raises(TypeError, match=f"^expected an async iterable of bytes, not {kind}$"):
+            aiter_events(wrong)
         with pytest.raises(TypeError):
             iter_events(wrong)
     for wrong in (b"", [b""]):
@@ -345,6 +350,58 @@ def test_options_reach_every_door():
     assert type(acollect(aiter_events(chunks_of(body), max_message_size=20))[1]) is LimitExceeded
     with pytest.raises(LimitExceeded):
         parse(body, max_event_size=20)
+
+
+def test_each_limit_reaches_every_door():
+    """max_event_size and max_message_size are those of the stream behind each of the one-liners, and no smaller."""
+    body = whole(HELLO)
+    largest = max(map(len, body.split(b"\n\n"))) + 2
+
+    async def arun(**options):
+        async def source():
+            yield body
+
+        return [event async for event in aiter_events(source(), **options)]
+
+    for name, enough in (("max_event_size", largest), ("max_message_size", len(body))):
+        for run in (
+            lambda **options: parse(body, **options),
+            lambda **options: list(iter_events([body], **options)),
+            lambda **options: asyncio.run(arun(**options)),
+        ):
+            run(**{name: enough})
+            with pytest.raises(LimitExceeded) as caught:
+                run(**{name: 100})
+            assert (caught.value.name, caught.value.limit) == (name, 100)
+
+
+def test_why_there_is_no_result():
+    """A stream that goes on, one that ended too early, one that failed: each says so, with the number of the next event."""
+    stream = MessageStream()
+    for reason, step in [
+        ("the message is still on its way (event 0)", lambda: stream.receive_data(CUT)),
+        ("the message is still on its way (event 3)", stream.receive_eof),
+        ("the stream ended before the message did (event 3)", lambda: None),
+    ]:
+        with pytest.raises(IncompleteStream) as caught:
+            stream.result()
+        assert str(caught.value) == reason
+        assert caught.value.partial is stream.message
+        step()
+    with pytest.raises(ValueError, match="^receive_data after receive_eof: one object reads one body$"):
+        stream.receive_data(b"")
+
+
+def test_the_message_after_a_failed_one_is_its_own():
+    """An error ends its message; the next message of the body can be whole, and is what result gives."""
+    body = CUT + frame("error", error={"type": "t", "message": "m"}) + whole(HELLO).replace(b"msg_1", b"msg_2")
+    stream = MessageStream()
+    stream.receive_data(body[: len(CUT) + 90])
+    stream.receive_data(body[len(CUT) + 90 :])
+    assert (stream.outcome, stream.result().id) == (Outcome.COMPLETE, "msg_2")
+    stream.receive_data(message_start(id="msg_3"))
+    with pytest.raises(IncompleteStream, match="still on its way"):
+        stream.result()
 
 
 def test_the_message_is_live():
