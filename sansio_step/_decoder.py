@@ -241,7 +241,9 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         self._read_frames(((name, data) for name, data, _, _ in blocks if data is not None), events)
         return events
 
-    def _read_frames(self, frames: Iterable[tuple[bytes | None, bytes | memoryview]], events: list[StreamEvent]) -> None:
+    def _read_frames(
+        self, frames: Iterable[tuple[bytes | None, bytes | memoryview]], events: list[StreamEvent]
+    ) -> None:
         """Add the event of each frame, up to one that can't be read."""
         for name, data in frames:
             try:

@@ -177,7 +177,8 @@ def test_limit_must_be_positive():
         ([], False),  # a BOM may come
         ([b"data: 1\n\n"], True),
         ([b"data: 1\r\n\r\n"], True),
-        ([b"data: 1\n", b"\n"], True),
+        ([b"data: 1\n", b"\n"], False),  # where its event stood is still to be told
+        ([b"data: 1\n", b"\n", b"data: 2\n\n"], True),
         ([b"data: 1\n\ndata"], False),
         ([b"data: 1\n\ndata\n"], False),
         ([b"data: 1\r\r"], False),  # an LF may come that belongs to the last CR
@@ -207,8 +208,8 @@ def test_the_fields_of_one_chunk():
     """A block in a usual shape, LF or CRLF, with comments around it, is read in one match; another is left alone."""
     assert match_usual(b"event: a\r\ndata: 1\r\n\r\n") == (b"a", b"1", None, None)
     assert match_usual(b": c\n\nid: 7\nevent:a\ndata:1\ndata: 2\ndata:3\n\n") == (b"a", b"1\n2\n3", b"7", None)
-    assert match_usual(b"event: a\rdata: 1\n\n") is None
-    assert match_usual(b"data: 1\n\ndata: 2\n\n") is None
+    assert match_usual(b"event: a\rdata: 1\n\n") == (None, None, None, None)
+    assert match_usual(b"data: 1\n\ndata: 2\n\n") == (None, None, None, None)
 
 
 def test_finish_gives_what_is_left():
