@@ -79,8 +79,7 @@ BLOCKS = [
 @pytest.mark.parametrize("first", BLOCKS)
 def test_patterns_agree_with_the_loop_over_lines(first):
     """Each way of reading blocks gives what the loop over their lines gives, for any two neighbours."""
-    for second in BLOCKS:
-        ready = first + second
+    for ready in (*(first + second for second in BLOCKS), b"data: 0\n\n" + first + b"event: a\ndata: 9\n\n"):
         expected = [read_fields(lines) for _, lines in split_blocks(ready)]
         assert list(read_blocks(ready)) == expected
         usual = split_usual_text(ready.decode("latin-1"))
@@ -131,6 +130,18 @@ def test_cost_is_linear_however_small_the_pieces():
         stream.receive_data(piece)
     assert stream.message is not None
     assert len(stream.message.text) == 3_000_000
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("line", [b"data: " + b"x" * 40 + b"\n", b"data: " + b"x" * 40 + b"\n: c\n"])
+def test_cost_is_linear_however_many_lines(line):
+    """An event of megabytes that comes line by line is not searched for its end, or for comments, from its start again."""
+    started = time.process_time()
+    decoder = SSEDecoder()
+    for _ in range(60_000):
+        decoder.receive_data(line)
+    (event,) = decoder.receive_data(b"\n")
+    assert len(event.data) == 41 * 60_000 - 1
     assert time.process_time() - started < 5
 
 
@@ -208,8 +219,9 @@ def test_the_fields_of_one_chunk():
     """A block in a usual shape, LF or CRLF, with comments around it, is read in one match; another is left alone."""
     assert match_usual(b"event: a\r\ndata: 1\r\n\r\n") == (b"a", b"1", None, None)
     assert match_usual(b": c\n\nid: 7\nevent:a\ndata:1\ndata: 2\ndata:3\n\n") == (b"a", b"1\n2\n3", b"7", None)
-    assert match_usual(b"event: a\rdata: 1\n\n") == (None, None, None, None)
-    assert match_usual(b"data: 1\n\ndata: 2\n\n") == (None, None, None, None)
+    nothing = (None, None, None, None)
+    assert match_usual(b"event: a\rdata: 1\n\n") == match_usual(b"data: a\rb\n\n") == nothing
+    assert match_usual(b"data: 1\n\ndata: 2\n\n") == nothing
 
 
 def test_finish_gives_what_is_left():

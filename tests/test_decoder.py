@@ -205,6 +205,15 @@ def test_a_usual_event_in_its_own_chunk_takes_the_short_way(shape):
         assert [(each.event_number, each.count) for each in unnamed] == ([(0, 9)] if "event line" in shape else [])
 
 
+def test_the_commonest_event_needs_no_pattern():
+    """A delta in the first party's form, LF or CRLF, alone in its chunk."""
+    decoder = EventDecoder()
+    decoder.receive_data(PING)
+    with patch("sansio_step._decoder.match_usual", side_effect=AssertionError):
+        for part in (delta(text="1"), delta(text="2").replace(b"\n", b"\r\n")):
+            assert len(decoder.receive_data(part)) == 1
+
+
 def test_runs_of_deltas_take_the_short_way():
     """Of a chunk with many deltas, only starts are looked at frame by frame, and of deltas only the first is by itself."""
     deltas = b"".join(delta(text=str(number)) for number in range(30))

@@ -40,6 +40,8 @@ def test_conformance_vectors(vector):
 LITERALS = {
     "a name, data, id": (b"event: a\ndata: 1\nid: 7\n\n", [("a", "1", "7")], None),
     "the id stays": (b"id: 7\ndata: 1\n\ndata: 2\n\nid\ndata: 3\n\n", [("message", "1", "7"), ("message", "2", "7"), ("message", "3", "")], None),
+    "an empty id takes the last one away": (b"id: 7\ndata: 1\n\nid:\ndata: 2\n\ndata: 3\n\n", [("message", "1", "7"), ("message", "2", ""), ("message", "3", "")], None),
+    "letters beside line ends": (b"data: 1\r\ndata: aX\r\nevent: X\r\n\r\n", [("X", "1\naX", "")], None),
     "an id with NUL is ignored": (b"id: 7\ndata: 1\n\nid: a\0b\ndata: 2\n\n", [("message", "1", "7"), ("message", "2", "7")], None),
     "no data, no event": (b"event: a\n\nid: 3\n\ndata: 1\n\n", [("message", "1", "3")], None),
     "an empty event is the default": (b"event:\ndata: 1\n\n", [("message", "1", "")], None),
