@@ -356,6 +356,26 @@ def test_to_json_is_compact_utf_8():
     assert to_json(TextDelta("\u4f60 \u2028")) == '{"type":"text_delta","text":"\u4f60 \u2028"}'.encode()
 
 
+def test_data_that_is_no_object():
+    """Foreign text is kept as UnknownEvent, bytes that are no UTF-8 as U+FFFD; what was meant as an event of ours is broken."""
+    assert decode_event(b"a\xff", "note") == UnknownEvent("note", "a\ufffd")
+    assert decode_event(b"[1]", "error") == ErrorEvent(ErrorDetail(message="[1]"))
+    assert decode_event(b"\xff", "error") == ErrorEvent(ErrorDetail(message="\ufffd"))
+    for data in (b' {"type"', b'{"type"'):
+        for line in (b"", b"event: message\n", b"event:\n"):
+            with pytest.raises(DecodeError, match=r"^(event|message): the text ends too early"):
+                EventDecoder().receive_data(b"%bdata: %b\n\n" % (line, data))
+    assert decode_event('{"type":"ping","a":"\\ud83d"}') == PingEvent(extra={"a": "\ufffd"})
+
+
+def test_a_field_called_input_json_is_no_arguments():
+    """The pieces of a tool's arguments come in deltas: a block's own field of that name is one that nobody knows."""
+    wire = {"type": "tool_use", "input": {"a": 1}, "input_json": "{}"}
+    block = decode_message(json.dumps({"content": [wire]})).content[0]
+    assert (block.input, block.input_json, block.extra) == ({"a": 1}, "", {"input_json": "{}"})
+    assert to_dict(block) == wire
+
+
 def test_what_json_can_only_escape():
     """Integers beyond 64 bits and halves of characters are written as compactly as all else."""
     event = PingEvent(extra={"n": [2**70, 1], "a": {"b": "é\ud800"}})

@@ -522,6 +522,7 @@ SAID = [
     (b'data: {}\n\nevent: \ndata: {"a":1}\n\nevent: x\ndata: {}\n\n', [('no_type', 0, "JSON without type, read as 'message' by its event line", 3)]),
     (frame('message_start', message={'role': 'assistant', 'usage': {}}) + block_start({'type': 'thinking'}) + block_start({'type': 'tool_use'}, 1), [('bare_message_start', 0, 'message_start without content, model', 1), ('bare_block_start', 1, 'thinking block without thinking', 2)]),
     (frame('message_delta') + frame('message_delta', delta={}) + frame('message_delta', usage={}), [('bare_message_delta', 0, 'message_delta without delta, without usage', 3), ('no_message_start', 0, 'content before any message_start', 1)]),
+    (b"data: " + b"x" * 50 + b"\n\n", [("foreign_data", 0, f"'message' with data that is no JSON object: {'x' * 40!r}", 1)]),
     (b'event: \xff' + b'y' * 80, [('unfinished_event', 0, "the body ends inside an event: 'event: �yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy'", 1)]),
 ]  # fmt: skip
 

@@ -103,6 +103,15 @@ def test_depth_has_one_limit_for_both_readers(start, end):
             assert depth_at(deep, caught.value.position) == 200
 
 
+def test_what_is_closed_is_no_depth_any_more_and_no_less():
+    """Three hundred closed levels in front neither count against the limit nor for it."""
+    for closed in ("[],", "[[[]]],", '{"a":{}},'):
+        assert read_json(f"[{closed * 300}{nested(199)}]".encode())[0][-1]
+        with pytest.raises(NotJSON) as caught:
+            read_json(f"[{closed * 300}{nested(200)}]".encode())
+        assert caught.value.position == len(closed) * 300 + 200
+
+
 def depth_at(text, position):
     """How many levels are open in front of a position: counted without strings."""
     depth, in_string, escaped = 0, False, False
