@@ -348,7 +348,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             if self.strict:
                 self._fail(ProtocolViolation("unfinished_event", detail), self._reader.pending_offset)
             else:
-                self._notes.append(Note("unfinished_event", self._number, detail, max(self._message, 1)))
+                self._notes.append(Note("unfinished_event", self._number, detail, self._message))
         return []
 
 
