@@ -230,6 +230,103 @@ def test_runs_of_deltas_take_the_short_way():
     assert stream.message.text == "".join(map(str, range(30))) * 2
 
 
+KINDS = [
+    delta(text="b"), PING, block_stop(), delta(2, thinking="t"), frame("surprise", a=1), PING.replace(b"\n", b"\r\n"),
+    *(change(delta(text="c")) for change in SHAPES.values()), *(change(PING) for change in SHAPES.values()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", KINDS)
+def test_anything_may_stand_between_deltas(first):
+    """Among the runs of deltas of a chunk each event is read as it is alone, in its place and with its number."""
+    run = delta(text="a")
+    alone = {part: EventDecoder().receive_data(part) for part in (run, *KINDS)}
+    for second in KINDS:
+        for parts in (
+            [run] * 6 + [first, run, second] + [run] * 6,
+            [first, second] + [run] * 9,
+            [run] * 9 + [first, second],
+        ):
+            decoder = EventDecoder()
+            assert decoder.receive_data(b"".join(parts)) == [event for part in parts for event in alone[part]]
+            assert f"events={len(parts)} " in repr(decoder)
+            numbers = [
+                number
+                for number, part in enumerate(parts)
+                if b"event: " not in part and b"event:c" not in part and b"event:p" not in part
+            ]
+            counted = [each for each in decoder.deviations if each.code == "no_event_line"]
+            assert [(each.event_number, each.count) for each in counted] == (
+                [(numbers[0], len(numbers))] if numbers else []
+            )
+
+
+def test_a_name_that_does_not_fit_shows_in_any_chunk():
+    """The JSON's type counts, and the difference is noted, also where the event comes alone or in a run."""
+    wrong, unnamed = delta(text="a").replace(b"content_block_delta", b"ping", 1), SHAPES["no event line"](PING)
+    for chunks in ([PING, wrong, unnamed, wrong, unnamed], [PING * 9 + wrong + unnamed + wrong + unnamed]):
+        decoder = EventDecoder()
+        for chunk in chunks:
+            decoder.receive_data(chunk)
+        number = 1 if len(chunks) > 1 else 9
+        assert [(each.code, each.event_number, each.count) for each in decoder.deviations] == [
+            ("type_mismatch", number, 2), ("no_event_line", number + 1, 2),
+        ]  # fmt: skip
+    assert read([b'event: \xff\ndata: {"type":"ping"}\n\n'])["deviations"][0].detail.startswith(
+        "event line '\ufffd', JSON"
+    )
+
+
+FIRST, SECOND = "\ud83e", "\udd9c"
+
+
+@pytest.mark.parametrize(
+    ("deltas", "shown"),
+    [
+        ([{"text": f"a{FIRST}"}, {"text": f"{SECOND}b"}], ["a", "🦜b"]),
+        (
+            [{"text": "\ud800"}, {"text": "\udc00"}, {"text": "\udbff"}, {"text": "\udfff"}],
+            ["", "\U00010000", "", "\U0010ffff"],
+        ),
+        ([{"text": FIRST}, {"text": ""}, {"text": SECOND}], ["", "", "🦜"]),
+        ([{"text": FIRST}, {"text": SECOND + FIRST}, {"text": SECOND}], ["", "🦜", "🦜"]),
+        ([{"text": FIRST}, {"text": "b"}, {"text": SECOND}], ["", "\ufffdb", "\ufffd"]),
+        ([{"text": SECOND}, {"text": FIRST}], ["\ufffd", ""]),
+        ([{"text": FIRST}, {"thinking": SECOND}], ["", "\ufffd"]),
+        ([{"text": FIRST}, {"index": 1, "text": SECOND}], ["", "\ufffd"]),
+        ([{"partial_json": FIRST}, PING, frame("surprise"), {"partial_json": SECOND}], ["", "🦜"]),
+        ([{"text": FIRST}, block_stop(), {"text": SECOND}], ["", "\ufffd"]),
+        ([{"text": FIRST}, {"signature": "s"}, {"text": SECOND}], ["", "s", "\ufffd"]),
+    ],
+)
+def test_halves_in_neighbouring_deltas(deltas, shown):
+    """A first half waits for the next delta, if that is of its index and kind; pings and unknown events are no neighbours."""
+    frames = [part if isinstance(part, bytes) else delta(**part) for part in deltas]
+    for chunks in (frames, [b"".join(frames)], pieces(b"".join(frames), 1)):
+        decoder = EventDecoder()
+        events = [
+            event.delta
+            for chunk in chunks
+            for event in decoder.receive_data(chunk)
+            if event.type == "content_block_delta"
+        ]
+        assert [getattr(each, each.__struct_fields__[0]) for each in events] == shown
+
+
+def test_the_end_of_the_body_is_the_end():
+    """An event that the end completes counts; nothing is read behind it, in a chunk of its own either."""
+    for reader in (EventDecoder(), MessageStream()):
+        reader.receive_data(PING + PING)
+        assert reader.receive_data(PING[:-1]) == []
+        assert len(reader.receive_eof()) == 1
+        assert "events=3 " in repr(reader)
+    for reader in (EventDecoder(), MessageStream(), SSEDecoder()):
+        reader.receive_data(PING)
+        reader.receive_eof()
+        with pytest.raises(ValueError, match="after receive_eof"):
+            reader.receive_data(PING)
+
+
 BEFORE = [
     b"", b"\xef\xbb\xbf", b": c", b": c\n", b"id: 7\n", b"id: 7", b"data: 1", b"data:\n", b"event: ping\n", PING + b"\n", PING[:-1],
     PING.replace(b"\n", b"\r"), delta(text="a\ud83d"), delta(text="a")[:-20], b"data: {\n\n", PING[PING.index(b"data") :],

@@ -242,6 +242,33 @@ def test_deviations_are_counted_not_listed():
     assert "6 times" in str(first)
 
 
+def test_whose_deviation_it_is():
+    """A message begins with a message_start behind a message_stop, or with another id; the same one again is no new one."""
+    start, bare = unnamed(message_start()), unnamed(frame("message_start", message={}))
+    other = unnamed(whole(HELLO).replace(b"msg_1", b"msg_2"))
+    for body, counts in [
+        (unnamed(whole(HELLO)) * 3, [(0, 6), (6, 6), (12, 6)]),
+        (start + unnamed(HELLO + message_delta()) + other, [(0, 5), (5, 6)]),
+        (start + start + unnamed(HELLO + message_delta() + MESSAGE_STOP), [(0, 7)]),
+        (bare + bare + unnamed(HELLO + message_delta() + MESSAGE_STOP), [(0, 7)]),
+        (unnamed(PING * 2) + unnamed(whole(HELLO)), [(0, 2), (2, 6)]),
+    ]:
+        for chunks in ([body], [part + b"\n\n" for part in body.split(b"\n\n")[:-1]]):
+            entries = [each for each in read(chunks)["deviations"] if each.code == "no_event_line"]
+            assert [(each.event_number, each.count) for each in entries] == counts
+
+
+def test_what_stands_behind_a_fault_was_never_read():
+    """The deviations of the event at fault count, those of later events in its chunk don't; the end's fault has its place."""
+    front = message_start() + block_start(TEXT)
+    for tail in (unnamed(PING * 3), unnamed(PING) + delta(text="a") + unnamed(PING)):
+        for splice, count in ((message_start(id="2"), []), (unnamed(message_start(id="2")), [1])):
+            shown = read([front + splice + tail])
+            assert [each.count for each in shown["deviations"]] == count
+            assert shown["fault"][3] == len(front)
+    assert read([whole(HELLO) + b": c\nevent: x\n"], strict=True)["fault"][2:] == (6, len(whole(HELLO)) + 4)
+
+
 def test_halves_of_a_character_are_joined():
     """Servers that cut by UTF-16 units send half an emoji a delta: the message has it whole, and so have the events."""
     for field, start, kind in (
