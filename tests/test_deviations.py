@@ -252,6 +252,7 @@ def test_whose_deviation_it_is():
         (start + start + unnamed(HELLO + message_delta() + MESSAGE_STOP), [(0, 7)]),
         (bare + bare + unnamed(HELLO + message_delta() + MESSAGE_STOP), [(0, 7)]),
         (unnamed(PING * 2) + unnamed(whole(HELLO)), [(0, 2), (2, 6)]),
+        (unnamed(PING * 2) + bare + unnamed(HELLO + message_delta() + MESSAGE_STOP), [(0, 2), (2, 6)]),
     ]:
         for chunks in ([body], [part + b"\n\n" for part in body.split(b"\n\n")[:-1]]):
             entries = [each for each in read(chunks)["deviations"] if each.code == "no_event_line"]

@@ -249,6 +249,18 @@ def test_a_message_over_its_limit_in_chunks_of_one_event():
     assert caught.value.byte_offset == len(CUT) + kept // 50 * len(delta(text="x" * 50))
 
 
+def test_the_place_of_a_fault_in_a_chunk_of_one_event():
+    """Comments and CRLF in front of the event count in its place, in the short way too."""
+    for front in (b"", b": c\r\n\r\n", b": c\n\n", b":\r\n"):
+        chunk = front + delta(text="x" * 500).replace(b"\n", b"\r\n")
+        stream = MessageStream(max_message_size=1000)
+        stream.receive_data(CUT)
+        stream.receive_data(chunk)
+        with pytest.raises(LimitExceeded) as caught:
+            stream.receive_data(chunk)
+        assert (caught.value.event_number, caught.value.byte_offset) == (4, len(CUT) + len(chunk) + len(front))
+
+
 def test_an_event_that_the_end_completes_can_break_the_message():
     """The place of the fault is where the unterminated event starts."""
     stream = MessageStream()
