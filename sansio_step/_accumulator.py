@@ -417,8 +417,9 @@ class MessageAccumulator:
     def _finish_blocks(self, blocks: BlockAssembler, by: str) -> None:
         unstopped = blocks.unstopped()
         if unstopped:
-            shown = ", ".join(map(str, unstopped[:5]))
-            self._note("no_block_stop", f"{by} while block {shown} is open")
+            shown = ", ".join(map(str, unstopped[:5])) + (" and more" if len(unstopped) > 5 else "")
+            blocks_are = f"block {shown} is" if len(unstopped) == 1 else f"blocks {shown} are"
+            self._note("no_block_stop", f"{by} while {blocks_are} open")
         self._run = None
         blocks.finish_all()
 

@@ -218,16 +218,16 @@ class BlockAssembler:
         """The block that a delta belongs to, and whether it is just the open one that the index names."""
         lane = self._lanes.get(index)
         if lane is None:
-            self._note("delta_without_block", f"a {field} delta for block {index}, which was never opened")
+            self._note("delta_without_block", f"{_a(field)} delta for block {index}, which was never opened")
             self._note_gap(index)
             return self._add(index, implied(), is_open=True), True
         named = lane.named
         if named.is_open and named.fits(accepts):
             return named, True
         if named.is_open:
-            self._note("delta_kind_mismatch", f"a {field} delta for block {index}, a {named.block.type} block")
+            self._note("delta_kind_mismatch", f"{_a(field)} delta for block {index}, a {named.block.type} block")
         else:
-            self._note("delta_after_stop", f"a {field} delta for block {index}, which is finished")
+            self._note("delta_after_stop", f"{_a(field)} delta for block {index}, which is finished")
         last = (lane.further or {}).get(accepts) or (named if named.fits(accepts) else None)
         if last is not None and (last.is_open or field in _TEXT_FIELDS):
             return last, False
@@ -289,6 +289,10 @@ class BlockAssembler:
         if is_open:
             self._open[index] = lane
         return opened
+
+
+def _a(field: str) -> str:
+    return f"an {field}" if field == "input_json" else f"a {field}"
 
 
 def _own(block: ContentBlock) -> ContentBlock:

@@ -107,7 +107,7 @@ def test_parse_reads_several_files_and_says_which_deviates(main, files):
     assert ended.err.splitlines() == [
         "bike: warning: bare_message_start at event 0: message_start without content, usage",
         "bike: warning: bare_message_delta at event 119: message_delta without delta, stop_reason at the top level",
-        "bike: warning: no_block_stop at event 119: message_delta while block 0, 1, 2 is open",
+        "bike: warning: no_block_stop at event 119: message_delta while blocks 0, 1, 2 are open",
     ]
 
 
