@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from unittest.mock import patch
 
 import pytest
 
@@ -40,6 +41,7 @@ from sansio_step import (
     UnknownEvent,
     parse,
     to_dict,
+    to_json,
 )
 
 from .helpers import (
@@ -282,6 +284,44 @@ def test_the_first_event_counts_in_full():
         accumulator = MessageAccumulator(max_message_size=2 * size - 1)
         with pytest.raises(LimitExceeded, match=rf"^more than {2 * size - 1} bytes \(max_message_size\) \(event 1\)$"):
             accumulator.extend([add(0, TextDelta(text))] * 2)
+
+
+def test_a_message_start_counts_in_full():
+    """Its JSON is what it counts, to the byte; one too large leaves the whole message in front of it whole."""
+    (event,) = events_of(message_start(id="x" * 400))
+    size = len(to_json(event))
+    MessageAccumulator(max_message_size=size).add(event)
+    with pytest.raises(LimitExceeded):
+        MessageAccumulator(max_message_size=size - 1).add(event)
+    accumulator = MessageAccumulator(max_message_size=size - 1)
+    accumulator.extend(events_of(message_start() + message_delta()))
+    with pytest.raises(LimitExceeded):
+        accumulator.add(event)
+    assert (accumulator.outcome, accumulator.result().id) == (Outcome.COMPLETE, "msg_1")
+
+
+def test_each_delta_counts_once_in_a_chunk_of_its_own():
+    """79 bytes and its text, in the shortest way too; deltas that go on where the last one was need no other."""
+    start = message_start() + block_start(TEXT)
+    used = sum(len(to_json(event)) for event in events_of(start))
+    chunks = [delta(text=text) for text in ("ab", "c", "d\u00e9")]
+    for most, fits in ((used + 3 * 79 + 6, True), (used + 3 * 79 + 5, False)):
+        stream = MessageStream(max_message_size=most)
+        stream.receive_data(start)
+        stream.receive_data(chunks[0])
+        with patch("sansio_step._accumulator.MessageAccumulator.extend", side_effect=AssertionError):
+            stream.receive_data(chunks[1])
+        with nullcontext() if fits else pytest.raises(LimitExceeded):
+            stream.receive_data(chunks[2])
+        assert stream.message.text == ("abcd\u00e9" if fits else "abc")
+
+
+def test_deviations_are_of_their_message():
+    """What the second message does is an entry of its own."""
+    entries = read([whole(block_start(TEXT)) * 2])["deviations"]
+    assert [(each.code, each.event_number, each.count) for each in entries] == [
+        ("no_block_stop", 2, 1), ("no_block_stop", 6, 1),
+    ]  # fmt: skip
 
 
 def test_nothing_comes_behind_the_end():

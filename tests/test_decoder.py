@@ -277,6 +277,13 @@ def test_a_name_that_does_not_fit_shows_in_any_chunk():
     )
 
 
+def test_a_byte_order_mark_stands_at_the_start_alone():
+    """Behind the first chunk it belongs to the name of a field, and makes it one that nobody knows."""
+    decoder = EventDecoder()
+    assert decoder.receive_data(PING) + decoder.receive_data(b"\xef\xbb\xbf" + PING) == [PingEvent(), PingEvent()]
+    assert [(each.code, each.event_number) for each in decoder.deviations] == [("no_event_line", 1)]
+
+
 FIRST, SECOND = "\ud83e", "\udd9c"
 
 
