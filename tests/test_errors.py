@@ -134,32 +134,57 @@ def test_texts_are_short_whatever_the_server_sent(name, strict):
 
 
 @pytest.mark.parametrize(
-    ("error", "text"),
+    ("make", "text"),
     [
-        (StreamError("r"), "r"),
-        (LimitExceeded("max_event_size", 9), "more than 9 bytes (max_event_size)"),
-        (ProtocolViolation("no_type", "x" * 301), "no_type: " + "x" * 300 + "..."),
-        (ProtocolViolation("no_type", "x" * 300), "no_type: " + "x" * 300),
-        (APIError(), "error: no message given"),
-        (APIError("t", "m", status=503), "503 t: m"),
-        (APIError(None, "m", status=0), "0 error: m"),
-        (ToolInputError("r", "[1", 2), "r (character 2 of 2)"),
-        (DeadlineExceeded("idle", 2.50), "deadline 'idle' of 2.5 seconds passed"),
+        (lambda: StreamError("r"), "r"),
+        (lambda: LimitExceeded("max_event_size", 9), "more than 9 bytes (max_event_size)"),
+        (lambda: ProtocolViolation("no_type", "x" * 301), "no_type: " + "x" * 300 + "..."),
+        (lambda: ProtocolViolation("no_type", "x" * 300), "no_type: " + "x" * 300),
+        (lambda: APIError(), "error: no message given"),
+        (lambda: APIError("t", "m", status=503), "503 t: m"),
+        (lambda: APIError(None, "m", status=0), "0 error: m"),
+        (lambda: ToolInputError("r", "[1", 2), "r (character 2 of 2)"),
+        (lambda: DeadlineExceeded("idle", 2.50), "deadline 'idle' of 2.5 seconds passed"),
         (
-            UnexpectedResponse("r", status=200, content_type="", start=b"x" * 61),
+            lambda: UnexpectedResponse("r", status=200, content_type="", start=b"x" * 61),
             f"r: status 200, content type 'none', body {b'x' * 60!r}",
         ),
         (
-            UnexpectedResponse("r", status=302, content_type="text/html"),
+            lambda: UnexpectedResponse("r", status=302, content_type="text/html"),
             "r: status 302, content type 'text/html', body b''",
         ),
     ],
 )
-def test_what_an_error_says(error, text):
+def test_what_an_error_says(make, text):
     """What is wrong, in the order of what one asks; its own words are in args, for those that look there."""
+    error = make()
     assert str(error) == text
     assert error.args == (error.reason,) == (text,)
     assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "stop", "reason"),
+    [
+        (["{}"], b"", "the block is not finished (character 2 of 2)"),
+        (["[1]"], block_stop(), "tool input is no JSON object (character 0 of 3)"),
+        (
+            ['{"a"'],
+            block_stop(),
+            "broken tool input: the text ends too early: expected ':' behind a key (character 4 of 4)",
+        ),
+    ],
+)
+def test_why_there_are_no_arguments(pieces, stop, reason):
+    """Not finished, not an object, not JSON: each says so, with the place."""
+    stream = MessageStream()
+    tool = {"type": "tool_use", "id": "t", "name": "n", "input": {}}
+    stream.receive_data(
+        message_start() + block_start(tool) + b"".join(delta(partial_json=piece) for piece in pieces) + stop
+    )
+    with pytest.raises(ToolInputError) as caught:
+        stream.message.tool_uses[0].input  # noqa: B018
+    assert str(caught.value) == reason
 
 
 def test_an_unexpected_response_keeps_what_came():

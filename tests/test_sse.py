@@ -165,6 +165,33 @@ def test_a_chunk_is_read_by_what_came_before_it(before):
         )
 
 
+def test_the_commonest_shape_needs_no_pattern():
+    """One event line and one data line, a space in each: alone in its chunk or one of many, LF or CRLF."""
+    events = [b"event: a\ndata: %d\n\n" % number for number in range(4)]
+    chunks = [*events, b"".join(events)]
+    decoder = SSEDecoder()
+    decoder.receive_data(b"id: 7\n\n")
+    with (
+        patch("sansio_step._sse.match_usual", side_effect=AssertionError),
+        patch("sansio_step._sse.split_usual_text", side_effect=AssertionError),
+    ):
+        for chunk in (*chunks, *(chunk.replace(b"\n", b"\r\n") for chunk in chunks)):
+            assert {(event.event, event.id) for event in decoder.receive_data(chunk)} == {("a", "7")}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_events_are_counted_whichever_way_they_go(shape):
+    """A fault names its event's number: those in front count, alone in a chunk, in one of many and line by line."""
+    events = [SHAPES[shape] % number for number in range(3)]
+    decoder = SSEDecoder(max_event_size=60)
+    for chunks in ([b"".join(events)], events, [b"id\n" + b"".join(events)], events):
+        for chunk in chunks:
+            decoder.receive_data(chunk)
+    with pytest.raises(LimitExceeded) as caught:
+        decoder.receive_data(b"data: " + b"x" * 60)
+    assert caught.value.event_number == 12
+
+
 def test_a_complete_line_is_delivered_now():
     """A CR ends its line at once, though an LF may follow; that LF is then no line of its own."""
     decoder = SSEDecoder()
