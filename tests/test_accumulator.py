@@ -513,6 +513,16 @@ def test_fields_that_collide_do_not_replace_the_messages_own():
     assert message["content"] == [{"type": "text", "text": "a"}]
 
 
+def test_fields_that_nobody_named_are_kept_whatever_they_are_called():
+    """`text` and `extra` are attributes here and no fields there; `type` in a delta is not the message's."""
+    body = message_start() + frame(
+        "message_delta", delta={"stop_reason": "s", "type": "x", "text": "t", "extra": 1}, usage={}
+    )
+    message = parse(body + MESSAGE_STOP)
+    assert message.extra == {"text": "t", "extra": 1}
+    assert to_dict(message)["type"] == "message"
+
+
 def test_usage_opens_where_none_was():
     """Without usage at the start, the first message_delta's is the message's; the event keeps its own object."""
     body = frame("message_start", message={"id": "m", "role": "assistant", "model": "m", "content": []})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from unittest.mock import patch
 
 import pytest
@@ -318,6 +319,15 @@ def test_halves_in_neighbouring_deltas(deltas, shown):
             if event.type == "content_block_delta"
         ]
         assert [getattr(each, each.__struct_fields__[0]) for each in events] == shown
+
+
+def test_an_event_of_just_its_limit_may_lack_its_blank_line():
+    """The last line end of an event counts; without it one byte less is enough."""
+    for most, got in ((len(PING) - 1, [PingEvent()]), (len(PING) - 2, None)):
+        decoder = EventDecoder(max_event_size=most)
+        with nullcontext() if got else pytest.raises(LimitExceeded):
+            assert decoder.receive_data(PING[:-1]) == []
+            assert decoder.receive_eof() == got
 
 
 def test_the_end_of_the_body_is_the_end():

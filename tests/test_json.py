@@ -106,9 +106,9 @@ def test_depth_has_one_limit_for_both_readers(start, end):
 def test_what_is_closed_is_no_depth_any_more_and_no_less():
     """Three hundred closed levels in front neither count against the limit nor for it."""
     for closed in ("[],", "[[[]]],", '{"a":{}},'):
-        assert read_json(f"[{closed * 300}{nested(199)}]".encode())[0][-1]
+        assert read_json(f"[[[{closed * 300}{nested(197)}]]]".encode())[0][0][0][-1]
         with pytest.raises(NotJSON) as caught:
-            read_json(f"[{closed * 300}{nested(200)}]".encode())
+            read_json(f"[[[{closed * 300}{nested(198)}]]]".encode())
         assert caught.value.position == len(closed) * 300 + 200
 
 
