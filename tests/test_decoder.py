@@ -430,6 +430,7 @@ OTHERS = (
     PING + frame("content_block_stop", index=1),
     frame("content_block_stop", index=1),
     delta(text="\ud83e") + PING,
+    delta(text="\ud83e") + frame("content_block_stop", index=0) + delta(text="\udd9c"),
     delta(text="\ud83e") + delta(text="\udd9c").replace(b"event: content", b"event: kontent"),
 )
 
@@ -442,6 +443,17 @@ def test_what_stands_between_runs_of_deltas(other):
     events = whole.receive_data(body)
     assert events == [event for part in body.split(b"\n\n") for event in apart.receive_data(part + b"\n\n")]
     assert [event.type for event in events].count("ping") == other.count(b"{}") + other.count(b'"ping"')
+    assert whole.deviations == apart.deviations
+
+
+@pytest.mark.parametrize("between", [b": keep-alive\n\n", b"id: 7\n\n", b"data\n\n", b"x\n\n", b":\n\n\n"])
+def test_what_stands_behind_each_delta(between):
+    """A comment, a block without data or an event with empty data is the same behind each of many as behind one."""
+    body = (delta(text="a") + between) * 9
+    whole, apart = EventDecoder(), EventDecoder()
+    events = whole.receive_data(body)
+    assert events == [event for part in body.split(b"\n\n") for event in apart.receive_data(part + b"\n\n")]
+    assert len(events) == (18 if between == b"data\n\n" else 9)
     assert whole.deviations == apart.deviations
 
 

@@ -314,6 +314,12 @@ LARGE = {
     "another field of that start": (f"event: a\ndatax: 1\ndata: {LONG}\n\n", "a", LONG, ""),
     "a large field that is none": (f"x: {LONG}\ndata: 1\n\n", "message", "1", ""),
     "comments": (f": a\ndata: {LONG}\n: b\n\n", "message", LONG, ""),
+    "many lines, data in the first and the last": (
+        f"data: {LONG}\n{'x' * 9}\n" + "y\n" * 9 + "data: 1\n\n",
+        "message",
+        f"{LONG}\n1",
+        "",
+    ),
 }
 
 
