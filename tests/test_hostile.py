@@ -51,19 +51,23 @@ MIB = 1 << 20
 TIMES = 8
 
 
+def timed(function):
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
 def assert_linear(prepare, small, *, most=3.0):
     """`prepare(size)` gives a function to call; at eight times the size it takes at most 8 * `most` as long."""
-    functions = prepare(small), prepare(small * TIMES)
-    best = [float("inf"), float("inf")]
+    few, many = prepare(small), prepare(small * TIMES)
+    best_of_few = best_of_many = float("inf")
     # More rounds only where the machine was busy elsewhere: a best time can only fall.
-    for round_ in range(12):
-        for place, function in enumerate(functions):
-            start = time.process_time()
-            function()
-            best[place] = min(best[place], time.process_time() - start)
-        if round_ >= 1 and best[1] <= best[0] * TIMES * most:
+    for _ in range(10):
+        best_of_few = min(best_of_few, timed(few), timed(few))
+        best_of_many = min(best_of_many, timed(many))
+        if best_of_many <= best_of_few * TIMES * most:
             return
-    raise AssertionError(f"{TIMES} times the input took {best[1] / best[0]:.1f} times as long")
+    raise AssertionError(f"{TIMES} times the input took {best_of_many / best_of_few:.1f} times as long")
 
 
 def peak(function):
