@@ -35,6 +35,9 @@ SHAPES: dict[str, Callable[[Frame], bytes]] = {
     "multi-line data": _multi_line,
 }
 
+# Legal and measured, but no server is known to send it: the guard lets it be.
+UNGUARDED = frozenset({"CR ends"})
+
 
 @dataclass(frozen=True)
 class Detour:

@@ -75,4 +75,5 @@ def _measure(only: set[str] | None) -> Iterator[Check]:
         if not wanted(group):
             continue
         for detour in detours.measure(subject, chunking, BUDGET):
-            yield Check(f"{group}{detour.shape}, times the common shape", detour.ratio, DETOUR)
+            if detour.shape not in detours.UNGUARDED:
+                yield Check(f"{group}{detour.shape}, times the common shape", detour.ratio, DETOUR)

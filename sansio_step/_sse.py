@@ -21,10 +21,10 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 # The shape that nearly every server sends: one event line, one data line, a space in each. 0.3 microseconds
-# an event where all usual shapes together take 0.5; two at the start tell whether it is worth the try.
+# an event where all usual shapes together take 0.5; two at the start, or one that is all, tell whether it is worth the try.
 # Only the start of a line is one here: of a line full of event names each would be a start otherwise.
 _COMMON = re.compile(r"^event: (.+)\ndata: (.*)\n\n", re.MULTILINE)
-_COMMON_TWICE = re.compile(r"(?:event: .+\ndata: .*\n\n){2}")
+_COMMON_START = re.compile(r"event: .+\ndata: .*\n\n(?:\Z|event: .+\ndata: .*\n\n)")
 _KEEP_ALIVE = re.compile(r"\n\n(?::.*\n\n)+")
 
 
@@ -87,11 +87,10 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
     def _read_blocks(self, ready: bytes | bytearray) -> list[ServerSentEvent]:
         if isinstance(ready, bytearray) or len(ready) > self._reader.limit:
             return self._interpret(ready)
-        text = _text(ready).lstrip("\n")  # behind a comment that two chunks share its blank line comes first
-        if keep_alive := _KEEP_ALIVE.search(text, 0, 1024):
-            # Servers write the same one again and again.
-            text = f"\n\n{text}".replace(keep_alive[0], "\n\n")[2:]
-        if _COMMON_TWICE.match(text):
+        text = _text(ready)
+        if not _COMMON_START.match(text):
+            text = _without_keep_alives(text)
+        if _COMMON_START.match(text):
             gaps_and_fields = _COMMON.split(text)
             if not any(gaps_and_fields[::3]):
                 names, data = gaps_and_fields[1::3], gaps_and_fields[2::3]
@@ -153,6 +152,13 @@ def encode_sse(event: ServerSentEvent) -> bytes:
         lines.append(f"id: {event.id}\n")
     lines += [f"data: {line}\n" for line in event.data.split("\n")]
     return "".join((*lines, "\n")).encode()
+
+
+def _without_keep_alives(text: str) -> str:
+    """Blocks without the comments that stand between them: those like the first, since servers write the same one again."""
+    text = text.lstrip("\n")  # behind a comment that two chunks share its blank line comes first
+    keep_alive = _KEEP_ALIVE.search(text, 0, 1024)
+    return text if keep_alive is None else f"\n\n{text}".replace(keep_alive[0], "\n\n")[2:]
 
 
 def _text(data: bytes | memoryview) -> str:
