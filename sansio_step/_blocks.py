@@ -37,24 +37,25 @@ class BlockReader:
         self.limit = max_event_size
         self.pending = bytearray()
         self.pending_offset = 0  # where in the body the first pending byte stood
-        self._consumed = 0  # bytes of the body taken so far
         self._start: bytes | None = b""  # the first bytes, while they may still be a cut BOM; None after that
         self._after_cr = False  # the last byte was a CR; an LF right behind it is the same line end
         self._in_comment = False  # the last line is a comment and still open; its bytes are not kept
         self._in_line = False  # the pending bytes end inside a line
         self.idle = False  # nothing of what came before has a say in how the next byte is read, or where it stands
-        # What `offset_of` needs: the last piece as it was on the wire, how many of its first (normalised)
-        # bytes were dropped, and what was pending in front of it.
-        self._raw = b""
+        # What `offset_of` needs: the bytes of the body taken so far, the last piece as it was on the wire, how many of its
+        # first (normalised) bytes were dropped, and what was pending in front of it. A decoder that reads a piece
+        # itself, while this reader is idle, sets the first two.
+        self.consumed = 0
+        self.raw = b""
         self._skipped = 0
         self._carried = 0
         self._carried_offset = 0
 
     def feed(self, data: bytes) -> bytes | bytearray:
         """Take bytes and return the blocks that they complete, b"" where there is none."""
-        self._raw = data
+        self.raw = data
         self._skipped = 0
-        self._consumed += len(data)
+        self.consumed += len(data)
         if self._after_cr or self._in_comment or self._start is not None or 13 in data:  # a CR
             data = self._normalise(data)
         pending = self.pending
@@ -96,13 +97,8 @@ class BlockReader:
         ):
             return False
         self.pending += data
-        self._consumed += len(data)
+        self.consumed += len(data)
         return True
-
-    def skip(self, data: bytes) -> None:
-        """Whole blocks were read without this reader, which was `idle`."""
-        self._raw = data
-        self._consumed += len(data)
 
     def finish(self) -> bytes:
         """What is left when the body ends inside a block."""
@@ -121,12 +117,12 @@ class BlockReader:
     def _absolute(self, position: int) -> int:
         """Where in the body a byte of the last piece stood, given its place after `_normalise`."""
         position += self._skipped
-        if 13 in self._raw:
-            for crlf in _CRLF.finditer(self._raw):
+        if 13 in self.raw:
+            for crlf in _CRLF.finditer(self.raw):
                 if crlf.start() >= position:
                     break
                 position += 1
-        return self._consumed - len(self._raw) + position
+        return self.consumed - len(self.raw) + position
 
     def _normalise(self, data: bytes) -> bytes:
         """Drop a BOM, make every line end an LF, drop the rest of an open comment."""
@@ -137,11 +133,11 @@ class BlockReader:
                 return b""
             self._start = None
             data = data.removeprefix(_BOM)
-            self._raw = data
+            self.raw = data
         if self._after_cr and data:
             self._after_cr = False
             if data.startswith(b"\n"):
-                self._raw = data = data[1:]
+                self.raw = data = data[1:]
         if 13 in data:
             # A CR ends its line now, whatever comes next: waiting for a possible LF would hold the event back.
             self._after_cr = data.endswith(b"\r")
@@ -259,11 +255,18 @@ def split_usual_text(ready: str) -> tuple[list[str | None], list[str | None], li
     return parts[1::4], parts[2::4], data
 
 
+def with_lf(chunk: bytes) -> bytes:
+    """The chunk with LF for CRLF; b"" where a lone CR is among its line ends, as hardly any server writes."""
+    chunk = chunk.replace(b"\r\n", b"\n")
+    return b"" if 13 in chunk else chunk
+
+
 def match_usual(chunk: bytes) -> Fields:
-    """The fields of a chunk that is just one block of a usual shape; where it is not, there is no data among them."""
-    block = chunk.replace(b"\r\n", b"\n") if 13 in chunk else chunk
-    match = _ONE_USUAL_BYTES.fullmatch(block)
-    if match is None or 13 in block:
+    """The fields of a chunk that is just one block of a usual shape, LF its line end; where it is not, there is no
+    data among them.
+    """
+    match = _ONE_USUAL_BYTES.fullmatch(chunk)
+    if match is None:
         return None, None, None, None
     last_id, name, data = match.groups()
     return name, _joined_bytes(data) if 10 in data else data, last_id, None

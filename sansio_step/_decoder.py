@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import msgspec
 
-from ._blocks import MAX_EVENT_SIZE, match_usual, read_blocks, read_fields, split_blocks
+from ._blocks import MAX_EVENT_SIZE, match_usual, read_blocks, read_fields, split_blocks, with_lf
 from ._codec import check_name, cut_text, read_event
 from ._deviations import Deviation, DeviationLog, Note
 from ._errors import ProtocolViolation, StreamError, shorten
@@ -24,8 +24,8 @@ from ._types import (
     UnknownEvent,
 )
 
-_DELTA_LINE = b"event: content_block_delta"
-_DELTA_LINES = _DELTA_LINE + b"\ndata: "
+_DELTA_LINES = b"event: content_block_delta\ndata: "
+_DELTA_HEAD = len(_DELTA_LINES)
 _NEXT_DELTA = b"\n\n" + _DELTA_LINES
 
 
@@ -79,42 +79,44 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         return self._log.entries()
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[StreamEvent]:
+        if not self._reader.idle:
+            return [] if self._reader.hold(data) else super().receive_data(data)
         event = self._decode_one(data)
-        if event is not None:
-            return [event]
-        return [] if self._reader.hold(data) else super().receive_data(data)
+        return super().receive_data(data) if event is None else [event]
 
     def _decode_one(self, data: bytes | bytearray | memoryview) -> StreamEvent | None:
-        """The event of a chunk that is just one plain event, as servers flush them; None where it is not.
+        """The event of a chunk that is just one plain event, as servers flush them; None where it is not. The reader
+        is idle.
 
-        0.7 microseconds, where the way through the layers takes 3.
+        0.6 microseconds, where the way through the layers takes 3.
         """
-        if not self._reader.idle or self._half is not None or type(data) is not bytes:
+        if self._half is not None or type(data) is not bytes or len(data) > self._most_for_one:
             return None
-        if not 0 < len(data) <= self._most_for_one or data[-1] != 10:
+        block = with_lf(data) if 13 in data else data
+        if block[-2:] != b"\n\n":
             return None
-        event: StreamEvent | None
-        try:
-            # For bytes, splitlines knows the three line ends of the standard and no other.
-            event_line, data_line, blank = data.splitlines()
-            payload = data_line.removeprefix(b"data: ")
-            if event_line == _DELTA_LINE and payload is not data_line and not blank:
+        event: StreamEvent | None = None
+        # Slices and searches for a byte take 60 and 20 nanoseconds, cutting into lines 120 and their list as much again.
+        if block[:_DELTA_HEAD] == _DELTA_LINES and 10 not in (payload := block[_DELTA_HEAD:-2]):
+            try:
                 event = _decode_delta(payload)
-            else:
-                event = self._decode_one_usual(data)
-        except ValueError:  # another number of lines, or what msgspec can't decode
-            event = self._decode_one_usual(data)
-        if event is None:
-            return None
-        self._reader.skip(data)
+            except _CANT_DECODE:
+                return None
+        else:
+            event = self._decode_one_usual(block)
+            if event is None:
+                return None
+        reader = self._reader
+        reader.raw = data
+        reader.consumed += len(data)
         self._ready = data
         self._ready_number = self._number
         self._number += 1
         return event
 
-    def _decode_one_usual(self, chunk: bytes) -> StreamEvent | None:
+    def _decode_one_usual(self, block: bytes) -> StreamEvent | None:
         """The same for the other shapes of a block: 1.6 microseconds."""
-        name, data, _, _ = match_usual(chunk)
+        name, data, _, _ = match_usual(block)
         if data is None:
             return None
         try:

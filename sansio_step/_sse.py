@@ -8,7 +8,7 @@ from itertools import repeat
 
 import msgspec
 
-from ._blocks import MAX_EVENT_SIZE, match_usual, read_fields, split_usual_text
+from ._blocks import MAX_EVENT_SIZE, match_usual, read_fields, split_usual_text, with_lf
 from ._receiver import BlockReceiver
 
 
@@ -41,36 +41,40 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely one event: not worth the look
         self._retry: bytes | None = None
         self.last_event_id: str = ""
-        # The event line of the last event that was a chunk, and its name: mostly the next one's too.
-        self._event_line = b"event: message"
+        # What stands in front of the data of the last event that was a chunk, and its name: mostly the next one's too.
+        self._head = b"data: "
         self._event_name = "message"
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[ServerSentEvent]:
         """As `Receiver.receive_data`, with a short way for a chunk that is just one event, as servers flush them.
 
-        0.7 microseconds, where the way through the layers takes 2.
+        0.5 microseconds, where the way through the layers takes 2.
         """
         reader = self._reader
         if not reader.idle:
             return [] if reader.hold(data) else super().receive_data(data)
-        if data.__class__ is not bytes or not 0 < len(data) <= self._most_for_one or data[-1] != 10:
+        if data.__class__ is not bytes or len(data) > self._most_for_one:
             return super().receive_data(data)
-        # For bytes, splitlines knows the three line ends of the standard and no other.
-        lines = data.splitlines()
-        if len(lines) == 3 and lines[0] == self._event_line and lines[1][:6] == b"data: " and not lines[2]:
-            value: bytes | memoryview = lines[1][6:]
+        block = with_lf(data) if 13 in data else data
+        start = len(self._head)
+        if block[:start] == self._head and block[-2:] == b"\n\n" and 10 not in (value := block[start:-2]):
+            try:
+                text = value.decode()  # a third of the time that a call with an error handler takes
+            except UnicodeDecodeError:
+                text = _text(value)
         else:
-            name, usual, last_id, _ = match_usual(data)
+            name, usual, last_id, _ = match_usual(block)
             if usual is None:
                 return super().receive_data(data)
-            value = usual
+            text = _text(usual)
             if last_id is not None:
                 self.last_event_id = _text(last_id)
             self._event_name = _text(name or b"") or "message"
-            self._event_line = b"event: %b" % name if name else b""
-        reader.skip(data)
+            self._head = (b"event: %b\ndata: " % name) if name else b"data: "
+        reader.raw = data
+        reader.consumed += len(data)
         self._number += 1
-        return [ServerSentEvent(str(value, "utf-8", "replace"), self._event_name, self.last_event_id)]
+        return [ServerSentEvent(text, self._event_name, self.last_event_id)]
 
     def __repr__(self) -> str:
         return f"<SSEDecoder events={self._number} last_event_id={self.last_event_id!r} fault={self._fault!r}>"

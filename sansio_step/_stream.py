@@ -79,14 +79,16 @@ class MessageStream(Receiver[StreamEvent]):
         return self._accumulator.result()
 
     def receive_data(self, data: Bytes) -> list[StreamEvent]:
-        # One delta a chunk, as servers flush them, does without the layers between.
         if self._fault is None:
-            event = self._decoder._decode_one(data)
-            if event is None:
-                if self._decoder._reader.hold(data):
+            reader = self._decoder._reader
+            if not reader.idle:
+                if reader.hold(data):
                     return []
-            elif self._accumulator._continue_run(event) or self._apply([event]):
-                return [event]
+            else:
+                # One delta a chunk, as servers flush them, does without the layers between.
+                event = self._decoder._decode_one(data)
+                if event is not None and (self._accumulator._continue_run(event) or self._apply([event])):
+                    return [event]
         return super().receive_data(data)
 
     def receive_eof(self) -> list[StreamEvent]:

@@ -8,7 +8,15 @@ from contextlib import suppress
 import pytest
 
 from sansio_step import EventDecoder, MessageStream, SSEDecoder, StreamError
-from sansio_step._blocks import BlockReader, match_usual, read_blocks, read_fields, split_blocks, split_usual_text
+from sansio_step._blocks import (
+    BlockReader,
+    match_usual,
+    read_blocks,
+    read_fields,
+    split_blocks,
+    split_usual_text,
+    with_lf,
+)
 
 from .helpers import delta, pieces, splits, whole
 
@@ -217,10 +225,11 @@ def test_hold_goes_up_to_the_limit_and_counts_its_bytes():
 
 def test_the_fields_of_one_chunk():
     """A block in a usual shape, LF or CRLF, with comments around it, is read in one match; another is left alone."""
-    assert match_usual(b"event: a\r\ndata: 1\r\n\r\n") == (b"a", b"1", None, None)
+    assert match_usual(with_lf(b"event: a\r\ndata: 1\r\n\r\n")) == (b"a", b"1", None, None)
     assert match_usual(b": c\n\nid: 7\nevent:a\ndata:1\ndata: 2\ndata:3\n\n") == (b"a", b"1\n2\n3", b"7", None)
     nothing = (None, None, None, None)
-    assert match_usual(b"event: a\rdata: 1\n\n") == match_usual(b"data: a\rb\n\n") == nothing
+    assert with_lf(b"event: a\rdata: 1\n\n") == with_lf(b"data: a\rb\r\n\r\n") == b""
+    assert match_usual(b"") == nothing
     assert match_usual(b"data: 1\n\ndata: 2\n\n") == nothing
 
 

@@ -215,6 +215,19 @@ def test_the_commonest_event_needs_no_pattern():
             assert len(decoder.receive_data(part)) == 1
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [delta(text="b").replace(b',"', b'\r,"', 1), delta(text="b").replace(b",", b"\r\n,", 1), delta(text="b")[:-2] + b" \n",
+     delta(text="b").replace(b"\n", b"\r\n").replace(b',"', b'\r,"', 1), delta(text="b").replace(b"\n\n", b"\n\r"),
+     delta(text="b").replace(b'{"', b'{"x":' + b"[" * 1500 + b"]" * 1500 + b',"', 1)],
+    ids=["CR", "CRLF", "no blank line", "CR among CRLF", "LF CR", "deep"],
+)  # fmt: skip
+def test_a_chunk_that_begins_like_a_delta_is_still_read_to_its_end(odd):
+    """Line ends, wherever they stand, and what msgspec can't follow: read as the same bytes are among others."""
+    chunks = [PING, odd, b"\n", delta(text="c")]
+    assert read(chunks) == read([b"".join(chunks)]) == read(pieces(b"".join(chunks), 1))
+
+
 def test_runs_of_deltas_take_the_short_way():
     """Of a chunk with many deltas, only starts are looked at frame by frame, and of deltas only the first is by itself."""
     deltas = b"".join(delta(text=str(number)) for number in range(30))

@@ -177,6 +177,19 @@ def test_the_commonest_shape_needs_no_pattern():
                 assert {(event.event, event.id) for event in decoder.receive_data(chunk)} == {("a", "7")}
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [b"event: a\ndata: 2\rdata: 3\n\n", b"event: a\r\ndata: 2\rdata: 3\r\n\r\n", b"event: a\ndata: 2\ndata: 3\n\n",
+     b"event: a\ndata: 2 \n", b"event: a\ndata: \n\n", b"event: a\ndata:\n\n", b"event: a\ndata: \xff\n\n",
+     b"event: a\ndata: \n", b"data: 2\n\n", b"data:  2\n\n", b"data:2\n\n", b"event: a\ndata2\n\n"],
+)  # fmt: skip
+def test_a_chunk_that_begins_like_the_last_is_still_read_to_its_end(odd):
+    """The same event line promises nothing about the rest: each chunk is read as its bytes are among others."""
+    body = b"event: a\ndata: 1\n\n"
+    chunks = [b"\n", body, odd, odd, b"\n", body]
+    assert decode(chunks) == decode([b"".join(chunks)]) == decode(pieces(b"".join(chunks), 1))
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_events_are_counted_whichever_way_they_go(shape):
     """A fault names its event's number: those in front count, alone in a chunk, in one of many and line by line."""
@@ -187,7 +200,8 @@ def test_events_are_counted_whichever_way_they_go(shape):
             decoder.receive_data(chunk)
     with pytest.raises(LimitExceeded) as caught:
         decoder.receive_data(b"data: " + b"x" * 400)
-    assert caught.value.event_number == 12
+    place = 4 * len(b"".join(events)) + len(b"id\n")
+    assert (caught.value.event_number, caught.value.byte_offset) == (12, place)
 
 
 def test_a_complete_line_is_delivered_now():
