@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from copy import copy
 from enum import Enum
 from itertools import islice
@@ -10,15 +11,13 @@ from operator import attrgetter
 from typing import Any, NoReturn, SupportsIndex
 
 from ._assembler import BlockAssembler
-from ._codec import cut_text, to_dict, to_json
+from ._codec import attribute_for, cut_text, read_usage, to_json
 from ._deviations import Deviation, DeviationLog, Note
-from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError, shorten
-from ._json import json_size
+from ._errors import APIError, DecodeError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError, shorten
 from ._message import Message
 from ._receiver import refuse_copy
 from ._response import api_error
 from ._types import (
-    NO_EXTRA,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
@@ -52,6 +51,10 @@ _TEXT_OF: dict[type, Callable[[Any], str]] = {
     InputJSONDelta: attrgetter("partial_json"),
     ThinkingDelta: attrgetter("thinking"),
 }
+
+_MESSAGE_KEYS = frozenset(("type", *Message.__struct_fields__)) - {"extra"}
+_RESTATED = frozenset(("stop_reason", "stop_sequence", "stop_details", "container", "context_management"))
+# What a later event may say anew. An id, a role, a model or a content there is no change: what message_start said stands.
 
 _Run = tuple[int, type[Delta], Callable[[Any], str], list[str]]
 """Deltas of one index and kind: how to read the text of each, and where it goes."""
@@ -107,8 +110,6 @@ class MessageAccumulator:
 
         Reading a text joins what came since it was read last, and copies it: once a message, not once a delta.
         """
-        if self._blocks is not None:
-            self._blocks.refresh()
         return self._message
 
     @property
@@ -142,7 +143,7 @@ class MessageAccumulator:
     def extend(self, events: Iterable[StreamEvent]) -> None:
         """Apply several events; as `add` for each."""
         if self._fault is not None:
-            raise self._fault
+            raise self._fault.with_traceback(None)
         if self._ended:
             raise ValueError("an event after receive_eof: one object reads one body")
         events = events if isinstance(events, (list, tuple)) else list(events)
@@ -251,9 +252,9 @@ class MessageAccumulator:
         if self._outcome is Outcome.COMPLETE and message is not None:
             return message
         if self._fault is not None:
-            raise self._fault
+            raise self._fault.with_traceback(None)
         if self._api_error is not None and self._outcome is Outcome.FAILED:
-            raise self._api_error
+            raise self._api_error.with_traceback(None)
         reason = (
             "the stream ended before the message did"
             if self._outcome is Outcome.TRUNCATED
@@ -297,7 +298,7 @@ class MessageAccumulator:
         """The message that content belongs to; an empty one where its message_start is missing."""
         if self._message is None or self._blocks is None:
             self._note("no_message_start", "content before any message_start")
-            return self._begin(Message())
+            return self._begin(Message(extra={}))
         return self._message, self._blocks
 
     def _begin(self, message: Message) -> tuple[Message, BlockAssembler]:
@@ -320,7 +321,7 @@ class MessageAccumulator:
             if current.stop_reason is None:
                 raise ProtocolViolation(
                     "spliced_message_start",
-                    f"message_start of {event.message.id!r} inside {current.id!r}: whose the rest is can't be told",
+                    f"message_start of {event.message.id!r} inside {_named(current)}: whose the rest is can't be told",
                 )
             detail = f"message_start of {event.message.id!r} before the message_stop of {current.id!r}"
             self._note("no_message_stop", detail)
@@ -330,8 +331,10 @@ class MessageAccumulator:
             raise LimitExceeded("max_message_size", self.max_message_size)
         self._size = size
         message = copy(event.message)
-        message.usage = copy(message.usage)
         message.extra = dict(message.extra)
+        if message.usage is not None:
+            message.usage = copy(message.usage)
+            message.usage.extra = dict(message.usage.extra)
         self._begin(message)
 
     def _on_block_start(self, event: ContentBlockStartEvent) -> None:
@@ -375,15 +378,10 @@ class MessageAccumulator:
         for name in ("stop_reason", "stop_sequence", "stop_details", "container"):
             _replace(message, name, getattr(delta, name))
         _replace(message, "context_management", event.context_management)
-        _merge_extra(message, event.extra)
-        _merge_extra(message, delta.extra)
+        _merge_fields(message, event.extra)
+        _merge_fields(message, delta.extra)
         if event.usage is not None:
-            message.usage = message.usage or Usage()
-            for name in Usage.__struct_fields__:
-                if name != "extra":
-                    # Counts are cumulative: a later one replaces, and is never added.
-                    _replace(message.usage, name, getattr(event.usage, name))
-            _merge_extra(message.usage, event.usage.extra)
+            _merge_usage(message, event.usage)
 
     def _on_message_stop(self, event: MessageStopEvent) -> None:
         if self._ended_by_stop(event):
@@ -393,10 +391,10 @@ class MessageAccumulator:
             self._note("no_message_start", "message_stop before any message_start")
             return
         self._count(event_size(event))
+        _merge_fields(self._message, event.extra)
         if self._message.stop_reason is None:
             self._note("no_stop_reason", "message_stop, and no stop_reason was given")
         self._finish_blocks(self._blocks, "message_stop")
-        _merge_extra(self._message, event.extra)
         self._close(Outcome.COMPLETE)
         self._stopped = True
 
@@ -424,19 +422,42 @@ class MessageAccumulator:
         blocks.finish_all()
 
 
+def _named(message: Message) -> str:
+    return "a message without an id" if message.id is None else repr(message.id)
+
+
 def _replace(holder: Part, name: str, value: Any) -> None:
     if value is not None:
         setattr(holder, name, value)
 
 
-def _merge_extra(holder: Part, extra: dict[str, Any]) -> None:
-    if extra and holder.extra is NO_EXTRA:
-        holder.extra = {}
-    names = ("type", *holder.__struct_fields__)
+def _merge_usage(message: Message, usage: Usage) -> None:
+    message.usage = message.usage or Usage(extra={})
+    for name in Usage.__struct_fields__:
+        if name != "extra":
+            # Counts are cumulative: a later one replaces, and is never added.
+            _replace(message.usage, name, getattr(usage, name))
+    _merge_extra(message.usage, usage.extra)
+
+
+def _merge_fields(message: Message, fields: dict[str, Any]) -> None:
+    """Take over what a message_delta or message_stop carries beside its own fields: some are the message's."""
+    others = {}
+    for key, value in fields.items():
+        name = attribute_for(Message, key, value)
+        if key not in _MESSAGE_KEYS:
+            others[key] = value
+        elif key == "usage" and isinstance(value, dict):
+            with suppress(DecodeError):
+                _merge_usage(message, read_usage(value))
+        elif name is not None and (name in _RESTATED or getattr(message, name) is None):
+            setattr(message, name, value)
+    _merge_extra(message, others)
+
+
+def _merge_extra(holder: Message | Usage, extra: dict[str, Any]) -> None:
     for key, value in extra.items():
-        # A message_delta with a type, role or content of its own must not stand in for the message's.
-        is_taken = key != "extra" and key in names and getattr(holder, key, None) is not None
-        if not is_taken and (value is not None or key not in holder.extra):
+        if value is not None or key not in holder.extra:
             holder.extra[key] = value
 
 
@@ -445,11 +466,8 @@ def _utf8_size(text: str) -> int:
 
 
 def event_size(event: StreamEvent) -> int:
-    """The bytes of an event's JSON, about: what `max_message_size` counts."""
-    try:
-        return len(to_json(event))
-    except RecursionError:
-        return json_size(to_dict(event))
+    """The bytes of an event's JSON: what `max_message_size` counts."""
+    return len(to_json(event))
 
 
 _HANDLERS: dict[type, Callable[[MessageAccumulator, Any], None]] = {

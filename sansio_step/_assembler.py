@@ -27,7 +27,7 @@ from ._message import (
     ToolUseBlock,
     UnknownBlock,
 )
-from ._text import Growing, TextBuffer, raw_field
+from ._text import Growing, GrowingFields, TextBuffer, raw_field
 from ._types import (
     CitationsDelta,
     CompactionDelta,
@@ -79,14 +79,16 @@ class OpenedBlock:
         self.has_pieces = False  # an input_json_delta has come: an unknown block can have a field of that name anyway
         self.buffers: dict[str, TextBuffer] | None = None  # a dict of its own for each of 800,000 blocks is 50 MB
         # The fields that the start already filled, until a delta comes for them.
-        self.prefilled = tuple(name for name in ("text", "thinking", "signature") if getattr(block, name, None))
-        if isinstance(block, ToolCallBlock) and block.partial_input():
-            self.prefilled = ("input_json",)
+        self.prefilled = _prefilled(block)
         if is_open:
             block._progress = UNFINISHED
 
-    def fits(self, accepts: type[Block]) -> bool:
-        return isinstance(self.block, (accepts, UnknownBlock))
+    def fits(self, accepts: type[Block], field: str) -> bool:
+        """Whether a delta can add to a field of this block: one that has none of that name, or one of that kind."""
+        if not isinstance(self.block, UnknownBlock) or field in (self.buffers or {}):
+            return isinstance(self.block, (accepts, UnknownBlock))
+        value = _fields(self.block).get(field)
+        return value is None or field == "content" or isinstance(value, list if field == "citations" else str)
 
     def buffer(self, field: str) -> TextBuffer:
         """The pieces of a text field. What the start filled is their first, a tool's input gives way to them."""
@@ -94,8 +96,11 @@ class OpenedBlock:
         buffer = buffers.get(field)
         if buffer is None:
             if isinstance(self.block, UnknownBlock):
-                start = self.block.extra.get(field)
-                buffer = TextBuffer(start if isinstance(start, str) else "")
+                fields = raw_field(self.block, "extra")
+                if not isinstance(fields, GrowingFields):
+                    fields = GrowingFields(fields)
+                    self.block.extra = fields  # type: ignore[assignment]
+                buffer = fields.buffers[field] = TextBuffer(fields.fields.get(field) or "")
             else:
                 buffer = TextBuffer(raw_field(self.block, field) or "")
                 setattr(self.block, field, buffer)
@@ -104,10 +109,12 @@ class OpenedBlock:
 
     def settle(self) -> None:
         """Replace the buffers by their text."""
-        for field, buffer in (self.buffers or {}).items():
-            if isinstance(self.block, UnknownBlock):
-                self.block.extra[field] = buffer.finish()
-            else:
+        if isinstance(self.block, UnknownBlock):
+            fields = raw_field(self.block, "extra")
+            if isinstance(fields, GrowingFields):
+                self.block.extra = fields.finish()
+        else:
+            for field, buffer in (self.buffers or {}).items():
                 setattr(self.block, field, buffer.finish())
         self.buffers = None
 
@@ -121,13 +128,29 @@ class OpenedBlock:
             _settle_input(self.block)
 
 
+def _prefilled(block: ContentBlock) -> tuple[str, ...]:
+    if isinstance(block, ToolCallBlock):
+        return ("input_json",) if block.partial_input() else ()
+    if isinstance(block, UnknownBlock):
+        # Its texts go on without a word, whatever they are. Its input is given up for the one in pieces.
+        return ("input_json",) if block.extra.get("input") else ()
+    return tuple(name for name in ("text", "thinking", "signature") if getattr(block, name, None))
+
+
 def _settle_input(block: UnknownBlock) -> None:
-    """Arguments that came in pieces for a block without a class are its `input`, where they are whole."""
-    try:
-        block.extra["input"] = read_json(block.extra["input_json"].encode())[0]
-    except NotJSON:
+    """Arguments that came in pieces for a block without a class are its `input`, where they are whole.
+
+    Where they are not, the block goes into no later request: to `to_param` it never finished.
+    """
+    text = block.extra.get("input_json")
+    if not text:
         return
-    del block.extra["input_json"]
+    try:
+        block.extra["input"] = read_json(text.encode())[0]
+    except NotJSON:
+        block._progress = UNFINISHED
+    else:
+        del block.extra["input_json"]
 
 
 class Lane:
@@ -210,9 +233,7 @@ class BlockAssembler:
         if text:
             buffer.pieces.append(text)
             buffer.halves = buffer.halves or has_halves(text)
-        # The buffer of a block without a class goes when the message is read.
-        plain = clean and field not in opened.prefilled
-        return buffer if plain and not isinstance(opened.block, UnknownBlock) else None
+        return buffer if clean and field not in opened.prefilled else None
 
     def _target(self, index: int, field: str, accepts: type[Block], implied: type[Block]) -> tuple[OpenedBlock, bool]:
         """The block that a delta belongs to, and whether it is just the open one that the index names."""
@@ -222,13 +243,14 @@ class BlockAssembler:
             self._note_gap(index)
             return self._add(index, implied(), is_open=True), True
         named = lane.named
-        if named.is_open and named.fits(accepts):
+        fits = named.fits(accepts, field)
+        if named.is_open and fits:
             return named, True
         if named.is_open:
             self._note("delta_kind_mismatch", f"{_a(field)} delta for block {index}, a {named.block.type} block")
         else:
             self._note("delta_after_stop", f"{_a(field)} delta for block {index}, which is finished")
-        last = (lane.further or {}).get(accepts) or (named if named.fits(accepts) else None)
+        last = (lane.further or {}).get(accepts) or (named if fits else None)
         if last is not None and (last.is_open or field in _TEXT_FIELDS):
             return last, False
         return self._add(index, implied(), is_open=True, further=accepts), False
@@ -251,17 +273,10 @@ class BlockAssembler:
 
     def settle(self) -> None:
         """Nothing more comes: no buffer stays, not even in blocks that never finished."""
-        self.refresh()
         for opened in self._growing:
             opened.settle()
         self._growing.clear()
         self._message.content = self._list.current()
-
-    def refresh(self) -> None:
-        """Bring up to date what reading a field can't: the texts of blocks without a class."""
-        for opened in self._growing:
-            if isinstance(opened.block, UnknownBlock):
-                opened.settle()
 
     def _note_gap(self, index: int) -> None:
         if index > self._highest + 1:
@@ -307,10 +322,17 @@ def _own(block: ContentBlock) -> ContentBlock:
     return block
 
 
+def _fields(block: UnknownBlock) -> dict[str, Any]:
+    """What a block without a class carries, its growing texts as they stood when they were read last."""
+    fields = raw_field(block, "extra")
+    return fields.fields if isinstance(fields, GrowingFields) else fields
+
+
 def _cite(block: TextBlock | UnknownBlock, citation: Any) -> None:
     if isinstance(block, UnknownBlock):
-        block.extra["citations"] = block.extra.get("citations") or []
-        block.extra["citations"].append(citation)
+        fields = _fields(block)
+        fields["citations"] = fields.get("citations") or []
+        fields["citations"].append(citation)
     else:
         block.citations = block.citations or []
         block.citations.append(citation)
@@ -318,6 +340,6 @@ def _cite(block: TextBlock | UnknownBlock, citation: Any) -> None:
 
 def _replace(block: CompactionBlock | UnknownBlock, delta: CompactionDelta) -> None:
     if isinstance(block, UnknownBlock):
-        block.extra.update(content=delta.content, encrypted_content=delta.encrypted_content)
+        _fields(block).update(content=delta.content, encrypted_content=delta.encrypted_content)
     else:
         block.content, block.encrypted_content = delta.content, delta.encrypted_content

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from ._errors import DecodeError, ToolInputError
-from ._json import NotJSON, has_halves, read_json
+from ._json import NotJSON, has_halves, json_bytes, read_json, write_json
 from ._message import Block, ContentBlock, Message, ToolCallBlock, UnknownBlock
 from ._receiver import as_bytes
 from ._sse import ServerSentEvent, encode_sse
@@ -148,10 +148,11 @@ def read_event(data: bytes, name: str | None, note: Noter) -> StreamEvent:
         return _not_an_object(data, name, note, f"the data is {_json_kind(wire)}, not an object")
     kind = wire.get("type")
     if kind is None:
-        if name == "error" or (wire.get("error") is not None and name is None):
+        if name == "error" or (wire.get("error") is not None and name in (None, "message")):
             return read_error(wire, note)
-        note("no_type", f"JSON without type, read as {name or 'message'!r} by its event line")
         kind = name or "message"
+        by = "by its event line" if name else "for want of an event line"
+        note("no_type", f"JSON without type, read as {kind!r} {by}")
     elif not isinstance(kind, str):
         raise DecodeError(f"type is {_json_kind(kind)}, not a string")
     else:
@@ -288,7 +289,7 @@ def _read_message_delta(wire: JSON, note: Noter) -> MessageDeltaEvent:
         {key: value for key, value in wire.items() if key not in taken},
         "message_delta",
         delta=_build(MessageDelta, {**(delta or {}), **taken}, "delta"),
-        usage=None if usage is None else _build(Usage, usage, "usage"),
+        usage=None if usage is None else read_usage(usage),
     )
 
 
@@ -329,8 +330,19 @@ def read_message(wire: JSON) -> Message:
         wire,
         "message",
         content=[read_block(_checked(block, dict, "message.content[]"), "content block") for block in blocks],
-        usage=None if usage is None else _build(Usage, usage, "usage"),
+        usage=None if usage is None else read_usage(usage),
     )
+
+
+def read_usage(wire: JSON) -> Usage:
+    return _build(Usage, wire, "usage")
+
+
+def attribute_for(cls: type[WireStruct], key: str, value: Any) -> str | None:
+    """The attribute of a class that holds a wire field, if it can hold this value; None where it can't."""
+    name, kind = _fields(cls).get(key, (None, object))
+    fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    return name if fits else None
 
 
 def read_block(wire: JSON, where: str) -> ContentBlock:
@@ -353,12 +365,7 @@ def decode_event(data: str | bytes, event: str = "message") -> StreamEvent:
 
 
 def as_json_bytes(data: str | bytes | bytearray | memoryview) -> bytes:
-    """JSON text as bytes. A str can hold lone halves (json.loads makes them); they become their escapes."""
-    if isinstance(data, str):
-        if has_halves(data):
-            data = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half.group()):04x}", data)
-        return data.encode()
-    return as_bytes(data)
+    return json_bytes(data) if isinstance(data, str) else as_bytes(data)
 
 
 # --- and back --------------------------------------------------------------------------------------------
@@ -369,8 +376,10 @@ def to_dict(item: WireStruct) -> JSON:
 
     Fields that the types don't name are there too. None is left out, but for `stop_reason` and
     `stop_sequence`. Where a tool's `input` would raise, its value is `partial_input()`, and the raw
-    `input_json` stands beside it. JSON values are shared with the item, not copied.
+    `input_json` stands beside it. JSON values are shared with the item, not copied. TypeError for all else.
     """
+    if not isinstance(item, WireStruct):
+        raise TypeError(f"expected a message, event, delta, block or usage, not {type(item).__name__}")
     wire: JSON = {}
     kind = getattr(item, "type", None)
     if kind is not None:
@@ -404,20 +413,27 @@ def _written_fields(cls: type[WireStruct]) -> list[tuple[str, str]]:
 
 
 def to_json(item: WireStruct) -> bytes:
-    """The bytes of `to_dict`, compact, as UTF-8."""
+    """The bytes of `to_dict`, compact, as UTF-8. TypeError as there."""
     return _encode(to_dict(item))
 
 
 def _encode(wire: JSON) -> bytes:
     try:
         return msgspec.json.encode(wire)
-    except (OverflowError, UnicodeEncodeError):
-        # Integers beyond 64 bits, and the lone halves that `encode_event` gives back as they came.
-        return dumps(wire, separators=(",", ":")).encode()
+    except (OverflowError, UnicodeEncodeError, RecursionError):
+        # Integers beyond 64 bits; the lone halves that `encode_event` gives back as they came; and 200 levels of
+        # nesting that CPython 3.10 has no room for where the caller's stack is 800 frames deep.
+        return json_bytes(write_json(wire))
 
 
 def encode_event(event: StreamEvent) -> bytes:
-    """The SSE bytes of an event: `event:` line, `data:` line, blank line. Decoding gives the event back."""
+    """The SSE bytes of an event: `event:` line, `data:` line, blank line. TypeError for all else.
+
+    Decoding gives the event back. (A delta that ends inside a character comes back so from an `EventDecoder`,
+    which waits for the next; `decode_event` can't, and gives U+FFFD for the half.)
+    """
+    if not isinstance(event, StreamEvent):
+        raise TypeError(f"expected an event, not {type(event).__name__}")
     if isinstance(event, UnknownEvent) and event.data is not None:
         return encode_sse(ServerSentEvent(event.data, event.type))
     wire = to_dict(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby, repeat
 from operator import itemgetter
+from typing import Annotated
 
 import msgspec
 
@@ -29,9 +30,9 @@ _DELTA_HEAD = len(_DELTA_LINES)
 _NEXT_DELTA = b"\n\n" + _DELTA_LINES
 
 
-class _NoOtherType(msgspec.Struct, tag="\0", forbid_unknown_fields=True):
-    # Alone in a decoder, a tagged struct may lack its tag; in a union it may not.
-    pass
+class _NoOtherType(msgspec.Struct, tag="\0"):
+    # Alone in a decoder, a tagged struct may lack its tag; in a union it may not. Its own tag can come, its field can't.
+    never: Annotated[int, msgspec.Meta(gt=1, lt=1)]
 
 
 _decode_delta = msgspec.json.Decoder(ContentBlockDeltaEvent | _NoOtherType).decode
@@ -336,7 +337,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         rest = self._reader.finish()
         self._ready = b""
         name, data, _, _ = read_fields(rest.split(b"\n"))
-        if data is not None and _is_whole_object(data):
+        if data is not None and _is_whole(data):
             unterminated = ("unterminated_event", "the body ends without the blank line behind its last event")
             try:
                 event = self._read_frame(name, data, unterminated)
@@ -365,8 +366,9 @@ def _shown(name: bytes | None) -> str | None:
     return name.decode("utf-8", "replace") if name else None
 
 
-def _is_whole_object(data: bytes | memoryview) -> bool:
+def _is_whole(data: bytes | memoryview) -> bool:
+    """Whether JSON ends where the body does. Of a number or literal that can't be told."""
     try:
-        return isinstance(read_json(bytes(data))[0], dict)
+        return isinstance(read_json(bytes(data))[0], (dict, list, str))
     except NotJSON:
         return False

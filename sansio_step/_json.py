@@ -9,7 +9,7 @@ and the one that reads text which has not all come yet.
 from __future__ import annotations
 
 import re
-from json import JSONDecodeError
+from json import JSONDecodeError, dumps
 from json.decoder import scanstring  # type: ignore[attr-defined]  # missing from the type stubs only
 from math import inf
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 
 MAX_NESTING = 200
+
+_NOTHING = object()
 
 _decode = msgspec.json.Decoder().decode
 
@@ -200,7 +202,7 @@ class _Reader:
             if error.msg.startswith("Unterminated"):
                 self.position = len(self.text)
                 raise self._broken("a string without its end") from None
-            raise NotJSON(error.msg, error.pos) from None
+            raise NotJSON(error.msg.removesuffix(" at"), error.pos) from None
         if not has_halves(value):
             return value
         self.halves = True
@@ -237,19 +239,28 @@ class _Reader:
         return number
 
 
-def json_size(value: Any) -> int:
-    """The bytes of a value as compact JSON, without escapes, and without recursion."""
-    size = 0
-    waiting = [value]
+def write_json(value: Any) -> str:
+    """The compact JSON text of a value, without recursion."""
+    written: list[str] = []
+    waiting: list[tuple[str, Any]] = [("", value)]  # what to write, and the value behind it
     while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            size += 1 + 2 * len(item)
-            waiting += item.keys()
-            waiting += item.values()
-        elif isinstance(item, list):
-            size += 1 + len(item)
-            waiting += item
-        else:
-            size += len(item.encode("utf-8", "surrogatepass")) + 2 if isinstance(item, str) else len(repr(item))
-    return size
+        text, item = waiting.pop()
+        written.append(text)
+        if isinstance(item, dict) and item:
+            waiting.append(("}", _NOTHING))
+            waiting += [(f",{dumps(key, ensure_ascii=False)}:", part) for key, part in reversed(item.items())]
+            waiting[-1] = ("{" + waiting[-1][0][1:], waiting[-1][1])
+        elif isinstance(item, list) and item:
+            waiting.append(("]", _NOTHING))
+            waiting += [(",", part) for part in reversed(item)]
+            waiting[-1] = ("[", waiting[-1][1])
+        elif item is not _NOTHING:
+            written.append(dumps(item, ensure_ascii=False))
+    return "".join(written)
+
+
+def json_bytes(text: str) -> bytes:
+    """JSON text as bytes. A str can hold lone halves (json.loads makes them); they become their escapes."""
+    if has_halves(text):
+        text = _HALF.sub(lambda half: f"\\u{ord(half.group()):04x}", text)
+    return text.encode()

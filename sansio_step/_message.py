@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import msgspec
 
 from ._errors import ToolInputError
-from ._json import NotJSON, read_json, read_partial_json
+from ._json import NotJSON, json_bytes, read_json, read_partial_json
 from ._text import read_through
 from ._types import Part, Usage
 
@@ -135,7 +135,7 @@ def _started_with(block: ToolCallBlock) -> dict[str, Any]:
 
 def _parse_input(text: str) -> dict[str, Any]:
     try:
-        value, _ = read_json(text.encode())
+        value, _ = read_json(json_bytes(text))
     except NotJSON as error:
         raise ToolInputError(f"broken tool input: {error.reason}", text, error.position) from None
     if not isinstance(value, dict):
@@ -311,6 +311,7 @@ read_through(TextBlock, "text")
 read_through(ThinkingBlock, "thinking")
 read_through(ThinkingBlock, "signature")
 read_through(ToolCallBlock, "input_json")
+read_through(UnknownBlock, "extra")
 read_through(Message, "content")
 _INPUT = _InputField(vars(ToolCallBlock)["input"])
 ToolCallBlock.input = _INPUT  # type: ignore[assignment]

@@ -43,25 +43,26 @@ class Receiver(ABC, Generic[Item]):
         Raises the fault of the stream (a `StreamError`), TypeError for anything but bytes, ValueError
         after `receive_eof`.
         """
+        # Raised again and again, one error would keep the frames of each time, and in them each chunk.
         if self._fault is not None:
-            raise self._fault
+            raise self._fault.with_traceback(None)
         if self._ended:
             raise ValueError("receive_data after receive_eof: one object reads one body")
         items = self._receive(data if data.__class__ is bytes else as_bytes(data))
         if not items and self._fault is not None:
-            raise self._fault
+            raise self._fault.with_traceback(None)
         return items
 
     def receive_eof(self) -> list[Item]:
         """Say that the body has ended and return what that completes, often nothing. A second call returns []."""
         if self._fault is not None:
-            raise self._fault
+            raise self._fault.with_traceback(None)
         if self._ended:
             return []
         self._ended = True
         items = self._finish()
         if not items and self._fault is not None:
-            raise self._fault
+            raise self._fault.with_traceback(None)
         return items
 
     @abstractmethod

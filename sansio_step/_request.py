@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ._codec import _encode
+from ._errors import shorten
 from ._types import _short
 
 Role = Literal["user", "assistant"]
@@ -122,7 +123,7 @@ def _plain(value: Any, path: str, depth: int = 0) -> Any:
         made = {}
         for key, item in value.items():
             name = _string(key, f"a key of {path}")
-            made[name] = _plain(item, f"{path}.{name}", depth + 1)
+            made[name] = _plain(item, f"{path}.{shorten(name, 60)}", depth + 1)
         return made
     if isinstance(value, (list, tuple)):
         items = []

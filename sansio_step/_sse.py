@@ -143,8 +143,10 @@ def encode_sse(event: ServerSentEvent) -> bytes:
     """The bytes of one event: an `event:` line unless it is the default, an `id:` line if there is one, its data.
 
     Decoding gives the same event back. ValueError for what the format can't carry: a CR in `data` (it
-    would come back as LF), an empty `event` or a line end in it, a line end or NUL in `id`.
+    would come back as LF), an empty `event` or a line end in it, a line end or NUL in `id`. TypeError for all else.
     """
+    if not isinstance(event, ServerSentEvent):
+        raise TypeError(f"expected a ServerSentEvent, not {type(event).__name__}")
     if "\r" in event.data:
         raise ValueError("data with a carriage return can't be carried by an event stream")
     if not event.event or "\r" in event.event or "\n" in event.event:

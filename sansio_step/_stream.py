@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator
 
 from ._accumulator import MAX_MESSAGE_SIZE, MessageAccumulator, Outcome
 from ._blocks import MAX_EVENT_SIZE
@@ -101,7 +101,7 @@ class MessageStream(Receiver[StreamEvent]):
         try:
             return super().receive_eof()
         except ProtocolViolation:
-            if fault is not None:
+            if fault is not None or not self._decoder.strict:
                 raise
             return []
 
@@ -136,6 +136,9 @@ class MessageStream(Receiver[StreamEvent]):
             decoder._settle(upto=number + 1)
             self._fault = fault
             return events[: number - first]
+        error = accumulator._api_error
+        if error is not None and error.byte_offset is None and error.event_number is not None:
+            error.byte_offset = decoder._offset_of_event(error.event_number)
         if decoder.fault is not None:
             self._fault = decoder.fault
             accumulator._fail(decoder.fault)
@@ -170,7 +173,7 @@ def iter_events(
     strict: bool = False,
     max_event_size: int = MAX_EVENT_SIZE,
     max_message_size: int = MAX_MESSAGE_SIZE,
-) -> Iterator[StreamEvent]:
+) -> Generator[StreamEvent, None, None]:
     """The events of a body that comes in chunks, from any iterable of bytes.
 
     Where the stream broke off or failed it raises, after the last event, what `MessageStream.result`
@@ -186,7 +189,7 @@ def aiter_events(
     strict: bool = False,
     max_event_size: int = MAX_EVENT_SIZE,
     max_message_size: int = MAX_MESSAGE_SIZE,
-) -> AsyncIterator[StreamEvent]:
+) -> AsyncGenerator[StreamEvent, None]:
     """As `iter_events`, from any async iterable of bytes."""
     if not hasattr(chunks, "__aiter__"):
         raise TypeError(f"expected an async iterable of bytes, not {type(chunks).__name__}")
@@ -194,7 +197,7 @@ def aiter_events(
     return _aevents(stream, chunks)
 
 
-def _events(stream: MessageStream, chunks: Iterable[Bytes]) -> Iterator[StreamEvent]:
+def _events(stream: MessageStream, chunks: Iterable[Bytes]) -> Generator[StreamEvent, None, None]:
     for chunk in chunks:
         yield from stream.receive_data(chunk)
         if stream.fault is not None:
@@ -203,7 +206,7 @@ def _events(stream: MessageStream, chunks: Iterable[Bytes]) -> Iterator[StreamEv
     _raise_what_is_wrong(stream)
 
 
-async def _aevents(stream: MessageStream, chunks: AsyncIterable[Bytes]) -> AsyncIterator[StreamEvent]:
+async def _aevents(stream: MessageStream, chunks: AsyncIterable[Bytes]) -> AsyncGenerator[StreamEvent, None]:
     async for chunk in chunks:
         for event in stream.receive_data(chunk):
             yield event

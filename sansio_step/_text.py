@@ -9,6 +9,7 @@ likewise, see `_assembler`.)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from ._json import join_halves
@@ -54,6 +55,29 @@ class TextBuffer(Growing):
         return join_halves(text) if self.halves else text
 
 
+class GrowingFields(Growing):
+    """`extra` of a block without a class, while deltas add to some of its fields."""
+
+    __slots__ = ("buffers", "fields")
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.fields = fields
+        self.buffers: dict[str, TextBuffer] = {}
+
+    def current(self) -> dict[str, Any]:
+        return self._with(TextBuffer.current)
+
+    def finish(self) -> dict[str, Any]:
+        return self._with(TextBuffer.finish)
+
+    def _with(self, read: Callable[[TextBuffer], str]) -> dict[str, Any]:
+        for name, buffer in self.buffers.items():
+            text = read(buffer)
+            if text or name in self.fields:  # nothing but empty pieces makes no field
+                self.fields[name] = text
+        return self.fields
+
+
 class _ReadThrough:
     """A field's descriptor in place of the slot's own: what reads it gets the value, never the buffer."""
 
@@ -72,7 +96,7 @@ class _ReadThrough:
 
 def read_through(cls: type, name: str) -> None:
     """Let a field of a Struct class hold something `Growing` that nobody sees."""
-    setattr(cls, name, _ReadThrough(cls.__dict__[name]))
+    setattr(cls, name, _ReadThrough(_descriptor(cls, name)))
 
 
 def raw_field(block: Any, name: str) -> Any:
@@ -80,6 +104,5 @@ def raw_field(block: Any, name: str) -> Any:
     return _descriptor(type(block), name).slot.__get__(block)
 
 
-def _descriptor(cls: type, name: str) -> _ReadThrough:
-    descriptor: _ReadThrough = next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
-    return descriptor
+def _descriptor(cls: type, name: str) -> Any:
+    return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))

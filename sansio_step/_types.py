@@ -26,7 +26,7 @@ else:
         """
 
         def _read_only(self, *args, **kwargs):
-            raise TypeError("this event has no extra fields; make a new one with extra={...}")
+            raise TypeError("no extra fields here, and this dict is everybody's; set `extra` to one of your own")
 
         __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = __ior__ = _read_only
 

@@ -39,6 +39,8 @@ from sansio_step import (
     UnknownBlock,
     UnknownDelta,
     UnknownEvent,
+    Usage,
+    decode_message,
     parse,
     to_dict,
     to_json,
@@ -511,6 +513,39 @@ def test_fields_that_collide_do_not_replace_the_messages_own():
     assert (message["role"], message["id"], message["model"], message["type"]) == ("assistant", "msg_1", "m", "message")
     assert (message["new"], message["type_"]) == (1, "y")
     assert message["content"] == [{"type": "text", "text": "a"}]
+
+
+def test_what_message_stop_says_of_the_message_counts():
+    """Usage and a stop_reason that stand in an unusual place are the message's all the same: read, merged, shown."""
+    late = frame("message_stop", usage={"output_tokens": 99, "cost": 1}, stop_reason="end_turn", new={"a": 1})
+    message = parse(message_start() + text_block("a") + late, strict=True)
+    assert (message.stop_reason, message.extra) == ("end_turn", {"new": {"a": 1}})
+    assert to_dict(message)["usage"] == {"input_tokens": 3, "output_tokens": 99, "cost": 1}
+    inside = frame(
+        "message_delta", delta={"stop_reason": "s", "usage": {"output_tokens": 7}}, usage={"input_tokens": 4}
+    )
+    message = parse(message_start(usage=None) + inside + MESSAGE_STOP)
+    assert message.usage == Usage(input_tokens=4, output_tokens=7)
+    assert decode_message(to_json(message)) == message
+
+
+@pytest.mark.parametrize("wrong", [5, "x", [], {"output_tokens": "x"}, None])
+def test_what_is_not_of_its_kind_there_changes_nothing(wrong):
+    """Nobody said that message_stop has these fields, so a wrong one is no error; the event keeps it."""
+    stop = frame("message_stop", usage=wrong, stop_reason=wrong if wrong != "x" else 5, role=wrong, id=None)
+    stream = MessageStream(strict=True)
+    events = stream.receive_data(message_start() + text_block("a") + message_delta() + stop)
+    assert to_dict(stream.result()) == to_dict(
+        parse(message_start() + text_block("a") + message_delta() + MESSAGE_STOP)
+    )
+    assert events[-1].extra["usage"] == wrong
+
+
+def test_an_implied_message_takes_what_comes_late():
+    """Where message_start is missing, a later event's id or role stands in for its own."""
+    body = text_block("a") + message_delta(id="late", role="assistant") + MESSAGE_STOP
+    message = parse(body)
+    assert (message.id, message.role, message.extra) == ("late", "assistant", {})
 
 
 def test_fields_that_nobody_named_are_kept_whatever_they_are_called():

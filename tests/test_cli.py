@@ -330,6 +330,24 @@ def test_a_full_disk_is_said():
 
 
 @POSIX
+@pytest.mark.parametrize(
+    ("arguments", "closed", "said"),
+    [(["parse", "-"], 1, b"standard output is closed"), (["demo", "--fast"], 1, b"standard output is closed"),
+     (["parse", "-"], 0, b"<stdin>"), (["parse"], 0, b"<stdin>"), (["parse", "missing"], 2, b"")],
+)  # fmt: skip
+def test_what_the_shell_closed_is_no_traceback(arguments, closed, said):
+    """`>&-` and its like: one line says what is wrong, if there is anywhere to say it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", START, *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, env=environment(), timeout=60,
+        preexec_fn=lambda: os.close(closed),  # noqa: PLW1509
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert said in ended.stderr
+    assert ended.stderr.count(b"\n") == (1 if said else 0)
+
+
+@POSIX
 @pytest.mark.parametrize(("arguments", "shown"), [(["parse", "--events", "-"], b"{"), (["demo"], b"you")])
 def test_control_c_ends_it_without_a_traceback(arguments, shown):
     """Once it has shown something it is at work, and Control-C ends it as it ends other programs."""

@@ -38,8 +38,10 @@ from sansio_step import (
     decode_event,
     decode_message,
     encode_event,
+    encode_sse,
     to_dict,
     to_json,
+    to_param,
 )
 
 from .helpers import frame, pieces
@@ -379,10 +381,35 @@ def test_a_field_called_input_json_is_no_arguments():
 def test_what_json_can_only_escape():
     """Integers beyond 64 bits and halves of characters are written as compactly as all else."""
     event = PingEvent(extra={"n": [2**70, 1], "a": {"b": "é\ud800"}})
-    assert to_json(event) == b'{"type":"ping","n":[1180591620717411303424,1],"a":{"b":"\\u00e9\\ud800"}}'
+    assert to_json(event) == b'{"type":"ping","n":[1180591620717411303424,1],"a":{"b":"\xc3\xa9\\ud800"}}'
     half = decode_event('{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a\\ud83d"}}')
     assert encode_event(half).endswith(b'"delta":{"type":"text_delta","text":"a\\ud83d"}}\n\n')
     assert encode_event(UnknownEvent("a\ud800")) == b'event: a?\ndata: {"type":"a\\ud800"}\n\n'
+
+
+@pytest.mark.parametrize("wrong", [5, None, {"type": "ping"}, TextDelta("x")])
+def test_only_an_event_is_encoded_as_one(wrong):
+    """A wrong argument is a TypeError that names what came."""
+    with pytest.raises(TypeError, match=type(wrong).__name__):
+        encode_event(wrong)
+    if not isinstance(wrong, TextDelta):
+        for door in (to_dict, to_json):
+            with pytest.raises(TypeError, match=type(wrong).__name__):
+                door(wrong)
+    for door in (to_param, encode_sse):
+        with pytest.raises(TypeError, match=type(wrong).__name__):
+            door(wrong)
+
+
+@pytest.mark.parametrize("stack", [0, 500, 850])
+def test_writing_does_not_depend_on_the_callers_stack(stack):
+    """200 levels are written from any depth, as they are read."""
+
+    def deep_down(depth, call):
+        return call() if depth == 0 else deep_down(depth - 1, call)
+
+    event = decode_event('{"type":"ping","a":%s}' % ("[" * 199 + "]" * 199))
+    assert deep_down(stack, lambda: decode_event(to_json(event))) == event
 
 
 def test_numbers_keep_their_value():

@@ -11,6 +11,7 @@ import pytest
 from sansio_step import (
     ContentBlockDeltaEvent,
     DecodeError,
+    ErrorEvent,
     EventDecoder,
     LimitExceeded,
     MessageAccumulator,
@@ -22,6 +23,7 @@ from sansio_step import (
     UnknownEvent,
     decode_event,
 )
+from sansio_step._types import ErrorDetail
 
 from .helpers import (
     PING,
@@ -226,6 +228,41 @@ def test_a_chunk_that_begins_like_a_delta_is_still_read_to_its_end(odd):
     """Line ends, wherever they stand, and what msgspec can't follow: read as the same bytes are among others."""
     chunks = [PING, odd, b"\n", delta(text="c")]
     assert read(chunks) == read([b"".join(chunks)]) == read(pieces(b"".join(chunks), 1))
+
+
+def test_no_name_on_the_wire_is_one_of_our_own():
+    """Whatever `type` says: in a delta's frame, alone, among others or decoded by hand, it is the same unknown event."""
+    odd = b'event: content_block_delta\ndata: {"type":"\\u0000","never":1}\n\n'
+    bare = b'event: content_block_delta\ndata: {"type":"\\u0000"}\n\n'
+    run = delta(text="a")
+    for chunks in ([PING, odd, bare], [PING + odd + bare], [(run * 9 + odd + bare) * 2], pieces(odd + bare, 1)):
+        shown = read(chunks)
+        unknown = [event for event in shown["events"] if isinstance(event, UnknownEvent)]
+        assert unknown[:2] == [UnknownEvent("\0", extra={"never": 1}), UnknownEvent("\0")]
+        assert {each.code for each in shown["deviations"]} >= {"type_mismatch"}
+
+
+@pytest.mark.parametrize(
+    ("data", "event"),
+    [(b"[1,2]", UnknownEvent("message", "[1,2]")), (b'"DONE"', UnknownEvent("message", '"DONE"')),
+     (b"12", None), (b"true", None), (b"[DONE]", None), (b'"DON', None)],
+)  # fmt: skip
+def test_json_that_the_end_leaves_whole_is_an_event(data, event):
+    """Objects, arrays and strings show that they are whole; a number may have been longer."""
+    shown = read([b"data: " + data])
+    assert shown["events"] == ([event] if event else [])
+    codes = [each.code for each in shown["deviations"]]
+    assert ("unterminated_event" in codes, "unfinished_event" in codes) == (event is not None, event is None)
+
+
+def test_message_as_the_name_is_no_name():
+    """`event: message` says what no event line does: an error without its type is an error still."""
+    bare = b'data: {"error":{"type":"overloaded_error","message":"y"}}\n\n'
+    error = ErrorEvent(ErrorDetail("overloaded_error", "y"))
+    for body in (bare, b"event: message\n" + bare):
+        shown = read([body])
+        assert shown["events"] == [error]
+        assert [each.code for each in shown["deviations"]] == ["bare_error"]
 
 
 def test_runs_of_deltas_take_the_short_way():

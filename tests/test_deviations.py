@@ -5,6 +5,7 @@ One row a code, written as wire bytes; what is legal, however hard, is in `LEGAL
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -24,6 +25,7 @@ from sansio_step import (
     encode_event,
     parse,
     to_dict,
+    to_param,
 )
 
 from .helpers import (
@@ -398,13 +400,52 @@ def test_known_deltas_grow_unknown_blocks():
     ]
 
 
+FOREIGN = [
+    ("text", {"a": 1}, delta(text="x"), {"type": "text", "text": "x"}),
+    ("text", ["a"], delta(text="x"), {"type": "text", "text": "x"}),
+    ("thinking", 5, delta(thinking="x"), {"type": "thinking", "thinking": "x"}),
+    ("signature", True, delta(signature="x"), {"type": "thinking", "thinking": "", "signature": "x"}),
+    ("input_json", {"a": 1}, delta(partial_json="{}"), {"type": "tool_use", "input": {}}),
+    *[
+        ("citations", value, delta(citation={"q": 1}), {"type": "text", "text": "", "citations": [{"q": 1}]})
+        for value in ({"a": 1}, "abc", 5, {}, "", False)
+    ],
+]
+
+
+@pytest.mark.parametrize(("field", "value", "part", "further"), FOREIGN)
+def test_a_field_of_another_kind_in_an_unknown_block_stays(field, value, part, further):
+    """What it started with is no text to go on with, nor a list: the delta gets a block of its own behind it."""
+    start = {"type": "new", field: value}
+    shown = read([whole(block_start(start), part, block_stop())])
+    assert [each.code for each in shown["deviations"]] == ["delta_kind_mismatch"]
+    assert shown["messages"][0]["content"] == [start, further]
+
+
+def test_arguments_of_an_unknown_block():
+    """Empty pieces are none, an input that pieces replace is a deviation, and cut arguments go into no request."""
+    start = {"type": "new_tool_use", "id": "a", "input": {}}
+    empty = parse(whole(block_start(start), delta(partial_json=""), block_stop()), strict=True)
+    assert to_dict(empty)["content"] == [start]
+    replaced = read([whole(block_start({**start, "input": {"q": 1}}), delta(partial_json="[1]"), block_stop())])
+    assert [each.code for each in replaced["deviations"]] == ["repeated_content"]
+    assert replaced["messages"][0]["content"] == [{**start, "input": [1]}]
+    cut = parse(whole(block_start(start), delta(partial_json='{"a":'), block_stop(), stop_reason="max_tokens"))
+    assert to_dict(cut)["content"] == [{**start, "input_json": '{"a":'}]
+    assert to_param(cut)["content"] == []
+    assert to_param(empty)["content"] == [start]
+
+
 def test_unknown_blocks_show_their_text_while_they_grow():
     """The live message has the text of an unknown block up to now, when it is asked for."""
     stream = MessageStream()
     stream.receive_data(message_start() + block_start({"type": "poem"}) + delta(text="O "))
     assert stream.message.content[0].extra == {"text": "O "}
-    stream.receive_data(delta(text="what") + block_stop())
-    assert stream.message.content[0].extra == {"text": "O what"}
+    held = stream.messages[0]
+    stream.receive_data(delta(text="wh") + delta(text="at"))
+    assert held.content[0].extra == copy.deepcopy(held).content[0].extra == {"text": "O what"}
+    stream.receive_data(block_stop())
+    assert held.content[0].extra == {"text": "O what"}
 
 
 def test_a_half_in_a_signature_is_replaced():
@@ -547,7 +588,7 @@ SAID = [
     (message_start() + b'data: no\n\ndata: ' + b'x' * 50 + b'\n\nevent: y\ndata: z\n\n', [('foreign_data', 1, "'message' with data that is no JSON object: 'no'", 3)]),
     (message_start() + b'event: error\ndata: no\n\n', [('bare_error', 1, 'an error event whose data is no JSON object', 1)]),
     (message_start() + b'event: error\ndata: {"error":{}}\n\n', [('bare_error', 1, 'an error without its envelope', 1)]),
-    (b'data: {}\n\nevent: \ndata: {"a":1}\n\nevent: x\ndata: {}\n\n', [('no_type', 0, "JSON without type, read as 'message' by its event line", 3)]),
+    (b'data: {}\n\nevent: \ndata: {"a":1}\n\nevent: x\ndata: {}\n\n', [('no_type', 0, "JSON without type, read as 'message' for want of an event line", 3)]),
     (frame('message_start', message={'role': 'assistant', 'usage': {}}) + block_start({'type': 'thinking'}) + block_start({'type': 'tool_use'}, 1), [('bare_message_start', 0, 'message_start without content, model', 1), ('bare_block_start', 1, 'thinking block without thinking', 2)]),
     (frame('message_delta') + frame('message_delta', delta={}) + frame('message_delta', usage={}), [('bare_message_delta', 0, 'message_delta without delta, without usage', 3), ('no_message_start', 0, 'content before any message_start', 1)]),
     (b"data: " + b"x" * 50 + b"\n\n", [("foreign_data", 0, f"'message' with data that is no JSON object: {'x' * 40!r}", 1)]),

@@ -226,6 +226,8 @@ def test_input_at_any_depth_of_the_callers_stack(depth):
     def down(left, call):
         return call() if left == 0 else down(left - 1, call)
 
+    halves = ToolUseBlock(input_json='{"a":"\ud83d"}')  # json.loads makes such a text
+    assert halves.input == {"a": "\ufffd"}
     fine = ToolUseBlock(input_json='{"a":' * 200 + "1" + "}" * 200)
     deep = ToolUseBlock(input_json='{"a":' * 201 + "1" + "}" * 201)
     assert list(down(depth, lambda: fine.input)) == ["a"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from contextlib import suppress
 from itertools import chain
 from unittest.mock import patch
 
@@ -118,6 +119,21 @@ def test_cutting_never_shows(case, limits):
     """Events, fault, deviations, outcome, messages: all are the same however a body is cut."""
     body, chunks = case
     assert read(chunks, **limits) == read([body], **limits)
+
+
+@settings(max_examples=scaled(0.3))
+@given(CASES, LIMITS)
+def test_an_event_stays_as_it_was_returned(case, limits):
+    """Whatever comes behind it and grows the message leaves the events in front alone."""
+    stream = MessageStream(**limits)
+    events, shown = [], []
+    with suppress(StreamError):
+        for chunk in case[1]:
+            new = stream.receive_data(chunk)
+            events += new
+            shown += map(to_json, new)
+        stream.receive_eof()
+    assert list(map(to_json, events)) == shown
 
 
 @settings(max_examples=scaled(0.3))

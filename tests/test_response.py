@@ -80,7 +80,11 @@ def test_decode_message_of_every_kind_of_block():
     assert {"MCPToolUseBlock", "TextEditorCodeExecutionToolResultBlock", "UnknownBlock"} <= names
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"content":5}', b'{"content":[{"type":5}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"<html>", b'{"content":5}', b'{"content":[{"type":5}]}', b"{}", b'{"name":"package"}', b'{"type":"ping"}',
+     b'{"type":5,"content":[]}', b'{"type":"model","content":[]}'],
+)  # fmt: skip
 def test_decode_message_refuses_what_is_no_message(body):
     """A typed error for anything else."""
     with pytest.raises(DecodeError):
@@ -100,7 +104,9 @@ def test_what_is_a_message_and_what_an_error():
         decode_message(b'{"type":"error"}')
     with pytest.raises(APIError, match="^t: no message given$"):
         decode_message(b'{"type":"error","content":[],"error":{"type":"t"}}')
-    assert decode_message(b'{"type":"message","content":[],"error":"x"}').extra == {"error": "x"}
+    assert decode_message(b'\xef\xbb\xbf{"type":"message","content":[],"error":"x"}').extra == {"error": "x"}
+    with pytest.raises(DecodeError, match="^the body is no message: its type is 'model'$"):
+        decode_message(b'{"type":"model","content":[]}')
 
 
 def test_decode_message_raises_an_error_body():
@@ -133,6 +139,8 @@ def test_decode_error(body, kind, message, request_id):
         [("Request-Id", "trace"), ("x-trace-id", "2")],
     ):
         error = decode_error(503, headers, body)
+        for same in (b"\xef\xbb\xbf" + body, bytearray(body), *([body.decode()] if body.isascii() else [])):
+            assert str(decode_error(503, headers, same)) == str(error)
         assert (error.status, error.type, error.message, error.request_id) == (503, kind, message, request_id)
         assert error.retryable
     assert decode_error(503, {}, body).request_id in (None, "req_1")
@@ -172,7 +180,7 @@ def test_to_param_of_a_broken_off_message():
         partial = partial_of(message_start() + text_block("whole") + cut)
         assert to_param(partial)["content"] == [{"type": "text", "text": "whole"}]
         assert len(partial.content) == 2
-    for body in (b"{}", b'{"role":"model"}'):
+    for body in (b'{"content":[]}', b'{"type":"message","role":"model"}'):
         assert to_param(decode_message(body)) == {"role": "assistant", "content": []}
 
 

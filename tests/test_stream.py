@@ -16,6 +16,7 @@ from sansio_step import (
     ConnectionLost,
     ContentBlockDeltaEvent,
     DecodeError,
+    ErrorEvent,
     EventDecoder,
     IncompleteStream,
     LimitExceeded,
@@ -35,9 +36,11 @@ from sansio_step import (
     to_dict,
 )
 from sansio_step._accumulator import event_size
+from sansio_step._types import ErrorDetail
 
 from .helpers import (
     MESSAGE_STOP,
+    PING,
     TEXT,
     THINKING,
     TOOL,
@@ -199,6 +202,49 @@ def test_what_only_the_end_shows_in_strict_mode(body):
         with pytest.raises(ProtocolViolation):
             stream.result()
         assert stream.fault.partial.text == "Hello"
+
+
+def test_a_violation_in_both_modes_is_no_matter_of_the_end():
+    """A spliced message whose start the end completes is a fault as any other: raised where nothing is in front."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + message_start(id="msg_2")[:-1])
+    with pytest.raises(ProtocolViolation, match=r"spliced.* inside 'msg_1'"):
+        stream.receive_eof()
+
+
+def test_an_error_event_says_where_it_stood():
+    """The exception knows the number and the place of the event, however the body is cut."""
+    front = message_start() + HELLO + PING
+    body = front + frame("error", error={"type": "overloaded_error", "message": "later"}) + PING
+    for chunks in ([body], pieces(body, 1), pieces(body, 50), [front, body[len(front) :]]):
+        stream = MessageStream()
+        for chunk in chunks:
+            stream.receive_data(chunk)
+        with pytest.raises(APIError, match="later") as caught:
+            stream.result()
+        assert (caught.value.event_number, caught.value.byte_offset) == (front.count(b"data: "), len(front))
+
+
+def test_an_error_that_is_raised_again_and_again_does_not_grow():
+    """Each time would add the frames it went through, with the chunks in them."""
+    for reader in (MessageStream(max_event_size=10), EventDecoder(max_event_size=10), SSEDecoder(max_event_size=10)):
+        depths = set()
+        for _ in range(5):
+            with pytest.raises(LimitExceeded) as caught:
+                reader.receive_data(b"x" * 100)
+            depths.add(len(caught.traceback))
+        with pytest.raises(LimitExceeded) as caught:
+            reader.receive_eof()
+        assert len(depths) == 1
+        assert len(caught.traceback) <= max(depths)
+    accumulator = MessageAccumulator()
+    accumulator.add(ErrorEvent(ErrorDetail("a")))
+    depths = set()
+    for _ in range(3):
+        with pytest.raises(APIError) as failed:
+            accumulator.result()
+        depths.add(len(failed.traceback))
+    assert len(depths) == 1
 
 
 def test_the_first_fault_counts_whichever_layer_finds_it():
@@ -463,10 +509,15 @@ def test_what_reads_a_body_cannot_be_copied(reader):
 def test_events_are_not_changed_by_the_message():
     """What the accumulator merges into is its own copy."""
     start = {**TEXT, "citations": [{"n": 1}]}
-    body = message_start(content=[TEXT], extra_field=1) + block_start(start, 1) + delta(1, citation={"n": 2})
+    usage = {"input_tokens": 3, "output_tokens": 1, "cost": 0}
+    body = (
+        message_start(content=[TEXT], extra_field=1, usage=usage) + block_start(start, 1) + delta(1, citation={"n": 2})
+    )
     stream = MessageStream()
     events = stream.receive_data(body + block_start({"type": "memo", "citations": []}, 2) + delta(2, citation={}))
-    stream.receive_data(delta(1, text="x") + message_delta(new=1))
+    stream.receive_data(delta(1, text="x") + message_delta(new=1, usage={"output_tokens": 5, "cost": 9}))
+    assert stream.message.usage.extra == {"cost": 9}
+    assert events[0].message.usage.extra == {"cost": 0}
     assert events[0].message.content == [TextBlock("")]
     assert events[0].message.extra == {"extra_field": 1}
     assert events[0].message.usage.output_tokens == 1
