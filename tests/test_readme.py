@@ -57,6 +57,7 @@ def test_readme_code_runs(code, base_url, capsys):
         "request": {"model": "m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "Hi"}]},
         "chunks": [BODY[:100], BODY[100:]],
         "message": sansio_step.parse(BODY),
+        "events": list(sansio_step.iter_events([BODY])),
         "cut_body": BODY[: BODY.index(b"event: message_delta")],
     }
     exec(compile(code, "<README>", "exec"), names)
