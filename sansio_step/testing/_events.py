@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import copy
 from functools import cache
 from itertools import pairwise
@@ -259,7 +259,8 @@ def _came_in_deltas(block: ContentBlock) -> bool:
 
 def _no_deltas(draw: st.DrawFn, block: ContentBlock) -> list[Delta]:
     """A block that its start has whole gets nothing more, or an empty piece, as servers send."""
-    if isinstance(block, ToolCallBlock) and draw(st.booleans()):
+    unknown_call = isinstance(block, UnknownBlock) and "input" in block.extra and "input_json" not in block.extra
+    if (isinstance(block, ToolCallBlock) or unknown_call) and draw(st.booleans()):
         return [InputJSONDelta("")]
     return []
 
@@ -320,11 +321,7 @@ def _pieces(draw: st.DrawFn, text: str, cls: Callable[[str], Delta]) -> list[Del
     cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=4)))
     if not text and not cuts:
         return []
-    return [cls(text[start:end]) for start, end in _pairs([0, *cuts, len(text)])]
-
-
-def _pairs(places: list[int]) -> Iterable[tuple[int, int]]:
-    return pairwise(places)
+    return [cls(text[start:end]) for start, end in pairwise([0, *cuts, len(text)])]
 
 
 def wire(event: StreamEvent) -> JSON:
