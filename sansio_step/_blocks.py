@@ -242,6 +242,7 @@ _COMMENTS = r"(?::.*\n|\n)*"
 _COMMENTS_TEXT = re.compile(_COMMENTS)
 _COMMENTS_BYTES = re.compile(_COMMENTS.encode())
 _ONE_USUAL_BYTES = re.compile((_COMMENTS + _FIELDS).encode())
+_DATA_LINE = b"\ndata: "
 _NEXT_DATA_TEXT = re.compile(r"\ndata: ?")
 _NEXT_DATA_BYTES = re.compile(rb"\ndata: ?")
 
@@ -259,6 +260,11 @@ def with_lf(chunk: bytes) -> bytes:
     """The chunk with LF for CRLF; b"" where a lone CR is among its line ends, as hardly any server writes."""
     chunk = chunk.replace(b"\r\n", b"\n")
     return b"" if 13 in chunk else chunk
+
+
+def join_lines(lines: bytes) -> bytes | None:
+    """The data of data lines, given without the first one's "data: "; None where another line is among them."""
+    return lines.replace(_DATA_LINE, b"\n") if lines.count(b"\n") == lines.count(_DATA_LINE) else None
 
 
 def match_usual(chunk: bytes) -> Fields:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from ._blocks import MAX_EVENT_SIZE, match_usual, read_blocks, read_fields, split_blocks, with_lf
+from ._blocks import MAX_EVENT_SIZE, join_lines, match_usual, read_blocks, read_fields, split_blocks, with_lf
 from ._codec import check_name, cut_text, read_event
 from ._deviations import Deviation, DeviationLog, Note
 from ._errors import ProtocolViolation, StreamError, shorten
@@ -96,9 +96,14 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         block = with_lf(data) if 13 in data else data
         if block[-2:] != b"\n\n":
             return None
-        event: StreamEvent | None = None
+        event: StreamEvent | None
+        payload: bytes | None = None
         # Slices and searches for a byte take 60 and 20 nanoseconds, cutting into lines 120 and their list as much again.
-        if block[:_DELTA_HEAD] == _DELTA_LINES and 10 not in (payload := block[_DELTA_HEAD:-2]):
+        if block[:_DELTA_HEAD] == _DELTA_LINES:
+            payload = block[_DELTA_HEAD:-2]
+            if 10 in payload:
+                payload = join_lines(payload)
+        if payload is not None:
             try:
                 event = _decode_delta(payload)
             except _CANT_DECODE:
@@ -152,10 +157,8 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         if not first and 10 not in b"".join(pieces):
             return self._read_run(pieces)
         odd = [number for number, piece in enumerate(pieces) if 10 in piece]
-        if len(odd) * 4 >= len(pieces) and odd and (keep_alive := _keep_alive(pieces[odd[0]])):
-            # Servers write the same one again and again.
-            pieces = [piece.removesuffix(keep_alive) for piece in pieces]
-            odd = [number for number, piece in enumerate(pieces) if 10 in piece]
+        if len(odd) * 4 >= len(pieces) and odd:
+            pieces, odd = _in_one_line(pieces, pieces[odd[0]])
         if len(odd) * 4 >= len(pieces):
             # Another shape throughout, with comments or ids: runs of two or three would be slower than none.
             return self._read_shaped(ready)
@@ -178,7 +181,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         return events
 
     def _read_run(self, run: list[bytes]) -> list[StreamEvent]:
-        """The events of frames that are deltas by their event line, given the one data line of each."""
+        """The events of frames that are deltas by their event line, given the data of each."""
         if self._half is None:
             try:
                 events = list(map(_decode_delta, run))
@@ -187,7 +190,8 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             else:
                 self._number += len(events)
                 return events
-        return self._read_general(_DELTA_LINES + _NEXT_DELTA.join(run) + b"\n\n")
+        lines = [data.replace(b"\n", b"\ndata: ") for data in run]
+        return self._read_general(_DELTA_LINES + _NEXT_DELTA.join(lines) + b"\n\n")
 
     def _read_other(self, others: bytes) -> list[StreamEvent]:
         """What stands between runs, without its last blank line: mostly a single ping or content_block_stop.
@@ -353,6 +357,20 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             else:
                 self._notes.append(Note("unfinished_event", self._number, detail, self._message))
         return []
+
+
+def _in_one_line(pieces: list[bytes], odd: bytes) -> tuple[list[bytes], list[int]]:
+    """The data of delta frames that are all written like `odd`, in another shape; and which of them are not, or more.
+
+    Servers write the same comment behind each event, or all their data in several lines. 0.6 microseconds an event,
+    where the pattern for all shapes takes 1.1.
+    """
+    if keep_alive := _keep_alive(odd):
+        pieces = [piece.removesuffix(keep_alive) for piece in pieces]
+        return pieces, [number for number, piece in enumerate(pieces) if 10 in piece]
+    joined = list(map(join_lines, pieces))
+    others = [number for number, data in enumerate(joined) if data is None]
+    return [piece if data is None else data for piece, data in zip(pieces, joined, strict=True)], others
 
 
 def _keep_alive(piece: bytes) -> bytes:

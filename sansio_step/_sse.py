@@ -8,7 +8,7 @@ from itertools import repeat
 
 import msgspec
 
-from ._blocks import MAX_EVENT_SIZE, match_usual, read_fields, split_usual_text, with_lf
+from ._blocks import MAX_EVENT_SIZE, join_lines, match_usual, read_fields, split_usual_text, with_lf
 from ._receiver import BlockReceiver
 
 
@@ -57,7 +57,12 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
             return super().receive_data(data)
         block = with_lf(data) if 13 in data else data
         start = len(self._head)
-        if block[:start] == self._head and block[-2:] == b"\n\n" and 10 not in (value := block[start:-2]):
+        value: bytes | None = None
+        if block[:start] == self._head and block[-2:] == b"\n\n":
+            value = block[start:-2]
+            if 10 in value:
+                value = join_lines(value)
+        if value is not None:
             try:
                 text = value.decode()  # a third of the time that a call with an error handler takes
             except UnicodeDecodeError:
