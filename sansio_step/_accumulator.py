@@ -18,6 +18,7 @@ from ._message import Message
 from ._receiver import refuse_copy
 from ._response import api_error
 from ._types import (
+    NO_EXTRA,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
@@ -298,7 +299,7 @@ class MessageAccumulator:
         """The message that content belongs to; an empty one where its message_start is missing."""
         if self._message is None or self._blocks is None:
             self._note("no_message_start", "content before any message_start")
-            return self._begin(Message(extra={}))
+            return self._begin(Message())
         return self._message, self._blocks
 
     def _begin(self, message: Message) -> tuple[Message, BlockAssembler]:
@@ -432,7 +433,7 @@ def _replace(holder: Part, name: str, value: Any) -> None:
 
 
 def _merge_usage(message: Message, usage: Usage) -> None:
-    message.usage = message.usage or Usage(extra={})
+    message.usage = message.usage or Usage()
     for name in Usage.__struct_fields__:
         if name != "extra":
             # Counts are cumulative: a later one replaces, and is never added.
@@ -456,6 +457,8 @@ def _merge_fields(message: Message, fields: dict[str, Any]) -> None:
 
 
 def _merge_extra(holder: Message | Usage, extra: dict[str, Any]) -> None:
+    if extra and holder.extra is NO_EXTRA:
+        holder.extra = {}
     for key, value in extra.items():
         if value is not None or key not in holder.extra:
             holder.extra[key] = value

@@ -85,10 +85,10 @@ class OpenedBlock:
 
     def fits(self, accepts: type[Block], field: str) -> bool:
         """Whether a delta can add to a field of this block: one that has none of that name, or one of that kind."""
-        if not isinstance(self.block, UnknownBlock) or field in (self.buffers or {}):
-            return isinstance(self.block, (accepts, UnknownBlock))
+        if not isinstance(self.block, UnknownBlock):
+            return isinstance(self.block, accepts)
         value = _fields(self.block).get(field)
-        return value is None or field == "content" or isinstance(value, list if field == "citations" else str)
+        return value is None or isinstance(value, list if field == "citations" else str)
 
     def buffer(self, field: str) -> TextBuffer:
         """The pieces of a text field. What the start filled is their first, a tool's input gives way to them."""

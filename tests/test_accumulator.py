@@ -542,7 +542,10 @@ def test_what_is_not_of_its_kind_there_changes_nothing(wrong):
 
 
 def test_an_implied_message_takes_what_comes_late():
-    """Where message_start is missing, a later event's id or role stands in for its own."""
+    """Where message_start is missing, a later event's id or role stands in for its own; unnamed fields have their place."""
+    body = text_block("a") + message_delta(new=1, usage={"cost": 2}) + MESSAGE_STOP
+    assert (parse(body).extra, parse(body).usage.extra) == ({"new": 1}, {"cost": 2})
+    assert (Message().extra, Usage().extra) == ({}, {})
     body = text_block("a") + message_delta(id="late", role="assistant") + MESSAGE_STOP
     message = parse(body)
     assert (message.id, message.role, message.extra) == ("late", "assistant", {})

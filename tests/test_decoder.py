@@ -265,6 +265,16 @@ def test_message_as_the_name_is_no_name():
         assert [each.code for each in shown["deviations"]] == ["bare_error"]
 
 
+@pytest.mark.parametrize("shape", ["two data lines", "a comment in front"])
+def test_what_servers_write_around_each_delta_needs_no_pattern(shape):
+    """Deltas in two lines each, or with the same comment between them, are cut and decoded as the common shape is."""
+    body = b"".join(map(SHAPES[shape], [delta(text=str(number)) for number in range(30)]))
+    decoder = EventDecoder()
+    decoder.receive_data(PING)
+    with patch("sansio_step._decoder.read_blocks", side_effect=AssertionError):
+        assert "".join(event.delta.text for event in decoder.receive_data(body)) == "".join(map(str, range(30)))
+
+
 def test_runs_of_deltas_take_the_short_way():
     """Of a chunk with many deltas, only starts are looked at frame by frame, and of deltas only the first is by itself."""
     deltas = b"".join(delta(text=str(number)) for number in range(30))

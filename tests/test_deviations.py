@@ -406,6 +406,12 @@ FOREIGN = [
     ("thinking", 5, delta(thinking="x"), {"type": "thinking", "thinking": "x"}),
     ("signature", True, delta(signature="x"), {"type": "thinking", "thinking": "", "signature": "x"}),
     ("input_json", {"a": 1}, delta(partial_json="{}"), {"type": "tool_use", "input": {}}),
+    (
+        "content",
+        ["a"],
+        frame("content_block_delta", index=0, delta={"type": "compaction_delta", "content": "x"}),
+        {"type": "compaction", "content": "x"},
+    ),
     *[
         ("citations", value, delta(citation={"q": 1}), {"type": "text", "text": "", "citations": [{"q": 1}]})
         for value in ({"a": 1}, "abc", 5, {}, "", False)
@@ -420,6 +426,15 @@ def test_a_field_of_another_kind_in_an_unknown_block_stays(field, value, part, f
     shown = read([whole(block_start(start), part, block_stop())])
     assert [each.code for each in shown["deviations"]] == ["delta_kind_mismatch"]
     assert shown["messages"][0]["content"] == [start, further]
+
+
+def test_a_half_at_the_end_of_an_unknown_blocks_text_is_replaced():
+    """While it grows the other half may come; when the block ends it is U+FFFD, as in any text."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start({"type": "poem"}) + delta(text="a\ud83d"))
+    assert stream.message.content[0].extra == {"text": "a"}
+    stream.receive_data(block_stop())
+    assert stream.message.content[0].extra == {"text": "a\ufffd"}
 
 
 def test_arguments_of_an_unknown_block():

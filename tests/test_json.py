@@ -213,6 +213,13 @@ def test_writing_nested_values():
     assert write_json(value) == '{"k":[' * 10_000 + "null" + "]}" * 10_000
 
 
+def test_a_control_character_in_a_string_is_named():
+    """The reason and the place do not run into each other."""
+    with pytest.raises(NotJSON) as caught:
+        read_json(b'{"a":"\x01"}')
+    assert (caught.value.reason, caught.value.position) == ("Invalid control character", 6)
+
+
 def test_lone_halves_become_escapes():
     """What UTF-8 can't carry goes as JSON's own word for it; whole characters stay as they are."""
     assert json_bytes('"\ud83e a \U0001f95c"') == b'"\\ud83e a \xf0\x9f\xa5\x9c"'

@@ -166,12 +166,15 @@ def test_a_chunk_is_read_by_what_came_before_it(before):
 
 
 def test_the_commonest_shape_needs_no_pattern():
-    """One event line and one data line, a space in each: alone in its chunk or one of many, LF or CRLF."""
+    """One event line and one data line, a space in each: alone in its chunk or one of many, LF or CRLF. So do more lines
+    of data, alone in their chunk.
+    """
     events = [b"event: a\ndata: %d\n\n" % number for number in range(4)]
     decoder = SSEDecoder()
     decoder.receive_data(b"id: 7\n\n")
     decoder.receive_data(events[0])  # from which it knows the event line
-    for name, chunks in (("match_usual", events), ("split_usual_text", [b"".join(events)] * 2)):
+    lines = [b"event: a\ndata: %d\ndata: 8\n\n" % number for number in range(4)]
+    for name, chunks in (("match_usual", events + lines), ("split_usual_text", [b"".join(events)] * 2)):
         with patch(f"sansio_step._sse.{name}", side_effect=AssertionError):
             for chunk in (*chunks, *(chunk.replace(b"\n", b"\r\n") for chunk in chunks)):
                 assert {(event.event, event.id) for event in decoder.receive_data(chunk)} == {("a", "7")}

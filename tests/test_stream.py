@@ -245,6 +245,16 @@ def test_an_error_that_is_raised_again_and_again_does_not_grow():
             accumulator.result()
         depths.add(len(failed.traceback))
     assert len(depths) == 1
+    broken = MessageAccumulator(max_message_size=1)
+    for first in (True, False, False):
+        with pytest.raises(LimitExceeded) as over:
+            broken.add(ContentBlockDeltaEvent(0, TextDelta("ab")))
+        if not first:
+            depths.add(len(over.traceback))
+    assert len(depths) <= 2
+    with pytest.raises(LimitExceeded) as over:
+        broken.result()
+    assert len(over.traceback) == 2
 
 
 def test_the_first_fault_counts_whichever_layer_finds_it():
