@@ -18,6 +18,7 @@ A wrong argument or a wrong call is a TypeError or a ValueError, never one of th
 
 from __future__ import annotations
 
+from reprlib import Repr
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -173,3 +174,11 @@ class UnexpectedResponse(TransportError):
 def shorten(text: str, most: int = 300) -> str:
     """A text of the server's, as much of it as a log can take."""
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+_short = Repr()
+_short.maxstring = 80
+_short.maxother = 240
+_short.maxlevel = 3
+short_repr = _short.repr
+"""As `repr`, of a value of any size: it ends up in logs and tracebacks."""

@@ -14,8 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ._codec import _encode
-from ._errors import shorten
-from ._types import _short
+from ._errors import short_repr, shorten
 
 Role = Literal["user", "assistant"]
 Effort = Literal["low", "medium", "high"]
@@ -63,7 +62,7 @@ class MessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         # Short, whatever the size: it ends up in logs and tracebacks.
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        shown = [f"{name}={_short.repr(value)}" for name, value in fields.items() if value is not None]
+        shown = [f"{name}={short_repr(value)}" for name, value in fields.items() if value is not None]
         return f"MessageRequest({', '.join(shown)})"
 
     def replace(self, **changes: Any) -> MessageRequest:
@@ -90,11 +89,11 @@ class MessageRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _wrong(path: str, value: object, rule: str) -> ValueError:
-    return ValueError(f"{path}: {_short.repr(value)} {rule}")
+    return ValueError(f"{path}: {short_repr(value)} {rule}")
 
 
 def _wrong_type(path: str, value: object, wanted: str) -> TypeError:
-    return TypeError(f"{path}: {_short.repr(value)} is of type {type(value).__name__}, not {wanted}")
+    return TypeError(f"{path}: {short_repr(value)} is of type {type(value).__name__}, not {wanted}")
 
 
 def _one_of(allowed: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from itertools import repeat
 import msgspec
 
 from ._blocks import MAX_EVENT_SIZE, join_lines, match_usual, read_fields, split_usual_text, with_lf
+from ._errors import short_repr
 from ._receiver import BlockReceiver
 
 
@@ -18,6 +19,10 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
     data: str
     event: str = "message"
     id: str = ""
+
+    def __repr__(self) -> str:
+        data, event, last_id = map(short_repr, (self.data, self.event, self.id))
+        return f"ServerSentEvent(data={data}, event={event}, id={last_id})"
 
 
 # The shape that nearly every server sends: one event line, one data line, a space in each. 0.3 microseconds
@@ -82,7 +87,8 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         return [ServerSentEvent(text, self._event_name, self.last_event_id)]
 
     def __repr__(self) -> str:
-        return f"<SSEDecoder events={self._number} last_event_id={self.last_event_id!r} fault={self._fault!r}>"
+        last_id = short_repr(self.last_event_id)
+        return f"<SSEDecoder events={self._number} last_event_id={last_id} fault={self._fault!r}>"
 
     @property
     def retry(self) -> int | None:

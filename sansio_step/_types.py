@@ -6,10 +6,11 @@ All are msgspec Structs, told apart by `type`, as on the wire. Fields that a typ
 
 from __future__ import annotations
 
-from reprlib import Repr
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
+
+from ._errors import short_repr
 
 if TYPE_CHECKING:
     from ._message import ContentBlock, Message
@@ -40,11 +41,6 @@ else:
 
 NO_EXTRA: Extra = Extra()
 
-_short = Repr()
-_short.maxstring = 80
-_short.maxother = 240
-_short.maxlevel = 3
-
 
 class WireStruct:
     """Base of all: fields that the wire carried and the type does not name are in `extra`."""
@@ -61,7 +57,7 @@ class WireStruct:
         for name in self._shown():
             value = getattr(self, name)
             if name[0] != "_" and value is not None and (name != "extra" or value):
-                fields.append(f"{name}={_short.repr(value)}")
+                fields.append(f"{name}={short_repr(value)}")
         return f"{type(self).__name__}({', '.join(fields)})"
 
     def _shown(self) -> tuple[str, ...]:

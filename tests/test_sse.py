@@ -165,6 +165,14 @@ def test_a_chunk_is_read_by_what_came_before_it(before):
         )
 
 
+def test_a_repr_is_short_whatever_came():
+    """Megabytes of data or of an id end up in a log as their ends."""
+    decoder = SSEDecoder()
+    (event,) = decoder.receive_data(b"id: %b\nevent: %b\ndata: %b\n\n" % (b"i" * 10**6, b"e" * 10**6, b"d" * 10**6))
+    assert repr(ServerSentEvent("1")) == "ServerSentEvent(data='1', event='message', id='')"
+    assert len(repr(event)) < 300 > len(repr(decoder))
+
+
 def test_the_commonest_shape_needs_no_pattern():
     """One event line and one data line, a space in each: alone in its chunk or one of many, LF or CRLF. So do more lines
     of data, alone in their chunk.
