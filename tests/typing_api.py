@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any
 
 import sansio_step as s
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     assert_type(s.parse(b""), s.Message)
     assert_type(s.parse([b""]), s.Message)
-    assert_type(s.iter_events([b""]), Iterator[s.StreamEvent])
+    assert_type(s.iter_events([b""]), Generator[s.StreamEvent, None, None])
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b""
 
-    assert_type(s.aiter_events(chunks()), AsyncIterator[s.StreamEvent])
+    assert_type(s.aiter_events(chunks()), AsyncGenerator[s.StreamEvent, None])
 
     event = s.decode_event("{}")
     if isinstance(event, s.ContentBlockDeltaEvent):
