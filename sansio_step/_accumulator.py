@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from copy import copy
 from enum import Enum
 from itertools import islice
@@ -13,7 +12,7 @@ from typing import Any, NoReturn, SupportsIndex
 from ._assembler import BlockAssembler
 from ._codec import attribute_for, cut_text, read_usage, to_json
 from ._deviations import Deviation, DeviationLog, Note
-from ._errors import APIError, DecodeError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError, shorten
+from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError, shorten
 from ._message import Message
 from ._receiver import refuse_copy
 from ._response import api_error
@@ -54,6 +53,7 @@ _TEXT_OF: dict[type, Callable[[Any], str]] = {
 }
 
 _MESSAGE_KEYS = frozenset(("type", *Message.__struct_fields__)) - {"extra"}
+_COUNTS = frozenset(Usage.__struct_fields__) - {"extra"}
 _RESTATED = frozenset(("stop_reason", "stop_sequence", "stop_details", "container", "context_management"))
 # What a later event may say anew. An id, a role, a model or a content there is no change: what message_start said stands.
 
@@ -449,8 +449,11 @@ def _merge_fields(message: Message, fields: dict[str, Any]) -> None:
         if key not in _MESSAGE_KEYS:
             others[key] = value
         elif key == "usage" and isinstance(value, dict):
-            with suppress(DecodeError):
-                _merge_usage(message, read_usage(value))
+            # What is not of its kind there stays on the event: nobody said that this is the place for it.
+            counts = {
+                key: count for key, count in value.items() if key not in _COUNTS or attribute_for(Usage, key, count)
+            }
+            _merge_usage(message, read_usage(counts))
         elif name is not None and (name in _RESTATED or getattr(message, name) is None):
             setattr(message, name, value)
     _merge_extra(message, others)

@@ -70,13 +70,14 @@ class BlockList(Growing):
 class OpenedBlock:
     """A block and how far it is."""
 
-    __slots__ = ("block", "buffers", "has_pieces", "is_open", "prefilled", "signed")
+    __slots__ = ("arguments", "block", "buffers", "has_pieces", "is_open", "prefilled", "signed")
 
     def __init__(self, block: Any, *, is_open: bool = True) -> None:
         self.block = block
         self.is_open = is_open
         self.signed = False  # a signature_delta has come
         self.has_pieces = False  # an input_json_delta has come: an unknown block can have a field of that name anyway
+        self.arguments = ""  # the text that became the input of a block without a class: more of it may come too late
         self.buffers: dict[str, TextBuffer] | None = None  # a dict of its own for each of 800,000 blocks is 50 MB
         # The fields that the start already filled, until a delta comes for them.
         self.prefilled = _prefilled(block)
@@ -100,7 +101,7 @@ class OpenedBlock:
                 if not isinstance(fields, GrowingFields):
                     fields = GrowingFields(fields)
                     self.block.extra = fields  # type: ignore[assignment]
-                buffer = fields.buffers[field] = TextBuffer(fields.fields.get(field) or "")
+                buffer = fields.buffers[field] = TextBuffer(fields.fields.get(field) or self._text_before(field))
             else:
                 buffer = TextBuffer(raw_field(self.block, field) or "")
                 setattr(self.block, field, buffer)
@@ -122,10 +123,30 @@ class OpenedBlock:
         self.is_open = False
         self.settle()
         self.block._progress = FINISHED
-        if self.has_pieces and isinstance(self.block, UnknownBlock):
-            # Once: a block is finished again where its index is used again.
-            self.has_pieces = False
-            _settle_input(self.block)
+        self.settle_arguments()
+
+    def settle_arguments(self) -> None:
+        """Arguments that came in pieces for a block without a class are its `input`, where they are whole.
+
+        Where they are not, the block goes into no later request: to `to_param` it never finished.
+        """
+        if not isinstance(self.block, UnknownBlock) or not self.has_pieces:
+            return
+        self.has_pieces = False  # until more come
+        text = self.block.extra.get("input_json")
+        if not text:
+            return
+        try:
+            self.block.extra["input"] = read_json(text.encode())[0]
+        except NotJSON:
+            self.block._progress = UNFINISHED
+        else:
+            self.block._progress = FINISHED
+            self.arguments = text
+            del self.block.extra["input_json"]
+
+    def _text_before(self, field: str) -> str:
+        return self.arguments if field == "input_json" else ""
 
 
 def _prefilled(block: ContentBlock) -> tuple[str, ...]:
@@ -135,22 +156,6 @@ def _prefilled(block: ContentBlock) -> tuple[str, ...]:
         # Its texts go on without a word, whatever they are. Its input is given up for the one in pieces.
         return ("input_json",) if block.extra.get("input") else ()
     return tuple(name for name in ("text", "thinking", "signature") if getattr(block, name, None))
-
-
-def _settle_input(block: UnknownBlock) -> None:
-    """Arguments that came in pieces for a block without a class are its `input`, where they are whole.
-
-    Where they are not, the block goes into no later request: to `to_param` it never finished.
-    """
-    text = block.extra.get("input_json")
-    if not text:
-        return
-    try:
-        block.extra["input"] = read_json(text.encode())[0]
-    except NotJSON:
-        block._progress = UNFINISHED
-    else:
-        del block.extra["input_json"]
 
 
 class Lane:
@@ -275,6 +280,8 @@ class BlockAssembler:
         """Nothing more comes: no buffer stays, not even in blocks that never finished."""
         for opened in self._growing:
             opened.settle()
+            if not opened.is_open:
+                opened.settle_arguments()
         self._growing.clear()
         self._message.content = self._list.current()
 

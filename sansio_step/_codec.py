@@ -341,7 +341,8 @@ def read_usage(wire: JSON) -> Usage:
 def attribute_for(cls: type[WireStruct], key: str, value: Any) -> str | None:
     """The attribute of a class that holds a wire field, if it can hold this value; None where it can't."""
     name, kind = _fields(cls).get(key, (None, object))
-    return name if isinstance(value, kind) else None
+    fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    return name if fits else None
 
 
 def read_block(wire: JSON, where: str) -> ContentBlock:

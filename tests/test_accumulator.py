@@ -529,6 +529,13 @@ def test_what_message_stop_says_of_the_message_counts():
     assert decode_message(to_json(message)) == message
 
 
+def test_a_wrong_count_in_message_stop_takes_no_other_with_it():
+    """Each count stands for itself; what is no count stays on the event."""
+    usage = {"output_tokens": 9, "cost": 2, "input_tokens": "5", "iterations": 1, "cache_read_input_tokens": True}
+    message = parse(message_start() + text_block("a") + message_delta() + frame("message_stop", usage=usage))
+    assert message.usage == Usage(input_tokens=3, output_tokens=9, extra={"cost": 2})
+
+
 @pytest.mark.parametrize("wrong", [5, "x", [], {"output_tokens": "x"}, None])
 def test_what_is_not_of_its_kind_there_changes_nothing(wrong):
     """Nobody said that message_stop has these fields, so a wrong one is no error; the event keeps it."""

@@ -451,6 +451,25 @@ def test_arguments_of_an_unknown_block():
     assert to_param(empty)["content"] == [start]
 
 
+@pytest.mark.parametrize("again", [b"", block_start(TEXT)])
+@pytest.mark.parametrize(
+    ("first", "late", "shown"),
+    [('{"a":1}', '{"b":2}', {"input": {"a": 1}, "input_json": '{"a":1}{"b":2}'}),
+     ('{"a":1}', "}", {"input": {"a": 1}, "input_json": '{"a":1}}'}),
+     ('{"a":', "1}", {"input": {"a": 1}}), ('{"a":1}', "", {"input": {"a": 1}})],
+)  # fmt: skip
+def test_late_arguments_of_an_unknown_block_are_appended(first, late, shown, again):
+    """As those of a call with a class: what is whole then is the input, what is not goes into no request."""
+    start = {"type": "new_tool_use", "input": {}}
+    for block in (start, {**start, "type": "tool_use"}):
+        body = whole(block_start(block), delta(partial_json=first), block_stop(), delta(partial_json=late), again)
+        message = parse(body)
+        assert to_dict(message)["content"][0] == {**block, **shown}
+        assert len([each for each in to_param(message)["content"] if each["type"] != "text"]) == (
+            "input_json" not in shown
+        )
+
+
 def test_unknown_blocks_show_their_text_while_they_grow():
     """The live message has the text of an unknown block up to now, when it is asked for."""
     stream = MessageStream()
