@@ -25,35 +25,7 @@ from ._errors import (
     TransportError,
     UnexpectedResponse,
 )
-from ._message import (
-    AdvisorToolResultBlock,
-    BashCodeExecutionToolResultBlock,
-    CodeExecutionToolResultBlock,
-    CompactionBlock,
-    ContainerUploadBlock,
-    ContentBlock,
-    FallbackBlock,
-    MCPToolListingBlock,
-    MCPToolResultBlock,
-    MCPToolUseBlock,
-    Message,
-    RedactedThinkingBlock,
-    ServerToolUseBlock,
-    TextBlock,
-    TextEditorCodeExecutionToolResultBlock,
-    ThinkingBlock,
-    ToolSearchToolResultBlock,
-    ToolUseBlock,
-    UnknownBlock,
-    WebFetchToolResultBlock,
-    WebSearchToolResultBlock,
-)
-from ._request import MessageRequest
-from ._response import decode_error, decode_message, to_param
-from ._retry import RetryPolicy, retry_delay
-from ._sse import ServerSentEvent, SSEDecoder, encode_sse
-from ._stream import MessageStream, aiter_events, iter_events, parse
-from ._types import (
+from ._events import (
     CitationsDelta,
     CompactionDelta,
     ContentBlockDeltaEvent,
@@ -74,8 +46,36 @@ from ._types import (
     ThinkingDelta,
     UnknownDelta,
     UnknownEvent,
-    Usage,
 )
+from ._message import (
+    AdvisorToolResultBlock,
+    BashCodeExecutionToolResultBlock,
+    CodeExecutionToolResultBlock,
+    CompactionBlock,
+    ContainerUploadBlock,
+    ContentBlock,
+    FallbackBlock,
+    MCPToolListingBlock,
+    MCPToolResultBlock,
+    MCPToolUseBlock,
+    Message,
+    RedactedThinkingBlock,
+    ServerToolUseBlock,
+    TextBlock,
+    TextEditorCodeExecutionToolResultBlock,
+    ThinkingBlock,
+    ToolSearchToolResultBlock,
+    ToolUseBlock,
+    UnknownBlock,
+    Usage,
+    WebFetchToolResultBlock,
+    WebSearchToolResultBlock,
+)
+from ._request import MessageRequest
+from ._response import decode_error, decode_message, to_param
+from ._retry import RetryPolicy, retry_delay
+from ._sse import ServerSentEvent, SSEDecoder, encode_sse
+from ._stream import MessageStream, aiter_events, iter_events, parse
 
 __version__ = "0.1.0"
 

@@ -10,14 +10,11 @@ from operator import attrgetter
 from typing import Any, NoReturn, SupportsIndex
 
 from ._assembler import BlockAssembler
+from ._base import NO_EXTRA, Part
 from ._codec import attribute_for, cut_text, read_usage, to_json
 from ._deviations import Deviation, DeviationLog, Note
 from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError, shorten
-from ._message import Message
-from ._receiver import refuse_copy
-from ._response import api_error
-from ._types import (
-    NO_EXTRA,
+from ._events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
@@ -27,15 +24,16 @@ from ._types import (
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
-    Part,
     PingEvent,
     StreamEvent,
     TextDelta,
     ThinkingDelta,
     UnknownDelta,
     UnknownEvent,
-    Usage,
 )
+from ._message import Message, Usage
+from ._receiver import refuse_copy
+from ._response import api_error
 
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 

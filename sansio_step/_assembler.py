@@ -12,10 +12,18 @@ from copy import copy
 from typing import Any
 
 from ._codec import cut_text
+from ._events import (
+    CitationsDelta,
+    CompactionDelta,
+    ContentBlockDeltaEvent,
+    InputJSONDelta,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+)
+from ._growing import Growing, GrowingFields, TextBuffer, raw_field
 from ._json import NotJSON, has_halves, read_json
 from ._message import (
-    FINISHED,
-    UNFINISHED,
     Block,
     CompactionBlock,
     ContentBlock,
@@ -26,16 +34,7 @@ from ._message import (
     ToolCallBlock,
     ToolUseBlock,
     UnknownBlock,
-)
-from ._text import Growing, GrowingFields, TextBuffer, raw_field
-from ._types import (
-    CitationsDelta,
-    CompactionDelta,
-    ContentBlockDeltaEvent,
-    InputJSONDelta,
-    SignatureDelta,
-    TextDelta,
-    ThinkingDelta,
+    set_finished,
 )
 
 # Which blocks a delta fits, the field that it adds to, and the block that it stands for where none was opened.
@@ -55,7 +54,7 @@ class BlockList(Growing):
 
     __slots__ = ("blocks", "in_order", "lanes")
 
-    def __init__(self) -> None:
+    def set_up(self) -> None:
         self.blocks: list[ContentBlock] = []
         self.lanes: dict[int, Lane] = {}
         self.in_order = True
@@ -65,6 +64,9 @@ class BlockList(Growing):
             self.blocks[:] = [opened.block for _, lane in sorted(self.lanes.items()) for opened in lane.all]
             self.in_order = True
         return self.blocks
+
+    def __copy__(self) -> list[ContentBlock]:
+        return list(self.current())
 
 
 class OpenedBlock:
@@ -82,7 +84,7 @@ class OpenedBlock:
         # The fields that the start already filled, until a delta comes for them.
         self.prefilled = _prefilled(block)
         if is_open:
-            block._progress = UNFINISHED
+            set_finished(block, False)
 
     def fits(self, accepts: type[Block], field: str) -> bool:
         """Whether a delta can add to a field of this block: one that has none of that name, or one of that kind."""
@@ -99,11 +101,11 @@ class OpenedBlock:
             if isinstance(self.block, UnknownBlock):
                 fields = raw_field(self.block, "extra")
                 if not isinstance(fields, GrowingFields):
-                    fields = GrowingFields(fields)
-                    self.block.extra = fields  # type: ignore[assignment]
-                buffer = fields.buffers[field] = TextBuffer(fields.fields.get(field) or self._text_before(field))
+                    fields = GrowingFields.begin(fields)
+                    self.block.extra = fields
+                buffer = fields.buffers[field] = TextBuffer.begin(fields.fields.get(field) or self._text_before(field))
             else:
-                buffer = TextBuffer(raw_field(self.block, field) or "")
+                buffer = TextBuffer.begin(raw_field(self.block, field) or "")
                 setattr(self.block, field, buffer)
             buffers[field] = buffer
         return buffer
@@ -122,7 +124,7 @@ class OpenedBlock:
     def finish(self) -> None:
         self.is_open = False
         self.settle()
-        self.block._progress = FINISHED
+        set_finished(self.block, True)
         self.settle_arguments()
 
     def settle_arguments(self) -> None:
@@ -139,9 +141,9 @@ class OpenedBlock:
         try:
             self.block.extra["input"] = read_json(text.encode())[0]
         except NotJSON:
-            self.block._progress = UNFINISHED
+            set_finished(self.block, False)
         else:
-            self.block._progress = FINISHED
+            set_finished(self.block, True)
             self.arguments = text
             del self.block.extra["input_json"]
 
@@ -180,14 +182,14 @@ class BlockAssembler:
     def __init__(self, message: Message, note: Callable[[str, str], None]) -> None:
         self._message = message
         self._note = note
-        self._list = BlockList()
+        self._list: BlockList = BlockList.begin()
         self._lanes = self._list.lanes
         self._highest = -1
         self._open: dict[int, Lane] = {}
         self._growing: list[OpenedBlock] = []  # blocks with buffers, finished ones among them if more came
         for index, block in enumerate(message.content):
             self._add(index, _own(block), is_open=False)
-        message.content = self._list  # type: ignore[assignment]
+        message.content = self._list
 
     def finished(self, index: int) -> bool:
         lane = self._lanes.get(index)

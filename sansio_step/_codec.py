@@ -14,13 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from ._base import NO_EXTRA, Event, Part, WireStruct
 from ._errors import DecodeError, ToolInputError
-from ._json import NotJSON, has_halves, json_bytes, read_json, write_json
-from ._message import Block, ContentBlock, Message, ToolCallBlock, UnknownBlock
-from ._receiver import as_bytes
-from ._sse import ServerSentEvent, encode_sse
-from ._types import (
-    NO_EXTRA,
+from ._events import (
     CitationsDelta,
     CompactionDelta,
     ContentBlockDeltaEvent,
@@ -29,7 +25,7 @@ from ._types import (
     Delta,
     ErrorDetail,
     ErrorEvent,
-    Event,
+    Half,
     HalfInputJSONDelta,
     HalfTextDelta,
     HalfThinkingDelta,
@@ -38,7 +34,6 @@ from ._types import (
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
-    Part,
     PingEvent,
     SignatureDelta,
     StreamEvent,
@@ -46,9 +41,11 @@ from ._types import (
     ThinkingDelta,
     UnknownDelta,
     UnknownEvent,
-    Usage,
-    WireStruct,
 )
+from ._json import NotJSON, has_halves, json_bytes, read_json, write_json
+from ._message import Block, ContentBlock, Message, ToolCallBlock, UnknownBlock, Usage
+from ._receiver import as_bytes
+from ._sse import ServerSentEvent, encode_sse
 
 JSON = dict[str, Any]
 Noter = Callable[[str, str], None]
@@ -197,7 +194,7 @@ class CutText(NamedTuple):
     def shown_as(self, event: ContentBlockDeltaEvent, text: str) -> ContentBlockDeltaEvent:
         """The same event showing another text, its raw one kept for joining."""
         half, _ = _HALF_DELTAS[self.kind]
-        delta = half(text, _raw=self.raw, extra=event.delta.extra)
+        delta = half.made(text, self.raw, event.delta.extra)
         return ContentBlockDeltaEvent(event.index, delta, extra=event.extra)
 
 
@@ -205,7 +202,7 @@ def cut_text(delta: Delta) -> CutText | None:
     """The raw text of a text, thinking or input_json delta; None for the others."""
     for kind, (half, field) in _HALF_DELTAS.items():
         if isinstance(delta, kind):
-            return CutText(kind, delta._raw if isinstance(delta, half) else getattr(delta, field))
+            return CutText(kind, delta.raw if isinstance(delta, half) else getattr(delta, field))
     return None
 
 
@@ -437,8 +434,8 @@ def encode_event(event: StreamEvent) -> bytes:
     if isinstance(event, UnknownEvent) and event.data is not None:
         return encode_sse(ServerSentEvent(event.data, event.type))
     wire = to_dict(event)
-    if isinstance(event, ContentBlockDeltaEvent) and hasattr(event.delta, "_raw"):
-        wire["delta"][event.delta.__struct_fields__[0]] = event.delta._raw
+    if isinstance(event, ContentBlockDeltaEvent) and isinstance(event.delta, Half):
+        wire["delta"][event.delta.__struct_fields__[0]] = event.delta.raw
     # A name that an event line can't carry is left to the JSON, whose type decides anyway.
     named = event.type and not re.search("[\r\n]", event.type)
     line = b"event: %b\n" % event.type.encode("utf-8", "replace") if named else b""

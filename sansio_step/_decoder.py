@@ -13,9 +13,7 @@ from ._blocks import MAX_EVENT_SIZE, join_lines, match_usual, read_blocks, read_
 from ._codec import check_name, cut_text, read_event
 from ._deviations import Deviation, DeviationLog, Note
 from ._errors import ProtocolViolation, StreamError, shorten
-from ._json import NotJSON, has_halves, join_halves, read_json
-from ._receiver import BlockReceiver
-from ._types import (
+from ._events import (
     ContentBlockDeltaEvent,
     ContentBlockStopEvent,
     MessageStartEvent,
@@ -24,6 +22,8 @@ from ._types import (
     StreamEvent,
     UnknownEvent,
 )
+from ._json import NotJSON, has_halves, join_halves, read_json
+from ._receiver import BlockReceiver
 
 _DELTA_LINES = b"event: content_block_delta\ndata: "
 _DELTA_HEAD = len(_DELTA_LINES)

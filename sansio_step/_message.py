@@ -1,59 +1,77 @@
-"""The message and its content blocks: what a stream adds up to."""
+"""The message, its content blocks and its usage: what a stream adds up to."""
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from ._errors import ToolInputError
+from ._base import Part
+from ._errors import StreamError, ToolInputError
+from ._growing import Copied, Growing, ReadThrough, TextBuffer, raw_field, read_through
 from ._json import NotJSON, json_bytes, read_json, read_partial_json
-from ._text import read_through
-from ._types import Part, Usage
 
 
-class Aside:
-    """A value that a block carries beside its content: it takes no part in comparisons, nor in the wire's JSON."""
+class Usage(Part):
+    """What the message cost, in tokens. Counts are cumulative; None is what was never said."""
 
-    __slots__ = ("value",)
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: dict[str, Any] | None = None
+    output_tokens_details: dict[str, Any] | None = None
+    server_tool_use: dict[str, Any] | None = None
+    service_tier: str | None = None
+    inference_geo: str | None = None
+    iterations: list[Any] | None = None
+    fallback_credit: dict[str, Any] | None = None
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+
+class _Finished:
+    """The default of `Block._progress`, whose other value is UNSET.
+
+    msgspec encodes neither a default nor UNSET, so that what the wire doesn't know doesn't show; and the two
+    are equal, since how far a block came takes no part in comparisons.
+    """
+
+    __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Aside) or NotImplemented
+        return other is self or other is msgspec.UNSET or NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Aside, (self.value,)
+    def __reduce__(self) -> str:
+        return "_FINISHED"
 
 
-FINISHED = Aside(True)
-UNFINISHED = Aside(False)
-_NOT_PARSED = Aside(None)
+_FINISHED = _Finished()
 
 
-class Block(Part, kw_only=True):
-    """Base of content blocks.
+class Block(Copied, Part, kw_only=True):
+    """Base of content blocks. A block that a stream opened is not `is_finished` before the stream says so."""
 
-    `_progress` tells whether the stream has said that the block is finished, `_parsed` keeps a tool's
-    arguments once they were parsed, with the text they were parsed from.
-    """
-
-    _progress: Aside = FINISHED
-    _parsed: Aside = _NOT_PARSED
+    _progress: Any = _FINISHED
 
     @property
-    def _finished(self) -> bool:
-        return bool(self._progress.value)
+    def is_finished(self) -> bool:
+        """Whether nothing more belongs to it: by its stop, a stop_reason or message_stop, or made by hand."""
+        return self._progress is not msgspec.UNSET
+
+
+def set_finished(block: Block, finished: bool) -> None:
+    """Say whether a stream is done with a block."""
+    block._progress = _FINISHED if finished else msgspec.UNSET
 
 
 class TextBlock(Block, tag="text"):
     """Text for the reader, with what it cites."""
 
     type: ClassVar[Literal["text"]] = "text"
-    text: str = ""
+    growing = ("text",)
+    text: str = msgspec.field(default_factory=str)
     citations: list[Any] | None = None
 
 
@@ -61,7 +79,8 @@ class ThinkingBlock(Block, tag="thinking"):
     """The model's thinking. It can be empty but for its signature, which a later request must repeat."""
 
     type: ClassVar[Literal["thinking"]] = "thinking"
-    thinking: str = ""
+    growing = ("thinking", "signature")
+    thinking: str = msgspec.field(default_factory=str)
     signature: str | None = None
 
 
@@ -70,6 +89,11 @@ class RedactedThinkingBlock(Block, tag="redacted_thinking"):
 
     type: ClassVar[Literal["redacted_thinking"]] = "redacted_thinking"
     data: str | None = None
+
+
+def _no_input() -> dict[str, Any]:
+    # Not `dict`: msgspec leaves out what is an empty default by that name.
+    return {}
 
 
 class ToolCallBlock(Block):
@@ -83,12 +107,19 @@ class ToolCallBlock(Block):
 
     id: str | None = None
     name: str | None = None
-    input: dict[str, Any] = msgspec.field(default_factory=dict)
+    input: dict[str, Any] = msgspec.field(default_factory=_no_input)
     input_json: str = ""
     caller: dict[str, Any] | None = None
+    growing = ("input_json",)
 
-    def _shown(self) -> tuple[str, ...]:
-        return tuple(name for name in self.__struct_fields__ if name != ("input" if self.input_json else "input_json"))
+    def __post_init__(self) -> None:
+        if raw_field(self, "input_json"):
+            self.input_json = raw_field(self, "input_json")  # so that it is what `input` is read from
+
+    def _shown_fields(self) -> tuple[str, ...]:
+        # What can be read without an error, and without work.
+        hidden = "input" if self.input_json or not self.is_finished else "input_json"
+        return tuple(name for name in self.__struct_fields__ if name != hidden)
 
     def partial_input(self) -> dict[str, Any]:
         """What the arguments say so far, for display: possibly less than was meant, never something else.
@@ -96,41 +127,73 @@ class ToolCallBlock(Block):
         Never raises. Objects, arrays and strings are closed where the text ends; a number or literal
         that could go on is left out. Each call reads the text from its start.
         """
-        text = self.input_json
+        held: dict[str, Any] | Arguments = raw_field(self, "input")
+        return held.current() if isinstance(held, Arguments) else held
+
+
+class Arguments(Growing):
+    """What the field `input` holds while `input_json` has a text: how to read that text, when asked."""
+
+    __slots__ = ("_parsed", "started", "text")
+
+    def set_up(self, started: dict[str, Any], text: str | TextBuffer) -> None:
+        self.started = started  # what the field held before there was a text
+        self.text = text  # type: ignore[misc]  # no member of an Enum
+        self._parsed: tuple[str, dict[str, Any]] | None = None
+
+    def written(self) -> str:
+        """The text so far."""
+        return self.text.current() if isinstance(self.text, TextBuffer) else self.text
+
+    def whole(self) -> dict[str, Any]:
+        """The value of the text, parsed once. Raises ToolInputError."""
+        text = self.written()
         if not text:
-            return _started_with(self)
-        value = read_partial_json(text)
-        return value if isinstance(value, dict) else {}
+            return self.started
+        if self._parsed is None or self._parsed[0] is not text:
+            self._parsed = text, _parse_input(text)
+        return self._parsed[1]
+
+    def current(self) -> dict[str, Any]:
+        try:
+            return self.whole()
+        except ToolInputError:
+            value = read_partial_json(self.written())
+            return value if isinstance(value, dict) else {}
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Arguments):
+            return (self.written() or self.started) == (other.written() or other.started)
+        return super().__eq__(other)
+
+    __hash__ = None
 
 
-class _InputField:
+class _InputField(ReadThrough):
     """The descriptor of `ToolCallBlock.input`: see there."""
-
-    def __init__(self, slot: Any) -> None:
-        self.slot = slot
 
     def __get__(self, block: ToolCallBlock | None, owner: type | None = None) -> Any:
         if block is None:
             return self
-        text = block.input_json
-        if not block._finished:
+        if not block.is_finished:
+            text = block.input_json
             raise ToolInputError("the block is not finished", text, len(text))
-        if not text:
-            return self.slot.__get__(block)
-        parsed = block._parsed.value
-        if parsed is None or parsed[0] is not text:
-            parsed = (text, _parse_input(text))
-            block._parsed = Aside(parsed)
-        return parsed[1]
+        held = self.slot.__get__(block)
+        return held.whole() if isinstance(held, Arguments) else held
 
     def __set__(self, block: ToolCallBlock, value: dict[str, Any]) -> None:
         self.slot.__set__(block, value)
         block.input_json = ""
 
 
-def _started_with(block: ToolCallBlock) -> dict[str, Any]:
-    value: dict[str, Any] = _INPUT.slot.__get__(block)
-    return value
+class _InputJSONField(ReadThrough):
+    """The descriptor of `ToolCallBlock.input_json`: a text takes the place of what the block started with."""
+
+    def __set__(self, block: ToolCallBlock, value: str | TextBuffer) -> None:
+        self.slot.__set__(block, value)
+        held = raw_field(block, "input")
+        started = held.started if isinstance(held, Arguments) else held
+        _INPUT.slot.__set__(block, Arguments.begin(started, value) if value else started)
 
 
 def _parse_input(text: str) -> dict[str, Any]:
@@ -252,6 +315,7 @@ class UnknownBlock(Block):
     """A block of a type that has no class here; its fields are in `extra`."""
 
     type: str
+    growing = ("extra",)
 
 
 ContentBlock: TypeAlias = (
@@ -277,7 +341,11 @@ ContentBlock: TypeAlias = (
 )
 
 
-class Message(Part):
+def _no_content() -> list[ContentBlock]:
+    return []
+
+
+class Message(Copied, Part, tag="message"):
     """One message of the assistant: the end of a stream, a non-streaming body, or the state in between.
 
     Every field can be missing on the wire, and is None then. `usage` is None until a count was given.
@@ -287,13 +355,15 @@ class Message(Part):
     id: str | None = None
     role: str | None = None
     model: str | None = None
-    content: list[ContentBlock] = msgspec.field(default_factory=list)
-    stop_reason: str | None = None
-    stop_sequence: str | None = None
+    content: list[ContentBlock] = msgspec.field(default_factory=_no_content)
+    # As `to_dict` has it, these two show that they are null.
+    stop_reason: str | None = msgspec.field(default_factory=NoneType)
+    stop_sequence: str | None = msgspec.field(default_factory=NoneType)
     stop_details: dict[str, Any] | None = None
     container: dict[str, Any] | None = None
     context_management: dict[str, Any] | None = None
     usage: Usage | None = None
+    growing = ("content",)
 
     @property
     def text(self) -> str:
@@ -307,11 +377,12 @@ class Message(Part):
 
 
 # The fields that grow while a stream is read.
-read_through(TextBlock, "text")
-read_through(ThinkingBlock, "thinking")
-read_through(ThinkingBlock, "signature")
-read_through(ToolCallBlock, "input_json")
-read_through(UnknownBlock, "extra")
-read_through(Message, "content")
-_INPUT = _InputField(vars(ToolCallBlock)["input"])
-ToolCallBlock.input = _INPUT  # type: ignore[assignment]
+for _cls in (TextBlock, ThinkingBlock, UnknownBlock, Message):
+    for _name in _cls.growing:
+        read_through(_cls, _name)
+read_through(ToolCallBlock, "input", _InputField)
+read_through(ToolCallBlock, "input_json", _InputJSONField)
+_INPUT: ReadThrough = vars(ToolCallBlock)["input"]
+
+# An error can carry a message, and is made below all this: `typing.get_type_hints` would not find the name there.
+StreamError.__annotations__["partial"] = Message | None

@@ -7,9 +7,9 @@ from typing import Any
 
 from ._codec import as_json_bytes, read_error, read_message, to_dict
 from ._errors import APIError, DecodeError, ToolInputError, shorten
+from ._events import ErrorEvent
 from ._json import NotJSON, read_json
 from ._message import Message, TextBlock, ThinkingBlock, ToolCallBlock
-from ._types import ErrorEvent
 
 Headers = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
 
@@ -72,7 +72,7 @@ def to_param(message: Message) -> dict[str, Any]:
     """
     if not isinstance(message, Message):
         raise TypeError(f"expected a message, not {type(message).__name__}")
-    content = [to_dict(block) for block in message.content if block._finished and _can_be_sent(block)]
+    content = [to_dict(block) for block in message.content if block.is_finished and _can_be_sent(block)]
     return {"role": "assistant", "content": content}  # whatever the server called itself
 
 

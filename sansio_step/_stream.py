@@ -9,9 +9,9 @@ from ._blocks import MAX_EVENT_SIZE
 from ._decoder import EventDecoder
 from ._deviations import Deviation
 from ._errors import ProtocolViolation, StreamError
+from ._events import StreamEvent, UnknownDelta
 from ._message import Message
 from ._receiver import Receiver, as_bytes
-from ._types import StreamEvent, UnknownDelta
 
 Bytes = bytes | bytearray | memoryview
 

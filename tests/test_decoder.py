@@ -23,7 +23,7 @@ from sansio_step import (
     UnknownEvent,
     decode_event,
 )
-from sansio_step._types import ErrorDetail
+from sansio_step._events import ErrorDetail
 
 from .helpers import (
     PING,

@@ -222,7 +222,7 @@ class Streams(RuleBasedStateMachine):
             assert caught.value.partial is stream.message
         if stream.message is not None:
             for tool in stream.message.tool_uses:
-                if not tool._finished:
+                if not tool.is_finished:
                     with pytest.raises(ValueError, match="not finished"):
                         _ = tool.input
 

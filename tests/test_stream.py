@@ -36,7 +36,7 @@ from sansio_step import (
     to_dict,
 )
 from sansio_step._accumulator import event_size
-from sansio_step._types import ErrorDetail
+from sansio_step._events import ErrorDetail
 
 from .helpers import (
     MESSAGE_STOP,

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from .._codec import to_dict
 from .._errors import ToolInputError
-from .._message import CompactionBlock, ContentBlock, Message, TextBlock, ThinkingBlock, ToolCallBlock, UnknownBlock
-from .._types import (
+from .._events import (
     CitationsDelta,
     CompactionDelta,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
     Delta,
+    Half,
     InputJSONDelta,
     MessageDelta,
     MessageDeltaEvent,
@@ -33,6 +33,15 @@ from .._types import (
     ThinkingDelta,
     UnknownDelta,
     UnknownEvent,
+)
+from .._message import (
+    CompactionBlock,
+    ContentBlock,
+    Message,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+    UnknownBlock,
     Usage,
 )
 from ._messages import json_text, messages
@@ -77,7 +86,7 @@ def _streamable(message: Message) -> Message:
     for name in ("id", "role", "model", "stop_reason", "usage"):
         if getattr(message, name) is None:
             raise ValueError(f"message without {name}: no legal stream builds it")
-    if not all(block._finished for block in message.content):
+    if not all(block.is_finished for block in message.content):
         raise ValueError("message with an unfinished block: no whole stream builds it")
     return message
 
@@ -327,6 +336,6 @@ def _pieces(draw: st.DrawFn, text: str, cls: Callable[[str], Delta]) -> list[Del
 def wire(event: StreamEvent) -> JSON:
     """The JSON of an event, with the lone halves that a decoded delta hides."""
     made = to_dict(event)
-    if isinstance(event, ContentBlockDeltaEvent) and hasattr(event.delta, "_raw"):
-        made["delta"][event.delta.__struct_fields__[0]] = event.delta._raw
+    if isinstance(event, ContentBlockDeltaEvent) and isinstance(event.delta, Half):
+        made["delta"][event.delta.__struct_fields__[0]] = event.delta.raw
     return made

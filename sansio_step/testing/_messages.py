@@ -31,10 +31,10 @@ from .._message import (
     ToolSearchToolResultBlock,
     ToolUseBlock,
     UnknownBlock,
+    Usage,
     WebFetchToolResultBlock,
     WebSearchToolResultBlock,
 )
-from .._types import Usage
 from ._values import JSON, counts, extras, json_objects, json_values, names, texts
 
 _STOP_REASONS = (

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from .._types import WireStruct
+from .._base import WireStruct
 
 JSON = dict[str, Any]
 

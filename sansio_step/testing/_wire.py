@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from .._types import StreamEvent, UnknownEvent
+from .._events import StreamEvent, UnknownEvent
 from ._events import wire
 from ._messages import JSON_SPACINGS
 from ._values import JSON, texts

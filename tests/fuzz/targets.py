@@ -99,7 +99,7 @@ def events(data: bytes) -> None:
     for event in whole[0]:
         if "\r" in (getattr(event, "data", None) or ""):
             continue
-        if not hasattr(getattr(event, "delta", None), "_raw"):
+        if not hasattr(getattr(event, "delta", None), "raw"):
             assert EventDecoder().receive_data(encode_event(event)) == [event]
         if getattr(event, "data", None) is None:
             again = decode_event(to_json(event))

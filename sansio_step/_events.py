@@ -1,7 +1,7 @@
-"""The words of the protocol as types: events, deltas and usage. Blocks and messages are in `_message`.
+"""What a stream carries: events, and the deltas in them.
 
 All are msgspec Structs, told apart by `type`, as on the wire. Fields that a type does not name are kept in
-`extra`; an event, delta or block of a type without a class of its own becomes an Unknown*.
+`extra`; an event or delta of a type without a class of its own becomes an Unknown*.
 """
 
 from __future__ import annotations
@@ -10,70 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from ._errors import short_repr
+from ._base import Event, Extra
+from ._message import ContentBlock, Message, Usage
 
 if TYPE_CHECKING:
-    from ._message import ContentBlock, Message
-
-    Extra = dict[str, Any]
     WireIndex = int
 else:
-
-    class Extra(dict):
-        """The empty `extra`, one for all: a dict of its own for each of 100,000 deltas costs 6 MB.
-
-        Its class is one that msgspec can't decode to, so that a wire field called `extra` is refused by
-        the typed decoder and, like every other unknown field, read by the general one.
-        """
-
-        def _read_only(self, *args, **kwargs):
-            raise TypeError("no extra fields here, and this dict is everybody's; set `extra` to one of your own")
-
-        __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = __ior__ = _read_only
-
-        def __reduce__(self):
-            return "NO_EXTRA"
-
-        def __deepcopy__(self, memo):
-            return self
-
     WireIndex = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-
-NO_EXTRA: Extra = Extra()
-
-
-class WireStruct:
-    """Base of all: fields that the wire carried and the type does not name are in `extra`."""
-
-    __slots__ = ()
-    __struct_fields__: ClassVar[tuple[str, ...]]
-    __struct_encode_fields__: ClassVar[tuple[str, ...]]
-    if TYPE_CHECKING:
-        extra: Extra
-
-    def __repr__(self) -> str:
-        # Short, whatever the size: a message of megabytes ends up in logs and tracebacks.
-        fields = []
-        for name in self._shown():
-            value = getattr(self, name)
-            if name[0] != "_" and value is not None and (name != "extra" or value):
-                fields.append(f"{name}={short_repr(value)}")
-        return f"{type(self).__name__}({', '.join(fields)})"
-
-    def _shown(self) -> tuple[str, ...]:
-        return self.__struct_fields__
-
-
-class Event(WireStruct, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """Base of events and deltas: they are complete and don't change."""
-
-    extra: Extra = NO_EXTRA
-
-
-class Part(WireStruct, msgspec.Struct, kw_only=True):
-    """Base of messages and what they are made of: they grow while a stream is read."""
-
-    extra: Extra = NO_EXTRA
 
 
 class TextDelta(Event, frozen=True, tag="text_delta"):
@@ -137,38 +80,42 @@ else:
     _WireDelta = TextDelta | InputJSONDelta | ThinkingDelta | SignatureDelta
 
 
-class HalfTextDelta(TextDelta, frozen=True, tag="text_delta"):
-    """A text delta with a lone surrogate: `text` is clean, `_raw` is what came, for joining."""
+class Half:
+    """A delta with a lone surrogate: its text is clean, `raw` is what came, for joining with its neighbours.
 
-    _raw: str = ""
+    `raw` is no field of the Struct: JSON can't carry it, and it is nobody's business but the decoder's.
+    """
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+        extra: Extra
+        raw: str
+        __struct_fields__: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def made(cls, text: str, raw: str, extra: Extra) -> Any:
+        """A delta of this class that shows `text`."""
+        delta = cls(text, extra=extra)  # type: ignore[call-arg]  # the Struct's own, which this is mixed into
+        vars(delta)["raw"] = raw
+        return delta
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).made, (getattr(self, self.__struct_fields__[0]), self.raw, self.extra)
 
 
-class HalfInputJSONDelta(InputJSONDelta, frozen=True, tag="input_json_delta"):
+class HalfTextDelta(Half, TextDelta, frozen=True, tag="text_delta", gc=True, dict=True):
+    """A text delta with a lone surrogate."""
+
+
+class HalfInputJSONDelta(Half, InputJSONDelta, frozen=True, tag="input_json_delta", gc=True, dict=True):
     """The same for tool arguments."""
 
-    _raw: str = ""
 
-
-class HalfThinkingDelta(ThinkingDelta, frozen=True, tag="thinking_delta"):
+class HalfThinkingDelta(Half, ThinkingDelta, frozen=True, tag="thinking_delta", gc=True, dict=True):
     """The same for thinking."""
-
-    _raw: str = ""
-
-
-class Usage(Part):
-    """What the message cost, in tokens. Counts are cumulative; None is what was never said."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation: dict[str, Any] | None = None
-    output_tokens_details: dict[str, Any] | None = None
-    server_tool_use: dict[str, Any] | None = None
-    service_tier: str | None = None
-    inference_geo: str | None = None
-    iterations: list[Any] | None = None
-    fallback_credit: dict[str, Any] | None = None
 
 
 class MessageDelta(Event, frozen=True):

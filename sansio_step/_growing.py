@@ -8,29 +8,57 @@ likewise, see `_assembler`.)
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from copy import deepcopy
+from enum import Enum
+from typing import Any, ClassVar
 
 from ._json import join_halves
 
 
-class Growing(ABC):
-    """What a field holds while the stream goes on. A copy of the message gets the value of that moment."""
+class Growing(Enum):
+    """What a field holds while the stream goes on. Its value is `current`, and a copy gets that of the moment.
 
-    __slots__ = ()
+    msgspec encodes a Struct from its slots, past every property, and refuses what it doesn't know. It knows
+    Enums: of one it takes `_value_`, whatever that is. So these are Enums without members, made by `begin`.
+    """
+
     __hash__ = None  # type: ignore[assignment]
 
-    @abstractmethod
+    @classmethod
+    def begin(cls, *arguments: Any) -> Any:
+        """A new one. Calling the class would look for a member."""
+        self = object.__new__(cls)
+        self.set_up(*arguments)
+        return self
+
+    def set_up(self, *arguments: Any) -> None:
+        """As `__init__` elsewhere."""
+        raise NotImplementedError
+
     def current(self) -> Any:
         """The value so far."""
+        raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
         return bool(self.current() == (other.current() if isinstance(other, Growing) else other))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __repr__(self) -> str:
+        return repr(self.current())
+
+    def __copy__(self) -> Any:
+        return self.current()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return deepcopy(self.current(), memo)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         value = self.current()
         return type(value), (value,)
+
+
+# In a class's body the name is Enum's own.
+type.__setattr__(Growing, "_value_", property(lambda self: self.current()))
 
 
 class TextBuffer(Growing):
@@ -38,7 +66,7 @@ class TextBuffer(Growing):
 
     __slots__ = ("halves", "pieces")
 
-    def __init__(self, start: str = "") -> None:
+    def set_up(self, start: str = "") -> None:
         self.pieces = [start] if start else []
         self.halves = False
 
@@ -60,7 +88,7 @@ class GrowingFields(Growing):
 
     __slots__ = ("buffers", "fields")
 
-    def __init__(self, fields: dict[str, Any]) -> None:
+    def set_up(self, fields: dict[str, Any]) -> None:
         self.fields = fields
         self.buffers: dict[str, TextBuffer] = {}
 
@@ -70,6 +98,9 @@ class GrowingFields(Growing):
     def finish(self) -> dict[str, Any]:
         return self._with(TextBuffer.finish)
 
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self.current())
+
     def _with(self, read: Callable[[TextBuffer], str]) -> dict[str, Any]:
         for name, buffer in self.buffers.items():
             text = read(buffer)
@@ -78,7 +109,7 @@ class GrowingFields(Growing):
         return self.fields
 
 
-class _ReadThrough:
+class ReadThrough:
     """A field's descriptor in place of the slot's own: what reads it gets the value, never the buffer."""
 
     def __init__(self, slot: Any) -> None:
@@ -94,9 +125,9 @@ class _ReadThrough:
         self.slot.__set__(block, value)
 
 
-def read_through(cls: type, name: str) -> None:
+def read_through(cls: type, name: str, descriptor: Callable[[Any], ReadThrough] = ReadThrough) -> None:
     """Let a field of a Struct class hold something `Growing` that nobody sees."""
-    setattr(cls, name, _ReadThrough(_descriptor(cls, name)))
+    setattr(cls, name, descriptor(_descriptor(cls, name)))
 
 
 def raw_field(block: Any, name: str) -> Any:
@@ -106,3 +137,19 @@ def raw_field(block: Any, name: str) -> Any:
 
 def _descriptor(cls: type, name: str) -> Any:
     return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
+
+
+class Copied:
+    """A Struct whose copies stand still: what grows in it is copied as it is at the moment."""
+
+    __slots__ = ()
+    growing: ClassVar[tuple[str, ...]] = ()
+    """The fields that are `read_through`, in the order in which a copy sets them."""
+
+    def __copy__(self) -> Any:
+        made = super().__copy__()  # type: ignore[misc]  # the Struct's own, which this is mixed into
+        for name in self.growing:
+            value = raw_field(self, name)
+            if isinstance(value, Growing):
+                setattr(made, name, value.__copy__())
+        return made
