@@ -12,8 +12,8 @@ from typing import Any, NoReturn, SupportsIndex
 from ._assembler import BlockAssembler
 from ._base import NO_EXTRA, Part
 from ._codec import attribute_for, cut_text, read_usage, to_json
-from ._deviations import Deviation, DeviationLog, Note
-from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError, shorten
+from ._deviations import ENTRY_SIZE, Deviation, DeviationLog, Note
+from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError
 from ._events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
@@ -40,6 +40,10 @@ MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 _DELTA_SIZE = 79
 # The JSON of a delta event around its text, in bytes, as the first party writes it. A million deltas of
 # one character each are not a megabyte.
+
+_MESSAGE_SIZE = 1024
+# What a message counts for beside its events, in bytes: a body can carry endless ones of 60 bytes each, and each takes
+# a kilobyte of memory.
 
 _BATCH = 1024
 # Events that are looked at together. What a run of deltas costs beside its own length is bounded by this.
@@ -73,7 +77,8 @@ class MessageAccumulator:
 
     `add` each event, then `receive_eof` when the body has ended, then `result()`. What departs from the
     protocol is read all the same and listed in `deviations`; with `strict=True` it is a
-    `ProtocolViolation`. `max_message_size` bounds the bytes of the events that one message is made of.
+    `ProtocolViolation`. `max_message_size` bounds the bytes of the events that the messages of one body are made of,
+    with 1 KiB for each message and 256 bytes for each entry of `deviations` on top.
     """
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
@@ -225,6 +230,15 @@ class MessageAccumulator:
             raise
         self._number += 1
 
+    def reserve(self, size: int) -> None:
+        """Count some bytes that are kept for the next event elsewhere. Raises LimitExceeded, as `add` does."""
+        try:
+            self._count(size)
+        except LimitExceeded as fault:
+            fault.event_number = self._number
+            self._fail(fault)
+            raise
+
     def receive_eof(self) -> None:
         """The body has ended: decide the outcome. Raises nothing; a violation is kept in `fault`."""
         if self._ended:
@@ -280,7 +294,10 @@ class MessageAccumulator:
     def _note(self, code: str, detail: str) -> None:
         if self.strict:
             raise ProtocolViolation(code, detail)
-        self._log.add(Note(code, self._number, shorten(detail), len(self._messages)))
+        note = Note(code, self._number, detail, len(self._messages))
+        if not self._ended and not self._log.knows((note.message, code)):
+            self._count(ENTRY_SIZE)
+        self._log.add(note)
 
     def _count(self, size: int) -> None:
         if self._size + size > self.max_message_size:
@@ -297,6 +314,7 @@ class MessageAccumulator:
         """The message that content belongs to; an empty one where its message_start is missing."""
         if self._message is None or self._blocks is None:
             self._note("no_message_start", "content before any message_start")
+            self._count(_MESSAGE_SIZE)
             return self._begin(Message())
         return self._message, self._blocks
 
@@ -325,10 +343,7 @@ class MessageAccumulator:
             detail = f"message_start of {event.message.id!r} before the message_stop of {current.id!r}"
             self._note("no_message_stop", detail)
             self._close(Outcome.COMPLETE)
-        size = event_size(event)
-        if size > self.max_message_size:
-            raise LimitExceeded("max_message_size", self.max_message_size)
-        self._size = size
+        self._count(event_size(event) + _MESSAGE_SIZE)
         message = copy(event.message)
         message.extra = dict(message.extra)
         if message.usage is not None:

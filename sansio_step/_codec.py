@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from ._base import NO_EXTRA, Event, Part, WireStruct
-from ._errors import DecodeError, ToolInputError
+from ._errors import DecodeError, ToolInputError, quoted
 from ._events import (
     CitationsDelta,
     CompactionDelta,
@@ -181,7 +181,7 @@ def _not_an_object(data: bytes, name: str | None, note: Noter, reason: str) -> S
     # Without a name of its own, what begins as an object was meant as one of ours: broken, not foreign.
     if name in _READERS or (name in (None, "message") and text.lstrip()[:1] == "{"):
         raise DecodeError(f"{name or 'event'}: {reason}")
-    note("foreign_data", f"{name or 'message'!r} with data that is no JSON object: {text[:40]!r}")
+    note("foreign_data", f"{name or 'message'!r} with data that is no JSON object: {quoted(text, 40)}")
     return UnknownEvent(name or "message", text)
 
 

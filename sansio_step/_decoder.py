@@ -12,7 +12,7 @@ import msgspec
 from ._blocks import MAX_EVENT_SIZE, join_lines, match_usual, read_blocks, read_fields, split_blocks, with_lf
 from ._codec import check_name, cut_text, read_event
 from ._deviations import Deviation, DeviationLog, Note
-from ._errors import ProtocolViolation, StreamError, shorten
+from ._errors import ProtocolViolation, StreamError, quoted
 from ._events import (
     ContentBlockDeltaEvent,
     ContentBlockStopEvent,
@@ -78,6 +78,13 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         """The deviations that show in one frame, so far: one entry for each code and message."""
         self._settle()
         return self._log.entries()
+
+    def new_entries(self) -> list[int]:
+        """The numbers of those events, of the ones returned last, that add an entry to `deviations`; one for each."""
+        if not self._notes:
+            return []
+        first = {(note.message, note.code): note.event_number for note in reversed(self._notes)}
+        return sorted(number for key, number in first.items() if not self._log.knows(key))
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[StreamEvent]:
         if not self._reader.idle:
@@ -292,7 +299,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
         if self.strict:
             raise ProtocolViolation(*found[0])
         for code, detail in found:
-            self._notes.append(Note(code, self._number, shorten(detail), self._message))
+            self._notes.append(Note(code, self._number, detail, self._message))
 
     def _is_unnamed_again(self, number: int = 1) -> bool:
         """Count some more of a row of events without an event line, as some servers send all of theirs."""
@@ -351,7 +358,7 @@ class EventDecoder(BlockReceiver[StreamEvent]):
             self._number += 1
             return [event]
         if data is not None or name is not None or rest[-1:] not in (b"", b"\n"):
-            detail = f"the body ends inside an event: {rest[:60].decode('utf-8', 'replace')!r}"
+            detail = f"the body ends inside an event: {quoted(rest[:240].decode('utf-8', 'replace'), 60)}"
             if self.strict:
                 self._fail(ProtocolViolation("unfinished_event", detail), self._reader.pending_offset)
             else:

@@ -18,6 +18,7 @@ A wrong argument or a wrong call is a TypeError or a ValueError, never one of th
 
 from __future__ import annotations
 
+import re
 from reprlib import Repr
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class StreamError(Exception):
     partial: Message | None = None
 
     def __init__(self, reason: str) -> None:
+        reason = escaped(reason)
         super().__init__(reason)
         self.reason = reason
 
@@ -77,7 +79,7 @@ class ProtocolViolation(StreamError):
     """The stream departs from the protocol; `code` names how, as `Deviation.code` does in lenient mode."""
 
     def __init__(self, code: str, detail: str) -> None:
-        super().__init__(f"{code}: {shorten(detail)}")
+        super().__init__(f"{code}: {shown(detail)}")
         self.code = code
 
 
@@ -102,7 +104,7 @@ class APIError(StreamError):
         status: int | None = None,
     ) -> None:
         named = f"{status} " if status is not None else ""
-        super().__init__(f"{named}{shorten(type or 'error')}: {shorten(message or 'no message given')}")
+        super().__init__(f"{named}{shown(type or 'error')}: {shown(message or 'no message given')}")
         self.type = type
         self.message = message
         self.request_id = request_id
@@ -160,23 +162,51 @@ class UnexpectedResponse(TransportError):
     """The answer is no event stream: HTML, a redirect, an empty body.
 
     `status`, `content_type` and `start` (the first bytes of the body) say what came instead. `partial`
-    is the message where the body was a whole Message in JSON.
+    is the message where the body was a whole Message in JSON. `retryable`: nothing came at all, as from a
+    server that went down; the same request may succeed later.
     """
 
-    def __init__(self, reason: str, *, status: int, content_type: str, start: bytes = b"") -> None:
-        shown = shorten(content_type or "none")
-        super().__init__(f"{reason}: status {status}, content type {shown!r}, body {start[:60]!r}")
+    def __init__(
+        self, reason: str, *, status: int, content_type: str, start: bytes = b"", retryable: bool = False
+    ) -> None:
+        came = f"{start[:60]!r}..." if len(start) > 60 else repr(start)
+        super().__init__(f"{reason}: status {status}, content type {shown(content_type or 'none')!r}, body {came}")
         self.status = status
         self.content_type = content_type
         self.start = start
+        self.retryable = retryable
 
 
-def shorten(text: str, most: int = 300) -> str:
-    """A text of the server's, as much of it as a log can take."""
-    return text if len(text) <= most else f"{text[:most]}..."
+# What moves the cursor, starts an escape sequence, ends a line or turns the order of letters around: C0, DEL, C1, the
+# line separators, the marks and overrides of bidirectional text. Halves of characters, which no encoding takes.
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-_short = Repr()
+def escaped(text: str) -> str:
+    """A text on one line, its control characters as Python writes them in a str.
+
+    A server's words end up in terminals and logs, where an escape sequence is a command and a line end a forged entry.
+    """
+    return _UNSHOWN.sub(lambda mark: repr(mark[0])[1:-1], text)
+
+
+def shown(text: str, most: int = 300) -> str:
+    """A text of the server's, as much of it as a log can take, escaped."""
+    return escaped(text if len(text) <= most else f"{text[:most]}...")
+
+
+def quoted(text: str, most: int) -> str:
+    """The start of a text in quotes, with a mark if that is not all of it."""
+    return repr(text) if len(text) <= most else f"{text[:most]!r}..."
+
+
+class _Short(Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write more than 4,300 digits.
+        return f"an integer of {x.bit_length()} bits" if x.bit_length() > 1000 else super().repr_int(x, level)
+
+
+_short = _Short()
 _short.maxstring = 80
 _short.maxother = 240
 _short.maxlevel = 3

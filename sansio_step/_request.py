@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ._codec import _encode
-from ._errors import short_repr, shorten
+from ._errors import short_repr, shown
 
 Role = Literal["user", "assistant"]
 Effort = Literal["low", "medium", "high"]
@@ -122,7 +122,7 @@ def _plain(value: Any, path: str, depth: int = 0) -> Any:
         made = {}
         for key, item in value.items():
             name = _string(key, f"a key of {path}")
-            made[name] = _plain(item, f"{path}.{shorten(name, 60)}", depth + 1)
+            made[name] = _plain(item, f"{path}.{shown(name, 60)}", depth + 1)
         return made
     if isinstance(value, (list, tuple)):
         items = []

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, 
 from ._accumulator import MAX_MESSAGE_SIZE, MessageAccumulator, Outcome
 from ._blocks import MAX_EVENT_SIZE
 from ._decoder import EventDecoder
-from ._deviations import Deviation
+from ._deviations import ENTRY_SIZE, Deviation
 from ._errors import ProtocolViolation, StreamError
 from ._events import StreamEvent, UnknownDelta
 from ._message import Message
@@ -128,7 +128,13 @@ class MessageStream(Receiver[StreamEvent]):
         accumulator, decoder = self._accumulator, self._decoder
         first = accumulator._number
         try:
-            accumulator.extend(events)
+            done = 0
+            for number in decoder.new_entries():
+                if first <= number < first + len(events):
+                    accumulator.extend(events[done : number - first])
+                    done = number - first
+                    accumulator.reserve(ENTRY_SIZE)
+            accumulator.extend(events[done:] if done else events)
         except StreamError as fault:
             number = accumulator._number
             fault.byte_offset = decoder._offset_of_event(number)
