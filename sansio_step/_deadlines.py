@@ -39,16 +39,19 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one call in seconds, None for no limit.
 
     `connect`: until a connection stands, TLS and proxy included, for each attempt.
-    `first_event`: from then until the first event, a ping too.
+    `first_event`: from then until the first event that is no ping.
     `idle`: without a single byte, once the response has begun.
     `stall`: without content, however many pings and comments come, once the first event came.
+    `after_stop`: from a message_stop, without another message_start; the message is whole then, and some servers
+    leave the response open after it.
     `total`: for the whole call, retries and the waiting between them included.
     """
 
     connect: float | None = 10.0
     first_event: float | None = 300.0
     idle: float | None = 120.0
-    stall: float | None = 300.0
+    stall: float | None = 600.0
+    after_stop: float | None = 5.0
     total: float | None = 3600.0
 
     def __post_init__(self) -> None:
@@ -65,12 +68,14 @@ class Deadlines:
     `events_received` as they happen, `connecting` for a further attempt and `paused` for the time in between.
     """
 
-    __slots__ = ("_running", "timeouts")
+    __slots__ = ("_begun", "_content", "_running", "timeouts")
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self.timeouts: Timeouts = timeouts
         # The name of each limit that runs, and when it ends.
         self._running: dict[str, float] = {}
+        self._begun = False  # an event other than a ping has come
+        self._content = True  # the events that came last, if any did, said something
         self._start("total", now)
         self._start("connect", now)
 
@@ -91,23 +96,38 @@ class Deadlines:
 
     def events_received(self, events: Iterable[object], now: float) -> None:
         """These events came (none is fine: a comment, or part of one)."""
+        self._content = False
         for event in events:
-            if "stall" not in self._running:
-                # The first event of all, be it a ping: from here on the wait is for content.
+            kind = getattr(event, "type", None)
+            if kind == "ping":
+                continue
+            if not self._begun:
+                # An event that nobody knows, too: from here on the wait is for content.
+                self._begun = True
                 self._running.pop("first_event", None)
                 self._start("stall", now)
-            if getattr(event, "type", None) in _CONTENT:
+            if kind == "message_stop":
+                self._running.pop("stall", None)
+                self._start("after_stop", now)
+            elif kind in _CONTENT and ("after_stop" not in self._running or kind == "message_start"):
+                self._running.pop("after_stop", None)
                 self._start("stall", now)
-                return
+            self._content = self._content or kind in _CONTENT
 
     def away(self, seconds: float) -> None:
-        """The caller was busy elsewhere for so long: limits on the other side's silence don't count it."""
-        for name in ("first_event", "idle", "stall"):
+        """The caller was busy elsewhere for so long: limits on the other side's silence don't count it.
+
+        Busy with content, that is. A flood of pings and comments keeps the caller busy, too, and is just the silence
+        that `stall` and `after_stop` are for.
+        """
+        for name in ("first_event", "idle", "stall", "after_stop") if self._content else ("idle",):
             if name in self._running:
                 self._running[name] += seconds
 
     def paused(self) -> None:
         """The attempt is over: only `total` goes on."""
+        self._begun = False
+        self._content = True
         for name in [name for name in self._running if name != "total"]:
             del self._running[name]
 

@@ -149,7 +149,7 @@ class ConnectionLost(TransportError):
 class DeadlineExceeded(TransportError):
     """A time limit passed.
 
-    `name` is which one (`connect`, `first_event`, `idle`, `stall`, `total`), `seconds` its length.
+    `name` is which one (`connect`, `first_event`, `idle`, `stall`, `after_stop`, `total`), `seconds` its length.
     """
 
     def __init__(self, name: str, seconds: float) -> None:

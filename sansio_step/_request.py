@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Final, Literal
-
-import msgspec
+from typing import Any, Final, Literal, NoReturn
 
 from ._codec import _encode
 from ._errors import short_repr, shown
@@ -29,49 +28,87 @@ _MAX_NESTING: Final = 256
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\r\n]+={0,2}[\r\n]*")
 
 
-class MessageRequest(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True, init=False, repr=False)
+class MessageRequest:
     """A request to `/v1/messages`: checked when it is made, encoded by `to_json()`.
 
     A ValueError or TypeError names the field, the value and the rule. Fields that the endpoint does not
     list (`thinking`, `tool_choice`, `metadata`: other vendors have them) go into `extra`, by their wire
-    names. `messages` take what `to_param` returns as it is. Changed copies: `request.replace(stream=True)`.
+    names; so do efforts that it doesn't list, as `extra={"output_config": {"effort": "max"}}`.
+    `messages` take what `to_param` returns as it is. Changed copies: `request.replace(stream=True)`.
     """
 
     model: str
     messages: Sequence[Mapping[str, Any]]
     max_tokens: int
-    system: str | Sequence[Mapping[str, Any]] | None = None
-    tools: Sequence[Mapping[str, Any]] | None = None
-    effort: Effort | None = None
-    stream: bool = False
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    stop_sequences: Sequence[str] | None = None
-    extra: Mapping[str, Any] | None = None
+    system: str | Sequence[Mapping[str, Any]] | None
+    tools: Sequence[Mapping[str, Any]] | None
+    effort: Effort | None
+    stream: bool
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    stop_sequences: Sequence[str] | None
+    extra: Mapping[str, Any] | None
 
-    def __post_init__(self) -> None:
-        for name, check in _CHECKS.items():
-            value = getattr(self, name)
-            if value is not None or name in _REQUIRED:
-                msgspec.structs.force_setattr(self, name, check(value, name))
+    def __init__(
+        self,
+        *,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        max_tokens: int,
+        system: str | Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        effort: Effort | None = None,
+        stream: bool = False,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        stop_sequences: Sequence[str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **unlisted: NoReturn,  # refused by type checkers, and below with a word on where it goes
+    ) -> None:
+        if unlisted:
+            name = next(iter(unlisted))
+            raise TypeError(
+                f"{short_repr(name)} is no field that the endpoint lists; "
+                f"where the server takes it, pass extra={{{short_repr(name)}: ...}}"
+            )
+        given = {
+            "model": model,
+            "messages": messages,
+            "max_tokens": max_tokens,
+            "system": system,
+            "tools": tools,
+            "effort": effort,
+            "stream": stream,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "stop_sequences": stop_sequences,
+            "extra": extra,
+        }
+        for name, value in given.items():
+            checked = _CHECKS[name](value, name) if value is not None or name in _REQUIRED else None
+            object.__setattr__(self, name, checked)
         allowed = _EFFORTS_OF.get(self.model, _EFFORTS)
-        if self.effort is not None and self.effort not in allowed:
-            raise _wrong("effort", self.effort, f"is not {_one_of(allowed)}, all that {self.model} takes")
+        if effort is not None and effort not in allowed:
+            raise _wrong("effort", effort, f"is not {_one_of(allowed)}, all that {self.model} takes")
+        if effort is not None and "effort" in (self.extra or {}).get("output_config", {}):
+            raise ValueError("effort: extra.output_config.effort says it, too")
 
     def __repr__(self) -> str:
         # Short, whatever the size: it ends up in logs and tracebacks.
-        fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        shown = [f"{name}={short_repr(value)}" for name, value in fields.items() if value is not None]
-        return f"MessageRequest({', '.join(shown)})"
+        said = [f"{name}={short_repr(value)}" for name, value in vars(self).items() if value is not None]
+        return f"MessageRequest({', '.join(said)})"
 
     def replace(self, **changes: Any) -> MessageRequest:
         """A copy with some fields changed, checked as a new one is."""
-        return MessageRequest(**{**{name: getattr(self, name) for name in self.__struct_fields__}, **changes})
+        return MessageRequest(**{**vars(self), **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object, with the fields that are set; `effort` is `output_config.effort` there."""
-        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        values = dict(vars(self))
         extra = values.pop("extra") or {}
         effort = values.pop("effort")
         wire = {name: value for name, value in values.items() if value is not None and value is not False}
@@ -111,7 +148,7 @@ def _plain(value: Any, path: str, depth: int = 0) -> Any:
     if isinstance(value, str):
         return _string(value, path)
     if isinstance(value, int):
-        return int(value)
+        return _writable(int(value), path)
     if isinstance(value, float):
         if not isfinite(value):
             raise _wrong(path, value, "is no JSON number")
@@ -160,7 +197,14 @@ def _integer(value: Any, path: str) -> int:
     # A bool is an int to Python, not to JSON.
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong_type(path, value, "an integer")
-    return int(value)
+    return _writable(int(value), path)
+
+
+def _writable(value: int, path: str) -> int:
+    # Python writes no integer of more than 4,300 digits, which are 14,284 bits.
+    if value.bit_length() > 14_000:
+        raise _wrong(path, value, "is too large to be written")
+    return value
 
 
 def _number(value: Any, path: str) -> float:
@@ -336,8 +380,7 @@ def _extra(value: Any, path: str) -> Any:
     for name in fields:
         if name in _LISTED:
             raise ValueError(f"{path}.{name}: it is an argument of its own")
-    if "effort" in _object(fields.get("output_config", {}), f"{path}.output_config"):
-        raise ValueError(f"{path}.output_config.effort: it is an argument of its own")
+    _object(fields.get("output_config", {}), f"{path}.output_config")
     return _plain(fields, path)
 
 

@@ -1,7 +1,8 @@
 """Whether a failed call is worth another try, and after how long: a pure function of what came back.
 
-Messages requests are billed and not idempotent, so nothing is retried once the first event has come. Before that,
-connection failures, 408, 409, 429 and 5xx are, and an `error` event of that kind where it is the very first event.
+Messages requests are billed and not idempotent, so nothing is retried once the first event has come, pings aside. Before
+that, connection failures, streams without an event, 408, 409, 429 and 5xx are, and an `error` event of that kind where
+it is the first event that is no ping.
 The server has the last word: `x-should-retry` says whether, `retry-after-ms` and `retry-after` say when.
 """
 
@@ -13,7 +14,15 @@ from datetime import timezone
 
 import msgspec
 
-from ._errors import APIError, ConnectError, ConnectionLost, DeadlineExceeded, StreamError
+from ._errors import (
+    APIError,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    IncompleteStream,
+    StreamError,
+    UnexpectedResponse,
+)
 
 _SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
 
@@ -51,7 +60,7 @@ def retry_delay(
 ) -> float | None:
     """Seconds to wait before the next attempt, or None where the failure is final.
 
-    `attempt` counts from 0, the first try. `delivered` says that an event has already gone to the caller. `headers`
+    `attempt` counts from 0, the first try. `delivered` says that an event other than a ping has already gone to the caller. `headers`
     are those of the failed response, with names in lower case. `jitter` is a random number from 0 to 1, `now` the
     time in seconds since the epoch, against which a date in `retry-after` is read.
     """
@@ -72,7 +81,10 @@ def _worth_it(failure: StreamError, headers: Mapping[str, str]) -> bool:
     if isinstance(failure, DeadlineExceeded):
         # No connection was made, so nothing was asked for; behind every other limit a request may be at work.
         return failure.name == "connect"
-    return isinstance(failure, (ConnectError, ConnectionLost))
+    if isinstance(failure, UnexpectedResponse):
+        return failure.retryable
+    # A stream of nothing but pings that ended, too: no content has come, and the server went away.
+    return isinstance(failure, (ConnectError, ConnectionLost, IncompleteStream))
 
 
 def _server_delay(headers: Mapping[str, str], now: float) -> float | None:

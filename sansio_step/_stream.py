@@ -197,10 +197,8 @@ def aiter_events(
     max_message_size: int = MAX_MESSAGE_SIZE,
 ) -> AsyncGenerator[StreamEvent, None]:
     """As `iter_events`, from any async iterable of bytes."""
-    if not hasattr(chunks, "__aiter__"):
-        raise TypeError(f"expected an async iterable of bytes, not {type(chunks).__name__}")
     stream = MessageStream(strict=strict, max_event_size=max_event_size, max_message_size=max_message_size)
-    return _aevents(stream, chunks)
+    return _aevents(stream, _async_checked(chunks))
 
 
 def _events(stream: MessageStream, chunks: Iterable[Bytes]) -> Generator[StreamEvent, None, None]:
@@ -230,9 +228,35 @@ def _raise_what_is_wrong(stream: MessageStream) -> None:
 
 
 def _checked(chunks: Iterable[Bytes]) -> Iterable[Bytes]:
-    if isinstance(chunks, (bytes, bytearray, memoryview, str)):
-        raise TypeError(f"expected an iterable of bytes, not {type(chunks).__name__} itself")
+    if isinstance(chunks, str):
+        raise TypeError("expected an iterable of bytes, not str: the body as it came, before any decoding")
+    if isinstance(chunks, (bytes, bytearray, memoryview)):
+        raise TypeError(f"expected an iterable of bytes, not {type(chunks).__name__} itself; parse() takes it whole")
+    if hasattr(chunks, "__aiter__"):
+        raise TypeError(f"expected an iterable of bytes, not {_kind(chunks)}, which is async: aiter_events() takes it")
+    if not hasattr(chunks, "__iter__") and not hasattr(chunks, "__getitem__"):
+        raise TypeError(f"expected an iterable of bytes, not {_kind(chunks)}{_iterator_of(chunks)}")
     return chunks
+
+
+def _async_checked(chunks: AsyncIterable[Bytes]) -> AsyncIterable[Bytes]:
+    if not hasattr(chunks, "__aiter__"):
+        sync = ", which is not async: iter_events() takes it" if hasattr(chunks, "__iter__") else _iterator_of(chunks)
+        raise TypeError(f"expected an async iterable of bytes, not {_kind(chunks)}{sync}")
+    return chunks
+
+
+def _kind(thing: object) -> str:
+    return type(thing).__name__
+
+
+def _iterator_of(response: object) -> str:
+    """Which of a response's attributes gives its chunks, as HTTP libraries name them."""
+    names = ("aiter_bytes", "iter_bytes", "iter_content", "iter_any", "iter_chunked", "stream")
+    found = [f"{name}()" for name in names if callable(getattr(response, name, None))]
+    if callable(getattr(getattr(response, "content", None), "iter_any", None)):
+        found = ["content.iter_any()"]
+    return f": pass the chunks of its body, as {' or '.join(found)} gives them" if found else ""
 
 
 def _slices(data: Bytes) -> Iterator[Bytes]:

@@ -53,11 +53,25 @@ def test_comments_do_not_hide_a_missing_first_event() -> None:
     assert caught.value.name == "first_event"
 
 
-@pytest.mark.parametrize("event", [PING, UnknownEvent(type="heartbeat")], ids=["ping", "unknown"])
-def test_pings_for_ever_are_a_stall(event: object) -> None:
-    """A ping is a first event, and neither it nor an event that nobody knows is content."""
+def test_pings_do_not_hide_a_missing_first_event() -> None:
+    """A ping is no first event: a server that only pings has not begun to answer."""
     deadlines = Deadlines(LIMITS, 0)
     deadlines.connected(0)
+    for now in range(1, 30):
+        deadlines.bytes_received(now)
+        deadlines.events_received([PING], now)
+        deadlines.check(now)
+    with pytest.raises(DeadlineExceeded) as caught:
+        deadlines.check(30)
+    assert caught.value.name == "first_event"
+
+
+@pytest.mark.parametrize("event", [PING, UnknownEvent(type="heartbeat")], ids=["ping", "unknown"])
+def test_pings_for_ever_are_a_stall(event: object) -> None:
+    """Once the first event has come, neither a ping nor an event that nobody knows is content."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    deadlines.events_received([UnknownEvent(type="hello")], 1)
     for now in range(1, 21):
         deadlines.bytes_received(now)
         deadlines.events_received([event], now)
@@ -73,7 +87,7 @@ def test_content_begins_the_stall_anew(event: object) -> None:
     """Any event of the message pushes the stall away, also among pings in one batch."""
     deadlines = Deadlines(Timeouts(idle=None, stall=20, total=None), 0)
     deadlines.connected(0)
-    deadlines.events_received([PING], 1)
+    deadlines.events_received([DELTA], 1)
     assert deadlines.next_deadline() == (21, "stall")
     deadlines.events_received([PING, event, PING], 15)
     assert deadlines.next_deadline() == (35, "stall")
@@ -122,6 +136,55 @@ def test_time_away_is_not_the_other_sides_silence() -> None:
     assert deadlines.next_deadline() == (66, "idle")
     deadlines.away(60)
     assert deadlines.next_deadline() == (100, "total")
+
+
+def test_time_away_over_pings_is_silence() -> None:
+    """A caller that is busy with a flood of pings and comments puts no wait for content off; bytes there were."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    deadlines.bytes_received(1)
+    deadlines.events_received([DELTA], 1)
+    deadlines.away(2)
+    deadlines.events_received([PING, PING], 4)
+    deadlines.away(60)
+    assert deadlines.next_deadline() == (23, "stall")
+
+
+STOP = decode_event('{"type":"message_stop"}')
+START = decode_event('{"type":"message_start","message":{"id":"m2"}}')
+
+
+def test_after_stop_runs_from_the_message_stop() -> None:
+    """A whole message takes the place of the wait for content, and neither pings nor unknown events put its end off."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    deadlines.events_received([DELTA, STOP], 1)
+    for now in (2, 3, 4):
+        deadlines.bytes_received(now)
+        deadlines.events_received([PING, UnknownEvent(type="heartbeat"), DELTA], now)
+    assert deadlines.next_deadline() == (6, "after_stop")
+    with pytest.raises(DeadlineExceeded, match="'after_stop' of 5 seconds"):
+        deadlines.check(6)
+
+
+def test_another_message_ends_after_stop() -> None:
+    """A message_start says that the body goes on: content is waited for again."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    deadlines.events_received([STOP], 1)
+    deadlines.events_received([PING, START], 3)
+    assert deadlines.next_deadline() == (23, "stall")
+    deadlines.events_received([STOP], 4)
+    assert deadlines.next_deadline() == (9, "after_stop")
+
+
+def test_none_waits_for_the_end_of_the_body() -> None:
+    """Without after_stop, silence and the total are all that runs after a message_stop."""
+    deadlines = Deadlines(Timeouts(after_stop=None, idle=50, total=None), 0)
+    deadlines.connected(0)
+    deadlines.bytes_received(1)
+    deadlines.events_received([STOP], 1)
+    assert deadlines.next_deadline() == (51, "idle")
 
 
 def test_time_away_before_the_first_event() -> None:

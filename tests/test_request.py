@@ -1,6 +1,7 @@
 """`MessageRequest`: what it accepts, what it refuses and how it says so, what it sends."""
 
 import copy
+import dataclasses
 import enum
 import json
 import pickle
@@ -89,6 +90,12 @@ def test_extra_may_add_to_output_config():
     assert both["output_config"] == {"format": "json", "effort": "high"}
 
 
+def test_extra_may_name_an_effort_that_the_endpoint_does_not_list():
+    """Other vendors take efforts of their own, which go out as they are given."""
+    config = {"output_config": {"effort": "xhigh", "format": "json"}}
+    assert json.loads(request(extra=config).to_json())["output_config"] == config["output_config"]
+
+
 def test_it_keeps_a_copy_of_what_was_checked():
     """A list that the caller goes on with changes no request that was made of it."""
     messages = [dict(USER)]
@@ -130,8 +137,8 @@ def test_a_copy_with_changes_is_checked_too():
         made.replace(effort="medium")
 
 
-def test_msgspec_replace_works():
-    assert msgspec.structs.replace(request(), stream=True) == request(stream=True)
+def test_the_standard_replace_works():
+    assert dataclasses.replace(request(), stream=True) == request(stream=True)
 
 
 def test_it_is_frozen_and_copies_and_pickles():
@@ -372,9 +379,18 @@ def source(**fields: Any) -> dict[str, Any]:
         ({"extra": {"top_k": 1}}, ValueError, "extra.top_k: it is an argument of its own"),
         ({"extra": {"effort": "low"}}, ValueError, "extra.effort: it is an argument of its own"),
         (
-            {"extra": {"output_config": {"effort": "max"}}},
+            {"extra": {"output_config": {"effort": "max"}}, "effort": "low"},
             ValueError,
-            "extra.output_config.effort: it is an argument of its own",
+            "effort: extra.output_config.effort says it, too",
+        ),
+        ({"max_tokens": 10**5000}, ValueError, "max_tokens: an integer of 16610 bits is too large to be written"),
+        ({"top_k": 10**5000}, ValueError, "top_k: an integer of 16610 bits is too large to be written"),
+        ({"extra": {"seed": 10**5000}}, ValueError, "extra.seed: an integer of 16610 bits is too large to be written"),
+        (
+            {"tool_choice": {"type": "auto"}},
+            TypeError,
+            "'tool_choice' is no field that the endpoint lists; where the server takes it, "
+            "pass extra={'tool_choice': ...}",
         ),
         ({"extra": {"output_config": 1}}, TypeError, "extra.output_config: 1 is of type int, not an object (a dict)"),
         ({"extra": {1: 2}}, TypeError, "a key of extra: 1 is of type int, not a string"),

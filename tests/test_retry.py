@@ -9,6 +9,7 @@ from sansio_step import (
     ConnectError,
     ConnectionLost,
     DeadlineExceeded,
+    DecodeError,
     IncompleteStream,
     LimitExceeded,
     RetryPolicy,
@@ -60,11 +61,21 @@ def test_other_deadlines_are_final(name: str) -> None:
 
 @pytest.mark.parametrize(
     "failure",
-    [UnexpectedResponse("x", status=200, content_type=""), IncompleteStream("x"), LimitExceeded("max_event_size", 1)],
+    [UnexpectedResponse("x", status=200, content_type=""), DecodeError("x"), LimitExceeded("max_event_size", 1)],
 )
 def test_other_errors_are_final(failure: StreamError) -> None:
     """What would come again is not asked for again."""
     assert delay(failure) is None
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [UnexpectedResponse("empty", status=200, content_type="", retryable=True), IncompleteStream("nothing but pings")],
+)
+def test_an_answer_without_content_is_asked_for_again(failure: StreamError) -> None:
+    """A stream that ends cleanly before it said anything is worth what one that breaks is."""
+    assert delay(failure) == 0.5
+    assert delay(failure, delivered=True) is None
 
 
 @pytest.mark.parametrize(

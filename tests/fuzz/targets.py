@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -134,8 +135,9 @@ def requests(data: bytes) -> None:
         return
     if not isinstance(wire, dict):
         return
-    known = {key: value for key, value in wire.items() if key in MessageRequest.__struct_fields__ and key != "extra"}
-    unknown = {key: value for key, value in wire.items() if key not in MessageRequest.__struct_fields__}
+    listed = {field.name for field in dataclasses.fields(MessageRequest)}
+    known = {key: value for key, value in wire.items() if key in listed and key != "extra"}
+    unknown = {key: value for key, value in wire.items() if key not in listed}
     try:
         request = MessageRequest(**known, extra=unknown or None)
     except (ValueError, TypeError) as error:
