@@ -5,6 +5,7 @@ A driver asks `want`, does the one thing that it says, and reports how that went
     Connect   connect a socket, or take an idle connection   connected / reuse / failed
     Send      write all of it                                sent / failed
     Receive   read what is there                             received / ended / failed
+    Proceed   let others have a turn                         proceeded
     Sleep     wait                                           waited
     Keep      give the connection to the pool                released
     Close     close the socket                               released
@@ -22,12 +23,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sansio_step import (
+    APIError,
     ConnectError,
     ConnectionLost,
     DeadlineExceeded,
     ErrorEvent,
     Message,
     Outcome,
+    PingEvent,
     StreamError,
     StreamEvent,
     retry_delay,
@@ -35,7 +38,7 @@ from sansio_step import (
 
 from ._config import Config
 from ._connection import Connection
-from .http1 import Exchange
+from ._reader import Wanted
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ class Receive:
 
 
 @dataclass(frozen=True)
+class Proceed:
+    """What was read holds more than one turn's worth: go on with it."""
+
+
+@dataclass(frozen=True)
 class Sleep:
     """Wait."""
 
@@ -80,7 +88,7 @@ class Close:
     """The connection is of no further use."""
 
 
-Want = Connect | Send | Receive | Sleep | Keep | Close
+Want = Connect | Send | Receive | Proceed | Sleep | Keep | Close
 
 
 class _Phase(enum.Enum):
@@ -105,14 +113,14 @@ class Call:
         config: Config,
         body: bytes,
         *,
-        streaming: bool,
+        wanted: Wanted,
         now: float,
         wall_time: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
         self._config = config
         self._body = body
-        self._streaming = streaming
+        self._wanted = wanted
         self._wall_time, self._jitter = wall_time, jitter
         self._deadlines = config.deadlines(now)
         self._phase = _Phase.CONNECT
@@ -123,12 +131,13 @@ class Call:
         self._sending = b""
         self._send_error: BaseException | None = None
         self.events: deque[StreamEvent] = deque()
-        # Whether an event has come that the caller gets, after which nothing is retried.
+        # Whether an event other than a ping has come, after which nothing is retried.
         self.delivered = False
+        self._given = False  # any event has come
         # What is wrong, to be raised once `events` is empty. Known only when the response is over.
         self.error: StreamError | None = None
         self.connection: Connection | None = None
-        self.exchange = Exchange(streaming=streaming)
+        self.exchange = config.exchange(None, wanted)
 
     @property
     def over(self) -> bool:
@@ -137,13 +146,14 @@ class Call:
 
     @property
     def started(self) -> bool:
-        """Whether the caller's part begins: an event is there, or there will be none."""
-        return self.delivered or self.over
+        """Whether the caller's part begins: an event is there, be it a ping, or there will be none."""
+        return self._given or self.over
 
     @property
     def outcome(self) -> Outcome:
         """How the message stands."""
-        return self.exchange.outcome
+        outcome = self.exchange.outcome
+        return Outcome.FAILED if self.error is not None and outcome is Outcome.STREAMING else outcome
 
     def result(self) -> Message:
         """The finished message, or raise what is wrong."""
@@ -151,11 +161,18 @@ class Call:
             raise self.error
         return self.exchange.result()
 
+    def count(self) -> int:
+        """The number of tokens, or raise what is wrong."""
+        if self.error is None and self.exchange.count is not None:
+            return self.exchange.count
+        self.result()
+        raise AssertionError("a call that counts ends with a count or an error")
+
     # What to do.
 
     def want(self, now: float) -> Want | None:
         """The next thing to do; None when the call is over and nothing is held any more."""
-        if self.delivered:
+        if self._given:
             # The caller had the events in hand meanwhile: that is no silence of the server's.
             self._deadlines.away(now - self._asked)
         self._asked = now
@@ -175,8 +192,10 @@ class Call:
             ends = self._deadlines.next_deadline()
             self._phase = _Phase.CONNECT
         until = ends[0] if ends is not None else None
+        if self.exchange.pending and self._phase in (_Phase.SEND, _Phase.RECEIVE):
+            return Proceed()
         if self.connection is None:
-            first = self._config.proxy.origin if self._config.proxy is not None else self._config.origin
+            first = self._config.first
             return Connect(first.host, first.port, self._fresh, until)
         if not self._sending:
             self._sending = self.connection.outgoing()
@@ -224,9 +243,15 @@ class Call:
             return
         self._deadlines.bytes_received(now)
         if plain:
-            self._take(self.exchange.receive_data(plain), now)
+            self._take(self.exchange.receive_some(plain), now)
         if self.connection.ended and not self.exchange.done:
             self.ended(now)
+
+    def proceeded(self, now: float) -> None:
+        """Others have had their turn."""
+        self._asked = now
+        if self.exchange.pending:
+            self._take(self.exchange.receive_some(b""), now)
 
     def ended(self, now: float) -> None:
         """The socket has come to its end."""
@@ -246,12 +271,7 @@ class Call:
         if self.over:
             return
         if self._phase in (_Phase.CONNECT, _Phase.OPEN):
-            if not isinstance(error, ConnectError):
-                address = self._config.origin.authority
-                failure = ConnectError(f"no connection to {address}: {error or type(error).__name__}")
-                failure.__cause__ = error
-                error = failure
-            self._give_up(error, now)
+            self._give_up(connect_error(self._config, error), now)
         elif self._sending:
             # The server may have answered before it had read all (413, 401) and hung up: its answer counts for more.
             self._sending = b""
@@ -288,37 +308,41 @@ class Call:
     def _begin(self, now: float) -> None:
         """The connection stands: the request goes out."""
         assert self.connection is not None
-        self._deadlines.connected(now, streaming=self._streaming)
+        self._deadlines.connected(now, streaming=self._wanted is Wanted.STREAM)
         self._send_error = None
-        self.exchange = self._config.exchange(self.connection.http, streaming=self._streaming)
-        headers = self._config.request_headers(streaming=self._streaming)
-        self.connection.send(self.exchange.request(self._config.path, headers, self._body))
+        self.exchange = self._config.exchange(self.connection.http, self._wanted)
+        headers = self._config.request_headers(streaming=self._wanted is Wanted.STREAM)
+        path = self._config.path + ("/count_tokens" if self._wanted is Wanted.COUNT else "")
+        self.connection.send(self.exchange.request(path, headers, self._body))
         self._phase = _Phase.SEND
 
     def _take(self, events: list[StreamEvent], now: float) -> None:
         """Events came, or the response ended, or both."""
         exchange = self.exchange
         self._deadlines.events_received(events, now)
-        if events and not self.delivered and isinstance(events[0], ErrorEvent) and self._retry(self._refusal(), now):
-            return
-        if events:
+        for position, event in enumerate(events):
+            if isinstance(event, PingEvent):
+                continue
+            if not self.delivered and isinstance(event, ErrorEvent) and self._retry(self._refusal(event), now):
+                # Pings are given at once, and say nothing that a second answer would contradict.
+                events = events[:position]
+                self._given = self._given or bool(events)
+                self.events.extend(events)
+                return
             self.delivered = True
-            self.events.extend(events)
+            break
+        self._given = self._given or bool(events)
+        self.events.extend(events)
         if exchange.done and (exchange.error is None or not self._retry(exchange.error, now)):
             self._end(exchange.error)
 
-    def _refusal(self) -> StreamError:
+    def _refusal(self, event: ErrorEvent) -> StreamError:
         """The error of a stream that begins with an error event."""
-        assert self.exchange.stream is not None
-        try:
-            self.exchange.stream.result()
-        except StreamError as error:
-            return error
-        raise AssertionError("an error event makes a stream FAILED")
+        return APIError(event.error.type, event.error.message, request_id=event.request_id)
 
     def _give_up(self, error: StreamError, now: float) -> None:
         """The attempt is over without a response."""
-        self.exchange = Exchange(streaming=self._streaming)
+        self.exchange = self._config.exchange(None, self._wanted)
         if not self._retry(error, now):
             self._end(error)
 
@@ -353,6 +377,10 @@ class Call:
         return True
 
     def _end(self, error: StreamError | None) -> None:
+        if error is not None:
+            self._config.mask.error(error)
+            if isinstance(error, APIError) and error.status == 401 and self._config.keyless:
+                add_hint(error, "no key was sent: set STEP_API_KEY or pass api_key")
         self.error = error
         self._phase = _Phase.DONE if self.connection is None else _Phase.RELEASE
 
@@ -369,3 +397,21 @@ class Call:
                 self._end(error)
             else:
                 self._take(self.exchange.abort(error), now)
+
+
+def connect_error(config: Config, error: BaseException) -> ConnectError:
+    """The error of a connection that never stood: what it was to lead to, and through what."""
+    if isinstance(error, ConnectError):
+        return error
+    to = config.origin.authority
+    where = to if config.proxy is None else f"the proxy {config.proxy.origin.authority}, on the way to {to}"
+    failure = ConnectError(f"no connection to {where}: {error or type(error).__name__}")
+    failure.__cause__ = error
+    return failure
+
+
+def add_hint(error: StreamError, hint: str) -> None:
+    """Say in an error's text, once, what the caller can do."""
+    if hint not in error.reason:
+        error.reason = f"{error.reason}; {hint}"
+        error.args = (error.reason,)

@@ -6,15 +6,17 @@ import random
 import select
 import socket
 import time
+import warnings
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 from sansio_step import ContentBlockDeltaEvent, Deviation, Message, Outcome, StreamEvent, TextDelta, TransportError
 
 from ._call import Call
-from ._config import Config, Request, encode_request, make_config
+from ._config import Config, Request, encode_count, encode_request, make_config
 from ._connection import Connection
-from ._reader import request_id
+from ._reader import Wanted, request_id
 
 Transport = TypeVar("Transport")
 
@@ -92,13 +94,29 @@ class BaseClient(Generic[Transport]):
         scheme = "https" if origin.tls else "http"
         return f"<{type(self).__name__} {scheme}://{origin.authority}{self._config.path} idle={len(self._pool)}>"
 
-    def _call(self, request: Request, *, streaming: bool, now: float) -> Call:
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        # An idle connection that nobody closes warns of a socket, which says nothing about where it came from.
+        pool = getattr(self, "_pool", None)  # a refused argument leaves none
+        if pool is not None and not pool.closed and len(pool):
+            warn(f"unclosed client {self!r}: {self._way_to_close}", ResourceWarning, source=self)
+            self._close_dropped()
+
+    _way_to_close = "use it in a `with` block, or call close()"
+
+    def _close_dropped(self) -> None:
+        """Close what a client that nobody closed still holds, as far as that goes without waiting."""
+
+    def _call(self, request: Request, wanted: Wanted, *, now: float) -> Call:
         if self._pool.closed:
             raise ValueError("the client is closed")
+        if wanted is Wanted.COUNT:
+            body = encode_count(request)
+        else:
+            body = encode_request(request, streaming=wanted is Wanted.STREAM)
         return Call(
             self._config,
-            encode_request(request, streaming=streaming),
-            streaming=streaming,
+            body,
+            wanted=wanted,
             now=now,
             wall_time=time.time,
             jitter=random.random,
@@ -110,18 +128,17 @@ class BaseStream:
 
     def __init__(self) -> None:
         self._made: Call | None = None
+        self._read = False  # to the end
 
     @property
     def message(self) -> Message | None:
         """The message so far, one live object; None before the first."""
-        stream = self._call.exchange.stream
-        return stream.message if stream is not None else None
+        return self._call.exchange.message
 
     @property
     def messages(self) -> list[Message]:
         """All messages of the response, the one on its way among them."""
-        stream = self._call.exchange.stream
-        return stream.messages if stream is not None else []
+        return self._call.exchange.messages
 
     @property
     def outcome(self) -> Outcome:
@@ -131,8 +148,7 @@ class BaseStream:
     @property
     def deviations(self) -> list[Deviation]:
         """What departs from the protocol so far."""
-        stream = self._call.exchange.stream
-        return stream.deviations if stream is not None else []
+        return self._call.exchange.deviations
 
     @property
     def status(self) -> int | None:
@@ -169,8 +185,13 @@ class BaseStream:
             raise ValueError("the stream has not begun: enter it first, with `with` or `async with`")
         return self._made
 
+    def _begin_iteration(self) -> None:
+        if self._read:
+            raise ValueError("the stream was read to its end; its message is `result()`, and its events came once")
+
     def _end(self) -> None:
-        """Behind the last event: raise what is wrong, if something is."""
+        """After the last event: raise what is wrong, if something is."""
+        self._read = True
         if self._call.error is not None:
             raise self._call.error
 

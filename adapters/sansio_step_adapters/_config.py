@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import json
 import os
 import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -19,7 +21,8 @@ import msgspec
 
 from sansio_step import Deadlines, MessageRequest, RetryPolicy, Timeouts, __version__
 
-from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE
+from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, Wanted
+from ._secrets import Mask, Secret
 from .http1 import Exchange
 
 BASE_URL: Final = "https://api.stepfun.ai"
@@ -33,25 +36,6 @@ _HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 # What no name or address holds (RFC 3986 3.2.2), a zone's percent sign aside.
 _NO_HOST: Final = re.compile(r"[^0-9a-z._:%~!$&'()*+,;=-]", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-
-
-class Secret:
-    """A text that shows in no repr."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a secret is not pickled")
-
-    def reveal(self) -> str:
-        """The text, for the wire."""
-        return self._value
 
 
 @dataclass(frozen=True)
@@ -74,6 +58,7 @@ class Proxy:
 
     origin: Origin
     authorization: Secret | None = None
+    password: Secret | None = None
 
 
 @dataclass(frozen=True)
@@ -114,23 +99,44 @@ class Config:
         own.update((name.lower(), value) for name, value in self.headers)
         return [(name.encode("ascii"), value.encode("latin-1")) for name, value in own.items()]
 
-    def exchange(self, connection: Any, *, streaming: bool) -> Exchange:
+    def exchange(self, connection: Any, wanted: Wanted) -> Exchange:
         """A new exchange with this configuration's limits, on an h11 connection."""
         return Exchange(
             connection,
-            streaming=streaming,
+            streaming=wanted is Wanted.STREAM,
+            counting=wanted is Wanted.COUNT,
             strict=self.strict,
             max_event_size=self.max_event_size,
             max_message_size=self.max_message_size,
             max_response_size=self.max_response_size,
-            secrets=self.secrets,
+            secrets=self.mask,
         )
 
     @property
     def secrets(self) -> list[str]:
-        """What no error may show: the key, wherever it was given."""
+        """What no error may show: the key, wherever it was given, and what the proxy is told."""
         given = [self.key.reveal()] if self.key is not None else []
-        return given + [value.rpartition(" ")[2] for name, value in self.headers if name.lower() in KEY_HEADERS]
+        given += [value.rpartition(" ")[2] for name, value in self.headers if name.lower() in KEY_HEADERS]
+        if self.proxy is not None and self.proxy.authorization is not None:
+            given.append(self.proxy.authorization.reveal().rpartition(" ")[2])
+        if self.proxy is not None and self.proxy.password is not None:
+            given.append(self.proxy.password.reveal())
+        return given
+
+    @cached_property
+    def mask(self) -> Mask:
+        """Hides them."""
+        return Mask(self.secrets)
+
+    @property
+    def keyless(self) -> bool:
+        """Whether a call says nothing of who asks."""
+        return self.key is None and not any(name.lower() in KEY_HEADERS for name, _ in self.headers)
+
+    @property
+    def first(self) -> Origin:
+        """Where the TCP connection goes."""
+        return self.proxy.origin if self.proxy is not None else self.origin
 
     def deadlines(self, now: float) -> Deadlines:
         """The limits of a call that begins now."""
@@ -157,8 +163,8 @@ def make_config(
 ) -> Config:
     """Check a client's arguments; a ValueError says which is wrong, without showing a key or a password.
 
-    With `trust_env` the key is read from STEP_API_KEY and the proxy from HTTP(S)_PROXY and NO_PROXY, where the
-    arguments don't give them.
+    With `trust_env` the key is read from STEP_API_KEY, or STEPFUN_API_KEY if that is not set, and the proxy from
+    HTTP(S)_PROXY and NO_PROXY, if the arguments don't give them.
     """
     environ: Mapping[str, str] = os.environ if trust_env else {}
     if auth not in ("bearer", "x-api-key"):
@@ -199,7 +205,7 @@ def make_config(
         path=f"{path}/v1/messages",
         proxy=through,
         ssl_context=ssl_context or (_default_context() if needs_tls else None),
-        key=_checked_key(api_key if api_key is not None else environ.get("STEP_API_KEY") or None),
+        key=_checked_key(api_key if api_key is not None else _key_from(environ)),
         auth=auth,
         headers=_checked_headers(headers or {}),
         timeouts=timeouts if timeouts is not None else Timeouts(),
@@ -211,12 +217,24 @@ def make_config(
 
 def encode_request(request: Request, *, streaming: bool) -> bytes:
     """A request's JSON, with `stream` as the call needs it. ValueError or TypeError for one that is not valid."""
+    return _checked_request(request, stream=streaming).to_json()
+
+
+def encode_count(request: Request) -> bytes:
+    """The same for a call that counts tokens, where `max_tokens` may be missing and says nothing."""
+    missing = {"max_tokens": 1} if isinstance(request, Mapping) and "max_tokens" not in request else {}
+    wire = _checked_request(request, stream=False, **missing).to_dict()
+    del wire["max_tokens"]
+    return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _checked_request(request: Request, **changes: Any) -> MessageRequest:
     if isinstance(request, Mapping):
-        return MessageRequest(**{**request, "stream": streaming}).to_json()
+        return MessageRequest(**{**request, **changes})
     if not isinstance(request, MessageRequest):
         kind = type(request).__name__
         raise TypeError(f"request: a MessageRequest or a dict of its fields is expected, not {kind}")
-    return request.replace(stream=streaming).to_json()
+    return request.replace(**changes)
 
 
 def parse_proxy(url: str, what: str = "proxy") -> Proxy:
@@ -226,8 +244,9 @@ def parse_proxy(url: str, what: str = "proxy") -> Proxy:
     origin, _, user_info = _parse_url(what, url)
     if user_info is None:
         return Proxy(origin)
-    credentials = ":".join(unquote(part) for part in user_info.partition(":")[::2])
-    return Proxy(origin, Secret("Basic " + base64.b64encode(credentials.encode()).decode()))
+    user, password = (unquote(part) for part in user_info.partition(":")[::2])
+    encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return Proxy(origin, Secret(f"Basic {encoded}"), Secret(password))
 
 
 def proxy_from(environ: Mapping[str, str], origin: Origin) -> Proxy | None:
@@ -305,6 +324,11 @@ def _parse_url(what: str, url: str) -> tuple[Origin, str, str | None]:
     user_info = parts.netloc.rpartition("@")[0] or None
     origin = Origin(host, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
     return origin, path, user_info
+
+
+def _key_from(environ: Mapping[str, str]) -> str | None:
+    """STEP_API_KEY as the documentation has it, STEPFUN_API_KEY as many tools do."""
+    return environ.get("STEP_API_KEY") or environ.get("STEPFUN_API_KEY") or None
 
 
 def _checked_key(key: str | None) -> Secret | None:

@@ -37,6 +37,8 @@ class Framing:
         self.raw_headers: list[tuple[bytes, bytes]] = []
         # Whether any byte of an answer came, be it of a broken one.
         self.begun = False
+        # Whether it began as TLS refuses what is no TLS (RFC 8446 5.1: an alert's type and version).
+        self._tls_alert = False
         self.complete = False
         self.lost: ConnectionLost | None = None
 
@@ -60,7 +62,9 @@ class Framing:
     def receive_data(self, data: bytes) -> bytes:
         """Take bytes from the peer; return those of the response's body."""
         if data:
-            # Bytes behind the response go in too: they show in `reusable`.
+            # Bytes after the response go in too: they show in `reusable`.
+            if not self.begun:
+                self._tls_alert = data.startswith(b"\x15\x03")
             self.begun = True
             self._connection.receive_data(data)
         return self._advance()
@@ -89,8 +93,14 @@ class Framing:
                 event = self._connection.next_event()
             except h11.RemoteProtocolError as error:
                 gone = self._connection.trailing_data[1]
-                # h11 shows the line at fault, which can be as long as a head.
-                what = f"the connection ended {self._where()}" if gone else f"no valid HTTP: {str(error)[:200]}"
+                if self._tls_alert:
+                    what = "the server speaks TLS at this port: the URL has to begin with https"
+                elif gone:
+                    what = f"the connection ended {self._where()}"
+                else:
+                    # h11 shows the line at fault, which can be as long as a head.
+                    text = str(error)
+                    what = f"no valid HTTP: {text[:200]}{'...' if len(text) > 200 else ''}"
                 self._lose(what, error)
                 break
             if isinstance(event, h11.Data):

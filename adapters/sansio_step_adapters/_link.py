@@ -8,8 +8,9 @@ from typing import TypeAlias
 import anyio
 import anyio.abc
 
-from sansio_step import ConnectError, ConnectionLost
+from sansio_step import ConnectionLost
 
+from ._call import connect_error
 from ._client import Pool, readable
 from ._config import Config
 from ._connection import Connection
@@ -35,7 +36,7 @@ class Link:
         if not fresh and (found := await take(pool)) is not None:
             found[0].next_exchange()
             return cls(pool, *found)
-        first = config.proxy.origin if config.proxy is not None else config.origin
+        first = config.first
         transport: ByteStream | None = None
         try:
             transport = await connect(first.host, first.port)
@@ -46,8 +47,7 @@ class Link:
             if transport is not None:
                 await close(transport)
             if isinstance(error, BROKEN):
-                cause = root(error)
-                raise ConnectError(f"no connection to {config.origin.authority}: {cause}") from cause
+                raise connect_error(config, root(error)) from root(error)
             raise
 
     @staticmethod

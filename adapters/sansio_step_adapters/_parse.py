@@ -23,6 +23,8 @@ from sansio_step import (
     to_json,
 )
 
+from ._terminal import escaped
+
 __all__ = ["Options", "parse_bodies"]
 
 _CHUNK: Final = 64 * 1024
@@ -153,7 +155,7 @@ class _Body:
         self._say(f"error: {problem}")
 
     def _say(self, text: str) -> None:
-        line = f"{self.label}: {text}\n"
+        line = escaped(f"{self.label}: {text}".replace("\n", "\\n")) + "\n"
         sys.stderr.buffer.write(line.encode("utf-8", "surrogateescape"))
         sys.stderr.buffer.flush()
 
@@ -169,5 +171,7 @@ def _is_document(start: bytes) -> bool:
 
 
 def _write(data: bytes) -> None:
+    if sys.stdout.isatty():
+        data = escaped(data.decode()).encode()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

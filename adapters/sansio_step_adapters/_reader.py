@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import chain
 from typing import Final
+
+import msgspec
 
 from sansio_step import (
     APIError,
     ConnectionLost,
+    DeadlineExceeded,
+    Deviation,
     IncompleteStream,
     LimitExceeded,
     Message,
@@ -24,11 +29,14 @@ from sansio_step import (
 )
 
 from ._coding import CodingError, content_decoder
+from ._secrets import Mask
 
 MAX_EVENT_SIZE: Final = 16 * 1024 * 1024
 MAX_MESSAGE_SIZE: Final = 64 * 1024 * 1024
 MAX_RESPONSE_SIZE: Final = 1024 * 1024 * 1024
 
+# What one call decodes before it gives the control back: a bomb takes time, and others wait for theirs.
+_MOST_AT_ONCE: Final = 256 * 1024
 # What is read of a body that is only good for an error's text.
 _MOST_OF_AN_ERROR: Final = 64 * 1024
 # What an error shows of a body.
@@ -44,13 +52,22 @@ class _Kind(enum.Enum):
     ERROR = "error"
 
 
+class Wanted(enum.Enum):
+    """What a call asks for."""
+
+    STREAM = "an event stream"
+    MESSAGE = "a message"
+    COUNT = "a count of tokens"
+    ANY = "a message or an event stream"  # of a call that somebody else made
+
+
 class ResponseReader:
     """One response, read as it comes.
 
     Feed the body's bytes, still in their content coding, to `receive_data`, and say `receive_eof` at the end, with what
-    broke the transport if something did. Once `finished`, nothing that may follow is of interest; `error` is then what
-    is wrong (None: nothing), to be raised behind the last event, and `result()` gives the message or raises.
-    `streaming` is what was asked for, None where either will do.
+    broke the transport if something did. While `pending`, more of the same bytes is to be had by `receive_data(b"")`.
+    Once `finished`, nothing that may follow is of interest; `error` is then what is wrong (None: nothing), to be raised
+    after the last event, and `result()` gives the message or raises.
     """
 
     def __init__(
@@ -58,27 +75,29 @@ class ResponseReader:
         status: int,
         headers: dict[str, str],
         *,
-        streaming: bool | None = True,
+        wanted: Wanted = Wanted.STREAM,
         strict: bool = False,
         max_event_size: int = MAX_EVENT_SIZE,
         max_message_size: int = MAX_MESSAGE_SIZE,
         max_response_size: int = MAX_RESPONSE_SIZE,
-        secrets: Iterable[str] = (),
+        mask: Mask | None = None,
     ) -> None:
         self.status = status
         self.headers = headers
-        self.stream = MessageStream(strict=strict, max_event_size=max_event_size, max_message_size=max_message_size)
         self.finished = False
         self.error: StreamError | None = None
         # What went wrong below the stream, even where the message was whole by then.
         self.transport_error: TransportError | None = None
-        self._streaming = streaming
+        # The answer to a call that counts tokens.
+        self.count: int | None = None
+        self._stream = MessageStream(strict=strict, max_event_size=max_event_size, max_message_size=max_message_size)
+        self._wanted = wanted
         self._max_message_size = max_message_size
         self._max_response_size = max_response_size
         # Some servers repeat a refused key in their answer: no error shows it.
-        self._secrets = tuple(filter(None, secrets))
+        self._mask = mask or Mask()
         # What is kept of a body that is only shown: a secret in it has to be whole to be found.
-        self._kept = _SHOWN + max(map(len, self._secrets), default=0)
+        self._kept = _SHOWN + self._mask.longest
         self._kind = _Kind.UNKNOWN if 200 <= status < 300 else _Kind.ERROR
         self._type = headers.get("content-type", "")
         self._says_stream = self._type.split(";")[0].strip().lower() == "text/event-stream"
@@ -86,41 +105,50 @@ class ResponseReader:
         self._document = bytearray()  # the body, or the start of it while its kind is not known
         self._any_event = False
         self._whole: Message | None = None  # the message of a document
+        self._pieces: Iterator[bytes] | None = None  # what is still to be decoded of the bytes received last
         self._decoder = None
         try:
             self._decoder = content_decoder(headers.get("content-encoding", ""))
         except CodingError as error:
             self._finish(self._wrong_coding(error))
 
+    @property
+    def pending(self) -> bool:
+        """Whether the bytes received last have more to give."""
+        return self._pieces is not None and not self.finished
+
     def receive_data(self, data: bytes) -> list[StreamEvent]:
-        """The events that these bytes complete."""
+        """The events that these bytes complete; of those that hold much, the first, and then it is `pending`."""
         events: list[StreamEvent] = []
         if self._decoder is None:
             if data:
                 self._receive(data, events)
             return events
+        if data:
+            new = self._decoder.decode(data)
+            self._pieces = new if self._pieces is None else chain(self._pieces, new)
         try:
-            for piece in self._decoder.decode(data):
-                self._receive(piece, events)
-                if self.finished:
-                    break
+            self._decode(events)
         except CodingError as error:
             events += self._finish(self._wrong_coding(error))
         return events
 
     def receive_eof(self, broken: StreamError | None = None) -> list[StreamEvent]:
         """The body has ended, or `broken` ended it. Returns the events that this completes, often none."""
+        events: list[StreamEvent] = []
+        while self.pending and broken is None:
+            events += self.receive_data(b"")
         if broken is None and self._decoder is not None and not self._decoder.whole:
             broken = ConnectionLost("the body ended inside its content coding")
-        return self._finish(broken)
+        return events + self._finish(broken)
 
     def result(self) -> Message:
         """The finished message; raises what is wrong where there is none, with what there is as `error.partial`."""
         if self._whole is not None and self.error is None:
             return self._whole
-        if self.error is not None and not (self._streaming is not False and self.stream.outcome is Outcome.COMPLETE):
+        if self.error is not None and self._stream.outcome is not Outcome.COMPLETE:
             raise self.error
-        return self.stream.result()
+        return self._stream.result()
 
     @property
     def is_stream(self) -> bool:
@@ -130,24 +158,52 @@ class ResponseReader:
     @property
     def message(self) -> Message | None:
         """The message as far as it came, of a stream or a document."""
-        return self._whole or self.stream.message
+        return self._whole or self._stream.message
+
+    @property
+    def messages(self) -> list[Message]:
+        """All messages, the one on its way among them."""
+        return [self._whole] if self._whole is not None else self._stream.messages
+
+    @property
+    def deviations(self) -> list[Deviation]:
+        """What departs from the protocol so far."""
+        return self._mask.deviations(self._stream.deviations)
 
     @property
     def outcome(self) -> Outcome:
         """As `MessageStream.outcome`; FAILED also for a response that was refused here."""
         if self._whole is not None and self.error is None:
             return Outcome.COMPLETE
-        outcome = self.stream.outcome
-        refused = self.error is not None and not isinstance(self.error, (IncompleteStream, TransportError))
-        return Outcome.FAILED if refused and outcome is not Outcome.COMPLETE else outcome
+        outcome = self._stream.outcome
+        if outcome is not Outcome.STREAMING or not self.finished:
+            return outcome
+        if self.error is None:
+            return Outcome.COMPLETE
+        cut = isinstance(self.error, (IncompleteStream, ConnectionLost, DeadlineExceeded))
+        return Outcome.TRUNCATED if cut else Outcome.FAILED
 
-    def _receive(self, piece: bytes, events: list[StreamEvent]) -> None:
+    def _decode(self, events: list[StreamEvent]) -> None:
+        """Decode some of what is pending."""
+        assert self._decoder is not None
+        upto = self._size + self._decoder.overhead + _MOST_AT_ONCE
+        while self.pending:
+            piece = next(self._pieces, None) if self._pieces is not None else None
+            if piece is None:
+                self._pieces = None
+                return
+            self._receive(piece, events, self._decoder.overhead)
+            if self._size + self._decoder.overhead >= upto:
+                return
+
+    def _receive(self, piece: bytes, events: list[StreamEvent], overhead: int = 0) -> None:
         if self.finished:
             return
-        room = self._max_response_size - self._size
+        room = self._max_response_size - self._size - overhead
         self._size += len(piece)
-        self._read(piece[:room], events)
-        if self._size > self._max_response_size and not self.finished:
+        if room > 0 and piece:
+            self._read(piece[:room], events)
+        if len(piece) > room and not self.finished:
             events += self._finish(LimitExceeded("max_response_size", self._max_response_size))
 
     def _read(self, piece: bytes, events: list[StreamEvent]) -> None:
@@ -163,14 +219,14 @@ class ResponseReader:
         if self._kind is _Kind.STREAM:
             self._read_stream(piece, events)
         elif len(self._document) > self._most():
-            if self._kind is _Kind.DOCUMENT and not self._streaming:
+            if self._kind is _Kind.DOCUMENT and self._wanted is not Wanted.STREAM:
                 events += self._finish(LimitExceeded("max_message_size", self._max_message_size))
             else:
                 events += self._finish(None)
 
     def _read_stream(self, piece: bytes, events: list[StreamEvent]) -> None:
         try:
-            new = self.stream.receive_data(piece)
+            new = self._stream.receive_data(piece)
         except StreamError:
             new = []
         if new:
@@ -178,7 +234,7 @@ class ResponseReader:
                 self._any_event = True
                 self._document.clear()
             events += new
-        if self.stream.fault is not None:
+        if self._stream.fault is not None:
             events += self._finish(None)
 
     def _sniff(self) -> _Kind:
@@ -210,36 +266,34 @@ class ResponseReader:
         self.finished = True
         if isinstance(broken, TransportError):
             self.transport_error = broken
-        for secret in self._secrets:
-            for spelt in (secret, secret.replace("/", "\\/")):  # the latter as PHP's JSON has it
-                self._document = self._document.replace(spelt.encode("latin-1"), b"***")
+        events: list[StreamEvent] = []
         if self._kind is _Kind.ERROR:
             self.error = self._status_error(bytes(self._document))
-            return []
-        if self._kind is not _Kind.STREAM and not (self._says_stream and not self._document):
+        elif self._kind is not _Kind.STREAM and not (self._says_stream and not self._document):
             self._finish_document(broken)
-            return []
-        events: list[StreamEvent] = []
-        with contextlib.suppress(StreamError):  # the stream's fault, which `_stream_error` finds
-            events = self.stream.receive_eof()
-        self._any_event = self._any_event or bool(events)
-        self.error = self._stream_error(broken)
+        else:
+            with contextlib.suppress(StreamError):  # the stream's fault, which `_stream_error` finds
+                events = self._stream.receive_eof()
+            self._any_event = self._any_event or bool(events)
+            self.error = self._stream_error(broken)
+        for error in (self.error, self.transport_error):
+            if error is not None:
+                self._mask.error(error)
         return events
 
     def _stream_error(self, broken: StreamError | None) -> StreamError | None:
-        if self.stream.fault is not None:
-            return self.stream.fault
+        if self._stream.fault is not None:
+            return self._stream.fault
         if not self._any_event and not isinstance(broken, LimitExceeded):
-            return broken or self._unexpected("a stream without a single event" if self._document else "an empty body")
+            what = "a stream without a single event" if self._document else "an empty body"
+            return broken or self._unexpected(what, retryable=True)
         if isinstance(broken, LimitExceeded):
-            broken.partial = self.stream.message
+            broken.partial = self._stream.message
             return broken
-        if self._streaming is False:
-            refused = self._unexpected("an event stream where one document was asked for")
-            refused.partial = self.stream.message if self.stream.outcome is Outcome.COMPLETE else None
-            return refused
+        if self._wanted is Wanted.COUNT:
+            return self._unexpected(f"an event stream where {self._wanted.value} was asked for")
         try:
-            self.stream.result()
+            self._stream.result()
         except IncompleteStream as error:
             if broken is None or isinstance(broken, ConnectionLost):
                 error.__cause__ = broken
@@ -250,56 +304,48 @@ class ResponseReader:
         except StreamError as error:
             if isinstance(error, APIError):
                 error.request_id = error.request_id or request_id(self.headers)
-                return self._without_secrets(error)
             return error
         return None
 
     def _finish_document(self, broken: StreamError | None) -> None:
         body = bytes(self._document)
-        message, refusal = _as_message(body)
-        if isinstance(refusal, APIError):
-            refusal = self._without_secrets(refusal)
+        if self._wanted is Wanted.COUNT:
+            self.count = _as_count(body)
+            message, refusal = _as_message(body) if self.count is None else (None, None)
+        else:
+            message, refusal = _as_message(body)
         if isinstance(broken, LimitExceeded):
             self.error = broken
-        elif message is not None and not self._streaming:
+        elif self.count is not None:
+            pass
+        elif message is not None and self._wanted in (Wanted.MESSAGE, Wanted.ANY):
             self._whole = message
         elif broken is not None and message is None:
             self.error = broken
         else:
-            self.error = self._unexpected(_describe(body, message, refusal))
+            empty = not body.strip(_BLANK)
+            what = _describe(body, message, refusal, self._wanted)
+            self.error = self._unexpected(what, retryable=empty)
             self.error.partial = message
             self.error.__cause__ = refusal
 
     def _status_error(self, body: bytes) -> StreamError:
         if 300 <= self.status < 400:
-            location = self._hidden(self.headers.get("location", ""))[:200]
+            location = self._mask.text(self.headers.get("location", ""))[:200]
             return self._unexpected(f"a redirect to {location!r}" if location else "a redirect")
-        return self._without_secrets(decode_error(self.status, self.headers, body))
+        return decode_error(self.status, self.headers, body)
 
-    def _unexpected(self, reason: str) -> UnexpectedResponse:
-        start = bytes(self._document[:_SHOWN])
-        return UnexpectedResponse(reason, status=self.status, content_type=self._hidden(self._type), start=start)
+    def _unexpected(self, reason: str, *, retryable: bool = False) -> UnexpectedResponse:
+        # Masked before it is cut: a cut secret is not found.
+        start = self._mask.data(bytes(self._document[: self._kept]))[:_SHOWN]
+        kind = self._mask.text(self._type)
+        return UnexpectedResponse(reason, status=self.status, content_type=kind, start=start, retryable=retryable)
 
     def _wrong_coding(self, error: CodingError) -> TransportError:
-        """Behind decoded bytes a loss like any other; in front of them it would come again, and each time be billed."""
+        """After decoded bytes a loss like any other; before them it would come again, and each time be billed."""
         wrong = ConnectionLost(str(error)) if self._size else self._unexpected(str(error))
         wrong.__cause__ = error
         return wrong
-
-    def _without_secrets(self, error: APIError) -> APIError:
-        """The same error: JSON can spell a secret in ways that its bytes don't show, and a stream's are not searched."""
-        texts = (error.type, error.message, error.request_id)
-        type, message, id = (self._hidden(text) if text else text for text in texts)
-        if (type, message, id) == texts:
-            return error
-        clean = APIError(type, message, request_id=id, status=error.status)
-        clean.event_number, clean.byte_offset, clean.partial = error.event_number, error.byte_offset, error.partial
-        return clean
-
-    def _hidden(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 def request_id(headers: dict[str, str]) -> str | None:
@@ -319,9 +365,24 @@ def _as_message(body: bytes) -> tuple[Message | None, StreamError | None]:
     return (message, None) if message.id or message.role or message.content else (None, None)
 
 
-def _describe(body: bytes, message: Message | None, refusal: StreamError | None) -> str:
+def _as_count(body: bytes) -> int | None:
+    """The number in `{"input_tokens": 12}`, None where the document is another."""
+    try:
+        return _read_count(body).input_tokens
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class _Count(msgspec.Struct):
+    input_tokens: int
+
+
+_read_count = msgspec.json.Decoder(_Count).decode
+
+
+def _describe(body: bytes, message: Message | None, refusal: StreamError | None, wanted: Wanted) -> str:
     if message is not None:
-        return "a whole message where an event stream was asked for"
+        return f"a whole message where {wanted.value} was asked for"
     if isinstance(refusal, APIError):
         return "an error under a status of success"
     if not body.strip(_BLANK):

@@ -16,15 +16,22 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 
-import anyio
+from ._extras import missing_extra
+
+try:
+    import anyio
+    import anyio.lowlevel
+except ModuleNotFoundError as error:
+    raise missing_extra("anyio", error) from error
+
 
 from sansio_step import Message, RetryPolicy, StreamEvent, Timeouts
 
-from ._call import Call, Close, Connect, Keep, Receive, Send
+from ._call import Call, Close, Connect, Keep, Proceed, Receive, Send
 from ._client import BaseClient, BaseStream, text_of
 from ._config import BASE_URL, Auth, Request
 from ._link import BROKEN, ByteStream, ConnectFunction, Link, close, root, take
-from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE
+from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, Wanted
 
 __all__ = ["AsyncClient", "AsyncStream"]
 
@@ -79,19 +86,34 @@ class AsyncClient(BaseClient[ByteStream]):
         )
         self._connect: ConnectFunction = connect or anyio.connect_tcp
 
+    _way_to_close = "use it in an `async with` block, or await aclose()"
+
     def stream(self, request: Request) -> AsyncStream:
         """A streaming call, made when the result is entered: `async with client.stream(request) as stream`."""
         return AsyncStream(self, request)
 
     async def create(self, request: Request) -> Message:
-        """A call that is answered with one document. Raises what a stream's `result()` would."""
-        call = self._call(request, streaming=False, now=anyio.current_time())
+        """A call that is answered with one document. Raises what a stream's `result()` would.
+
+        A server that answers with an event stream all the same has answered: its message is returned.
+        """
+        return (await self._run(request, Wanted.MESSAGE)).result()
+
+    async def count_tokens(self, request: Request) -> int:
+        """How many input tokens a request has, by `/v1/messages/count_tokens`. `max_tokens` may be missing.
+
+        Raises what `create` does; UnexpectedResponse for an answer that is no count.
+        """
+        return (await self._run(request, Wanted.COUNT)).count()
+
+    async def _run(self, request: Request, wanted: Wanted) -> Call:
+        call = self._call(request, wanted, now=anyio.current_time())
         driver = _Driver(self, call)
         try:
             await driver.run_until_over()
         finally:
             await driver.aclose()
-        return call.result()
+        return call
 
     async def aclose(self) -> None:
         """Close the idle connections. Streams that are open stay so until they are closed themselves."""
@@ -109,9 +131,9 @@ class AsyncClient(BaseClient[ByteStream]):
 class AsyncStream(BaseStream):
     """One streaming call: an async context manager, and inside it an async iterator of events.
 
-    Entering it returns when the first event has come, and raises where none does: APIError for an error status,
-    TransportError otherwise. Iteration gives every event; where the stream broke off or failed it raises, behind the
-    last event, what `result()` does. Leaving the context, or `aclose()`, ends the call if it is still going on.
+    Entering it returns when the first event has come, be it a ping, and raises if none does: APIError for an error
+    status, TransportError otherwise. Iteration gives every event, once; if the stream broke off or failed it raises,
+    after the last event, what `result()` does. Leaving the context, or `aclose()`, ends the call if it is still going on.
     """
 
     def __init__(self, client: AsyncClient, request: Request) -> None:
@@ -122,7 +144,7 @@ class AsyncStream(BaseStream):
     async def __aenter__(self) -> AsyncStream:
         if self._made is not None:
             raise ValueError("a stream is entered once; ask the client for another")
-        call = self._made = self._client._call(self._request, streaming=True, now=anyio.current_time())
+        call = self._made = self._client._call(self._request, Wanted.STREAM, now=anyio.current_time())
         driver = self._driver = _Driver(self._client, call)
         try:
             await driver.run_until_started()
@@ -145,6 +167,7 @@ class AsyncStream(BaseStream):
             await self._driver.aclose()
 
     def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        self._begin_iteration()
         return self
 
     async def __anext__(self) -> StreamEvent:
@@ -159,6 +182,7 @@ class AsyncStream(BaseStream):
     @property
     def text(self) -> AsyncIterator[str]:
         """The pieces of text alone: `async for piece in stream.text`. Takes the events as iteration does."""
+        self._begin_iteration()
         return _Text(self)
 
 
@@ -201,6 +225,12 @@ class _Driver:
             await self._release(keep=isinstance(want, Keep))
             return
         if want is None:
+            return
+        if isinstance(want, Proceed):
+            await anyio.lowlevel.checkpoint()
+            call.proceeded(anyio.current_time())
+            if call.over:
+                await self._settle()
             return
         until = math.inf if want.until is None else want.until
         with anyio.CancelScope(deadline=until) as scope:

@@ -18,7 +18,14 @@ from types import TracebackType
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
-import anyio
+from ._extras import missing_extra
+
+try:
+    import anyio
+    import anyio.lowlevel
+except ModuleNotFoundError as error:
+    raise missing_extra("anyio", error) from error
+
 import msgspec
 
 from sansio_step import (
@@ -40,7 +47,8 @@ from ._client import Pool
 from ._config import KEY_HEADERS, Auth, Config, make_config
 from ._framing import Framing
 from ._link import ConnectFunction, Link
-from ._reader import ResponseReader
+from ._reader import ResponseReader, Wanted
+from ._secrets import Mask
 
 __all__ = ["PassThrough", "Report"]
 
@@ -103,7 +111,7 @@ class PassThrough:
     that can't be reached is a 502, one that is silent for too long a 504; one that breaks off in the middle is broken
     off towards the caller too, by the `ConnectionLost` or `DeadlineExceeded` that the application then raises.
 
-    `timeouts` are the clients'; `first_event` runs from the head of a response that is a stream, since nothing else says
+    `timeouts` are the clients', but for `after_stop`: what the upstream leaves open is the caller's to end. `first_event` runs from the head of a response that is a stream, since nothing else says
     that one is to come. The time that the caller takes to read counts for `total` only. `connect(host, port)` replaces
     the way to a TCP stream. Idle connections are closed at the end of ASGI's lifespan, by `aclose()` or by `async with`.
     """
@@ -167,11 +175,12 @@ class PassThrough:
 
     async def _serve(self, scope: Scope, receive: ReceiveFunction, send: SendFunction) -> None:
         callers = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() in _KEYS]
-        observer = _Observer(scope["path"], [*self._secrets, *(value.rpartition(" ")[2] for value in callers)])
+        secrets = [*self._config.secrets, *self._secrets, *(value.rpartition(" ")[2] for value in callers)]
+        observer = _Observer(scope["path"], Mask(secrets))
         try:
             await self._forward(scope, _Incoming(receive), send, observer)
         except (ConnectError, ConnectionLost, DeadlineExceeded) as error:
-            observer.failed(error)
+            observer.failed(error)  # hides secrets in it, too, before it goes anywhere
             if observer.report.status is not None:
                 raise  # the server breaks the response off: the caller must not take it for a whole one
             await _no_answer(send, error)
@@ -307,6 +316,8 @@ class _Limits:
     """The time limits of one call, on the clock of the event loop."""
 
     def __init__(self, timeouts: Timeouts) -> None:
+        # A response that the upstream leaves open after its message is the caller's to end.
+        timeouts = msgspec.structs.replace(timeouts, after_stop=None)
         self._deadlines = Deadlines(timeouts, anyio.current_time())
 
     @contextlib.contextmanager
@@ -368,6 +379,11 @@ async def _relay(link: Link, framing: Framing, send: SendFunction, observer: _Ob
         if body:
             with limits.callers_time():
                 await send({"type": "http.response.body", "body": body, "more_body": True})
+        while observer.pending:
+            # Compressed bytes can hold a thousand times as many: other calls get their turn between.
+            with limits.enforced():
+                await anyio.lowlevel.checkpoint()
+            limits.received(observer.body(b""))
         if framing.lost is not None:
             raise framing.lost
     observer.forwarded = True
@@ -402,9 +418,9 @@ def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byt
 class _Observer:
     """Reads along."""
 
-    def __init__(self, path: str, secrets: list[str]) -> None:
+    def __init__(self, path: str, mask: Mask) -> None:
         self.report = Report(path)
-        self._secrets = secrets
+        self._mask = mask
         self._began = anyio.current_time()
         self._reader: ResponseReader | None = None
         self._lost: TransportError | None = None
@@ -416,10 +432,10 @@ class _Observer:
         report.status, report.head_after = status, self._elapsed()
         # Until the body shows it. Not every server that streams says so, and some say so of a document.
         report.streamed = headers.get("content-type", "").lower().startswith("text/event-stream")
-        self._reader = ResponseReader(status, headers, streaming=None, secrets=self._secrets)
+        self._reader = ResponseReader(status, headers, wanted=Wanted.ANY, mask=self._mask)
 
     def body(self, data: bytes) -> list[StreamEvent] | None:
-        """The events in these bytes; None behind the end of what can be read."""
+        """The events in these bytes, or in the first of them; None after the end of what can be read."""
         self.report.response_bytes += len(data)
         if self._reader is None:
             return []
@@ -430,8 +446,13 @@ class _Observer:
             self.report.first_event_after = self._elapsed()
         return events
 
+    @property
+    def pending(self) -> bool:
+        """Whether the bytes that came last hold more, to be had by `body(b"")`."""
+        return self._reader is not None and self._reader.pending
+
     def failed(self, error: TransportError) -> None:
-        self._lost = error
+        self._lost = self._mask.error(error)
 
     def ended(self) -> Report:
         report, reader = self.report, self._reader
@@ -443,7 +464,7 @@ class _Observer:
         gone = ConnectionLost("the caller went away") if report.disconnected else None
         reader.receive_eof(self._lost or gone)
         report.error = reader.error
-        report.outcome, report.deviations = reader.outcome, reader.stream.deviations
+        report.outcome, report.deviations = reader.outcome, reader.deviations
         report.message = reader.message
         return report
 

@@ -17,12 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import h11
+from ._extras import missing_extra
 
-from sansio_step import Message, MessageStream, Outcome, StreamError, StreamEvent, TransportError
+try:
+    import h11
+except ModuleNotFoundError as error:
+    raise missing_extra("anyio", error) from error
+
+
+from sansio_step import Deviation, Message, MessageStream, Outcome, StreamError, StreamEvent, TransportError
 
 from ._framing import Framing
-from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, ResponseReader
+from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, ResponseReader, Wanted
+from ._secrets import Mask
 
 __all__ = ["Exchange"]
 
@@ -32,7 +39,8 @@ class Exchange:
 
     `receive_data` and `receive_eof` return events and raise nothing for what the peer does: once `done`, `error` is
     what is wrong with the response (None: nothing) and `result()` gives the message or raises. With `streaming=False`
-    the response is one document and there are no events. `connection` is the h11 state of a connection that has been
+    the response is one document and there are no events; with `counting=True` it is a count of tokens, to be had as
+    `count`. `connection` is the h11 state of a connection that has been
     used before; after the response, `reusable` tells whether it can be used again (h11's `start_next_cycle` first).
     `secrets` (a key) show in no error, though the server may say them back.
     """
@@ -42,22 +50,23 @@ class Exchange:
         connection: h11.Connection | None = None,
         *,
         streaming: bool = True,
+        counting: bool = False,
         strict: bool = False,
         max_event_size: int = MAX_EVENT_SIZE,
         max_message_size: int = MAX_MESSAGE_SIZE,
         max_response_size: int = MAX_RESPONSE_SIZE,
-        secrets: Iterable[str] = (),
+        secrets: Iterable[str] | Mask = (),
     ) -> None:
         self._framing = Framing(connection)
         self._reader: ResponseReader | None = None
-        self._streaming = streaming
+        self._wanted = Wanted.COUNT if counting else Wanted.STREAM if streaming else Wanted.MESSAGE
         self._strict = strict
         self._limits = {
             "max_event_size": max_event_size,
             "max_message_size": max_message_size,
             "max_response_size": max_response_size,
         }
-        self._secrets = tuple(secrets)
+        self._mask = secrets if isinstance(secrets, Mask) else Mask(secrets)
         # What ended it before there was a head to read.
         self._error: TransportError | None = None
 
@@ -68,10 +77,29 @@ class Exchange:
 
     def receive_data(self, data: bytes) -> list[StreamEvent]:
         """Take bytes from the connection; return the events that they complete."""
+        events = self.receive_some(data)
+        while self.pending:
+            events += self.receive_some(b"")
+        return events
+
+    def receive_some(self, data: bytes) -> list[StreamEvent]:
+        """As `receive_data`, but of bytes that hold much the first only: while `pending`, ask again with b"".
+
+        A compressed body can grow to a thousand times its size. One call decodes some 256 KiB, so that whoever waits
+        for this one, for a deadline or for the event loop, gets a turn between two.
+        """
         return self._pass_on(self._framing.receive_data(data))
 
+    @property
+    def pending(self) -> bool:
+        """Whether `receive_some` has more to give of what it was given."""
+        return self._reader is not None and self._reader.pending
+
     def receive_eof(self, error: BaseException | None = None) -> list[StreamEvent]:
-        """The connection has ended; `error` is how it broke, None for a proper end."""
+        """The connection has ended; `error` is how it broke, None for a proper end.
+
+        What `receive_some` has left `pending` comes first, and is asked for as before.
+        """
         if self.done:
             return []
         return self._pass_on(self._framing.receive_eof(error))
@@ -81,7 +109,7 @@ class Exchange:
         if self.done:
             return []
         if self._reader is None:
-            self._error = error
+            self._error = self._mask.error(error)
             return []
         return self._reader.receive_eof(error)
 
@@ -121,9 +149,24 @@ class Exchange:
         return self._error or (self._reader.transport_error if self._reader is not None else None)
 
     @property
-    def stream(self) -> MessageStream | None:
-        """The stream that reads the body, None before the response's head."""
-        return self._reader.stream if self._reader is not None else None
+    def message(self) -> Message | None:
+        """The message so far, one live object; None before the first."""
+        return self._reader.message if self._reader is not None else None
+
+    @property
+    def messages(self) -> list[Message]:
+        """All messages of the response, the one on its way among them."""
+        return self._reader.messages if self._reader is not None else []
+
+    @property
+    def deviations(self) -> list[Deviation]:
+        """What departs from the protocol so far."""
+        return self._reader.deviations if self._reader is not None else []
+
+    @property
+    def count(self) -> int | None:
+        """The answer to a call that counts tokens, once it is there."""
+        return self._reader.count if self._reader is not None else None
 
     @property
     def outcome(self) -> Outcome:
@@ -144,17 +187,17 @@ class Exchange:
         framing, reader = self._framing, self._reader
         if reader is None:
             if framing.status is None:
-                self._error = framing.lost
+                self._error = framing.lost and self._mask.error(framing.lost)
                 return []
             reader = self._reader = ResponseReader(
                 framing.status,
                 framing.headers,
-                streaming=self._streaming,
+                wanted=self._wanted,
                 strict=self._strict,
-                secrets=self._secrets,
+                mask=self._mask,
                 **self._limits,
             )
         events = reader.receive_data(body)
-        if framing.complete or framing.lost is not None:
+        if (framing.complete or framing.lost is not None) and not reader.pending:
             events += reader.receive_eof(framing.lost)
         return events

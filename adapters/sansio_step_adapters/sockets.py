@@ -22,10 +22,10 @@ from typing import TypeAlias
 
 from sansio_step import Message, RetryPolicy, StreamEvent, Timeouts
 
-from ._call import Call, Close, Connect, Keep, Receive, Send
+from ._call import Call, Close, Connect, Keep, Proceed, Receive, Send
 from ._client import BaseClient, BaseStream, readable, text_of
 from ._config import BASE_URL, Auth, Request
-from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE
+from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, Wanted
 
 __all__ = ["Client", "Stream"]
 
@@ -81,17 +81,33 @@ class Client(BaseClient[socket.socket]):
         return Stream(self, request)
 
     def create(self, request: Request) -> Message:
-        """A call that is answered with one document. Raises what a stream's `result()` would."""
-        call = self._call(request, streaming=False, now=time.monotonic())
+        """A call that is answered with one document. Raises what a stream's `result()` would.
+
+        A server that answers with an event stream all the same has answered: its message is returned.
+        """
+        return (self._run(request, Wanted.MESSAGE)).result()
+
+    def count_tokens(self, request: Request) -> int:
+        """How many input tokens a request has, by `/v1/messages/count_tokens`. `max_tokens` may be missing.
+
+        Raises what `create` does; UnexpectedResponse for an answer that is no count.
+        """
+        return (self._run(request, Wanted.COUNT)).count()
+
+    def _run(self, request: Request, wanted: Wanted) -> Call:
+        call = self._call(request, wanted, now=time.monotonic())
         driver = _Driver(self, call)
         try:
             driver.run_until_over()
         finally:
             driver.close()
-        return call.result()
+        return call
 
     def close(self) -> None:
         """Close the idle connections. Streams that are open stay so until they are closed themselves."""
+        self._close_dropped()
+
+    def _close_dropped(self) -> None:
         while (transport := self._pool.drain()) is not None:
             transport.close()
 
@@ -107,9 +123,9 @@ class Client(BaseClient[socket.socket]):
 class Stream(BaseStream):
     """One streaming call: a context manager, and inside it an iterator of events.
 
-    Entering it returns when the first event has come, and raises where none does: APIError for an error status,
-    TransportError otherwise. Iteration gives every event; where the stream broke off or failed it raises, behind the
-    last event, what `result()` does. Leaving the context, or `close()`, ends the call if it is still going on.
+    Entering it returns when the first event has come, be it a ping, and raises if none does: APIError for an error
+    status, TransportError otherwise. Iteration gives every event, once; if the stream broke off or failed it raises,
+    after the last event, what `result()` does. Leaving the context, or `close()`, ends the call if it is still going on.
     """
 
     def __init__(self, client: Client, request: Request) -> None:
@@ -120,7 +136,7 @@ class Stream(BaseStream):
     def __enter__(self) -> Stream:
         if self._made is not None:
             raise ValueError("a stream is entered once; ask the client for another")
-        call = self._made = self._client._call(self._request, streaming=True, now=time.monotonic())
+        call = self._made = self._client._call(self._request, Wanted.STREAM, now=time.monotonic())
         driver = self._driver = _Driver(self._client, call)
         try:
             driver.run_until_started()
@@ -143,6 +159,7 @@ class Stream(BaseStream):
             self._driver.close()
 
     def __iter__(self) -> Iterator[StreamEvent]:
+        self._begin_iteration()
         return self
 
     def __next__(self) -> StreamEvent:
@@ -157,6 +174,7 @@ class Stream(BaseStream):
     @property
     def text(self) -> Iterator[str]:
         """The pieces of text alone: `for piece in stream.text`. Takes the events as iteration does."""
+        self._begin_iteration()
         return filter(None, map(text_of, self))
 
 
@@ -186,6 +204,11 @@ class _Driver:
             self._release(keep=isinstance(want, Keep))
             return
         if want is None:
+            return
+        if isinstance(want, Proceed):
+            call.proceeded(now)
+            if call.over:
+                self._settle()
             return
         # A timeout of 0 would make the socket non-blocking.
         left = None if want.until is None else max(want.until - now, 0.001)
