@@ -252,8 +252,11 @@ def _kind(thing: object) -> str:
 
 def _iterator_of(response: object) -> str:
     """Which of a response's attributes gives its chunks, as HTTP libraries name them."""
-    names = ("aiter_bytes", "iter_bytes", "iter_content", "iter_any", "iter_chunked", "stream")
-    found = [f"{name}()" for name in names if callable(getattr(response, name, None))]
+    found = [
+        f"{name}()"
+        for name in ("aiter_bytes", "iter_bytes", "iter_content", "iter_any", "iter_chunked", "stream")
+        if callable(getattr(response, name, None))
+    ]
     if callable(getattr(getattr(response, "content", None), "iter_any", None)):
         found = ["content.iter_any()"]
     return f": pass the chunks of its body, as {' or '.join(found)} gives them" if found else ""

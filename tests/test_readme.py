@@ -74,7 +74,8 @@ def test_readme_code_runs(code, base_url, capsys):
 async def call(app: PassThrough) -> None:
     """One call through an ASGI application, as a server makes it."""
     left, sent = asyncio.Event(), []
-    incoming = [{"type": "http.request", "body": json.dumps({"stream": True}).encode()}]
+    request = {"model": "m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    incoming = [{"type": "http.request", "body": json.dumps(request).encode()}]
 
     async def receive():
         if not incoming:
