@@ -7,10 +7,11 @@ the package `sansio_step_adapters` does.
 """
 
 from ._accumulator import MessageAccumulator, Outcome
-from ._codec import decode_event, encode_event, to_dict, to_json
 from ._deadlines import Deadlines, Timeouts
+from ._decode import decode_event
 from ._decoder import EventDecoder
 from ._deviations import Deviation
+from ._encode import encode_event, to_dict, to_json
 from ._errors import (
     APIError,
     ConnectError,

@@ -7,12 +7,13 @@ from copy import copy
 from enum import Enum
 from itertools import islice
 from operator import attrgetter
-from typing import Any, NoReturn, SupportsIndex
+from typing import Any, ClassVar, NoReturn, SupportsIndex, get_args
 
 from ._assembler import BlockAssembler
 from ._base import NO_EXTRA, Part
-from ._codec import attribute_for, cut_text, read_usage, to_json
+from ._decode import attribute_for, cut_text, read_usage
 from ._deviations import ENTRY_SIZE, Deviation, DeviationLog, Note
+from ._encode import to_json
 from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError
 from ._events import (
     ContentBlockDeltaEvent,
@@ -20,20 +21,16 @@ from ._events import (
     ContentBlockStopEvent,
     Delta,
     ErrorEvent,
-    InputJSONDelta,
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
-    PingEvent,
     StreamEvent,
-    TextDelta,
-    ThinkingDelta,
     UnknownDelta,
-    UnknownEvent,
 )
 from ._message import Message, Usage
 from ._receiver import refuse_copy
 from ._response import api_error
+from ._states import EVENTS, RULES, Rule, State
 
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 
@@ -48,10 +45,8 @@ _MESSAGE_SIZE = 1024
 _BATCH = 1024
 # Events that are looked at together. What a run of deltas costs beside its own length is bounded by this.
 
-_TEXT_OF: dict[type, Callable[[Any], str]] = {
-    TextDelta: attrgetter("text"),
-    InputJSONDelta: attrgetter("partial_json"),
-    ThinkingDelta: attrgetter("thinking"),
+_TEXT_OF: dict[type[Delta], Callable[[Any], str]] = {
+    cls: attrgetter(cls.text_field) for cls in get_args(Delta) if cls.text_field is not None
 }
 
 _MESSAGE_KEYS = frozenset(("type", *Message.__struct_fields__)) - {"extra"}
@@ -94,8 +89,7 @@ class MessageAccumulator:
         self._messages: list[Message] = []
         self._message: Message | None = None
         self._blocks: BlockAssembler | None = None
-        self._outcome = Outcome.STREAMING
-        self._stopped = False  # message_stop has come, and no message_start since
+        self._state = State.EMPTY
         self._fault: StreamError | None = None
         self._api_error: APIError | None = None
         self._ended = False
@@ -106,7 +100,7 @@ class MessageAccumulator:
         self._run: _Run | None = None
 
     def __repr__(self) -> str:
-        return f"<MessageAccumulator {self._outcome.value} events={self._number} messages={len(self._messages)}>"
+        return f"<MessageAccumulator {self.outcome.value} events={self._number} messages={len(self._messages)}>"
 
     @property
     def message(self) -> Message | None:
@@ -124,7 +118,11 @@ class MessageAccumulator:
     @property
     def outcome(self) -> Outcome:
         """The state of the last message."""
-        return self._outcome
+        if self._state is State.STOPPED:
+            return Outcome.COMPLETE
+        if self._state is State.FAILED:
+            return Outcome.FAILED
+        return Outcome.TRUNCATED if self._ended else Outcome.STREAMING
 
     @property
     def deviations(self) -> list[Deviation]:
@@ -135,6 +133,16 @@ class MessageAccumulator:
     def fault(self) -> StreamError | None:
         """The error that ended the reading, None until then."""
         return self._fault
+
+    @property
+    def api_error(self) -> APIError | None:
+        """What the server said about the failure of the last message, None unless it did."""
+        return self._api_error
+
+    @property
+    def event_count(self) -> int:
+        """How many events were applied; the number of the next."""
+        return self._number
 
     def finished(self, index: int) -> bool:
         """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop."""
@@ -200,8 +208,8 @@ class MessageAccumulator:
             return None
         return size if size <= self.max_message_size else None
 
-    def _continue_run(self, event: StreamEvent) -> bool:
-        """The same for one event; False where it has to be looked at."""
+    def take_one(self, event: StreamEvent) -> bool:
+        """Add one delta of a run, 0.4 microseconds; False if it has to be looked at."""
         if self._run is None or event.__class__ is not ContentBlockDeltaEvent:
             return False
         index, kind, text_of, pieces = self._run
@@ -221,12 +229,20 @@ class MessageAccumulator:
         return True
 
     def _add(self, event: StreamEvent) -> None:
-        handler = _HANDLERS.get(type(event)) or _handler_of_subclass(event)
+        kind: type = type(event)
+        if kind not in RULES[State.EMPTY]:
+            kind = _kind_of_subclass(event)
         try:
-            handler(self, event)
+            rule = RULES[self._state][kind]
+            if rule is Rule.OPEN:
+                self._open("content before any message_start")
+            if rule is Rule.APPLY or rule is Rule.OPEN:
+                self._APPLY[kind](self, event)
+            elif rule is not Rule.IGNORE:
+                self._RULES[rule](self, event)
         except StreamError as fault:
             fault.event_number = self._number
-            self._fail(fault)
+            self.fail(fault)
             raise
         self._number += 1
 
@@ -236,7 +252,7 @@ class MessageAccumulator:
             self._count(size)
         except LimitExceeded as fault:
             fault.event_number = self._number
-            self._fail(fault)
+            self.fail(fault)
             raise
 
     def receive_eof(self) -> None:
@@ -244,49 +260,44 @@ class MessageAccumulator:
         if self._ended:
             return
         self._ended = True
-        if self._outcome is not Outcome.STREAMING or self._fault is not None:
-            return
-        if self._message is not None and self._message.stop_reason is not None:
+        self._run = None
+        if self._fault is None and self._state is State.ENDING:
             try:
                 self._note("no_message_stop", "the body ends after a stop_reason without message_stop")
             except ProtocolViolation as fault:
                 fault.event_number = self._number
-                self._fail(fault)
+                self.fail(fault)
             else:
-                self._close(Outcome.COMPLETE)
-        else:
-            self._close(Outcome.TRUNCATED)
+                self._close(State.STOPPED)
+        elif self._blocks is not None:
+            self._blocks.settle()
 
     def result(self) -> Message:
         """The finished message. Raises, with what there is as `error.partial`: IncompleteStream where it is not
         whole, or not yet; APIError where the server said that it failed; the fault where there is one.
         """
         message = self.message
-        if self._outcome is Outcome.COMPLETE and message is not None:
+        if self._state is State.STOPPED and message is not None:
             return message
         if self._fault is not None:
             raise self._fault.with_traceback(None)
-        if self._api_error is not None and self._outcome is Outcome.FAILED:
+        if self._api_error is not None:
             raise self._api_error.with_traceback(None)
-        reason = (
-            "the stream ended before the message did"
-            if self._outcome is Outcome.TRUNCATED
-            else "the message is still on its way"
-        )
-        error = IncompleteStream(reason)
+        ended = "the stream ended before the message did"
+        error = IncompleteStream(ended if self._ended else "the message is still on its way")
         error.event_number = self._number
         error.partial = message
         raise error
 
-    def _fail(self, fault: StreamError) -> None:
-        """A fault, found here or by whoever reads the events, ends the reading."""
-        if self._outcome is not Outcome.COMPLETE:
-            self._close(Outcome.FAILED)
+    def fail(self, fault: StreamError) -> None:
+        """A fault, found here or by whoever reads the events, ends the reading. What was whole before it stays so."""
+        if self._state is not State.STOPPED:
+            self._close(State.FAILED)
         self._fault = fault
         fault.partial = self._message
 
-    def _close(self, outcome: Outcome) -> None:
-        self._outcome = outcome
+    def _close(self, state: State) -> None:
+        self._state = state
         self._run = None
         if self._blocks is not None:
             self._blocks.settle()
@@ -304,87 +315,83 @@ class MessageAccumulator:
             raise LimitExceeded("max_message_size", self.max_message_size)
         self._size += size
 
-    def _ended_by_stop(self, event: StreamEvent) -> bool:
-        """Whether an event comes too late: behind message_stop it is kept on the event, the message stays."""
-        if self._stopped:
-            self._note("event_after_stop", f"{event.type} after message_stop")
-        return self._stopped or self._outcome is Outcome.FAILED
+    def _open(self, why: str) -> None:
+        """An empty message, for content whose message_start is missing."""
+        self._count(_MESSAGE_SIZE)
+        self._note("no_message_start", why)
+        self._begin(Message())
 
-    def _opened(self) -> tuple[Message, BlockAssembler]:
-        """The message that content belongs to; an empty one where its message_start is missing."""
-        if self._message is None or self._blocks is None:
-            self._note("no_message_start", "content before any message_start")
-            self._count(_MESSAGE_SIZE)
-            return self._begin(Message())
-        return self._message, self._blocks
-
-    def _begin(self, message: Message) -> tuple[Message, BlockAssembler]:
+    def _begin(self, message: Message) -> None:
         self._message = message
         self._messages.append(message)
-        self._outcome = Outcome.STREAMING
-        self._stopped = False
+        self._state = State.OPEN if message.stop_reason is None else State.ENDING
         self._api_error = None
         self._run = None
         self._blocks = BlockAssembler(message, self._note)
-        return message, self._blocks
 
-    def _on_message_start(self, event: MessageStartEvent) -> None:
-        current = self._message
-        if current is not None and not self._stopped and self._outcome is Outcome.STREAMING:
-            same = event.message.id == current.id and (current.id is not None or not current.content)
-            if same:
-                self._note("duplicate_message_start", f"message_start of {current.id!r} again")
-                return
-            if current.stop_reason is None:
-                raise ProtocolViolation(
-                    "spliced_message_start",
-                    f"message_start of {event.message.id!r} inside {_named(current)}: whose the rest is can't be told",
-                )
-            detail = f"message_start of {event.message.id!r} before the message_stop of {current.id!r}"
-            self._note("no_message_stop", detail)
-            self._close(Outcome.COMPLETE)
+    # What a rule says.
+
+    def _start(self, event: MessageStartEvent) -> None:
         self._count(event_size(event) + _MESSAGE_SIZE)
         message = copy(event.message)
-        message.extra = dict(message.extra)
-        if message.usage is not None:
-            message.usage = copy(message.usage)
-            message.usage.extra = dict(message.usage.extra)
         self._begin(message)
 
-    def _on_block_start(self, event: ContentBlockStartEvent) -> None:
-        if self._ended_by_stop(event):
-            return
+    def _repeat(self, event: MessageStartEvent) -> None:
+        if not self._is_again(event):
+            reason = f"message_start of {event.message.id!r} inside {self._named()}: whose the rest is can't be told"
+            raise ProtocolViolation("spliced_message_start", reason)
+
+    def _next(self, event: MessageStartEvent) -> None:
+        if not self._is_again(event):
+            before = self._current()[0].id
+            if not self.strict:
+                self._close(State.STOPPED)  # it is whole, even if the next one is too much
+            self._note(
+                "no_message_stop", f"message_start of {event.message.id!r} before the message_stop of {before!r}"
+            )
+            self._start(event)
+
+    def _is_again(self, event: MessageStartEvent) -> bool:
+        """Whether the message that is on its way is announced once more."""
+        message = self._current()[0]
+        again = event.message.id == message.id and (message.id is not None or not message.content)
+        if again:
+            self._note("duplicate_message_start", f"message_start of {message.id!r} again")
+        return again
+
+    def _unstarted(self, event: MessageStopEvent) -> None:
+        # Nothing to finish: an empty message that is whole would be an invention.
+        self._note("no_message_start", "message_stop before any message_start")
+
+    def _late(self, event: StreamEvent) -> None:
+        self._note("event_after_stop", f"{event.type} after message_stop")
+
+    # What an event does to the message that is on its way.
+
+    def _apply_block_start(self, event: ContentBlockStartEvent) -> None:
         self._count(event_size(event))
         self._run = None
-        self._opened()[1].start(event.index, event.content_block)
+        self._current()[1].start(event.index, event.content_block)
 
-    def _on_block_delta(self, event: ContentBlockDeltaEvent) -> None:
-        if self._ended_by_stop(event):
-            return
+    def _apply_block_delta(self, event: ContentBlockDeltaEvent) -> None:
         delta = event.delta
         cut = cut_text(delta)
         self._count(event_size(event) if cut is None else _DELTA_SIZE + _utf8_size(cut.raw))
         self._run = None
-        blocks = self._opened()[1]
         if isinstance(delta, UnknownDelta):
             self.unapplied.append((event.index, delta))
             return
-        buffer = blocks.add(event)
+        buffer = self._current()[1].add(event)
         if buffer is not None and delta.__class__ in _TEXT_OF:
             self._run = (event.index, delta.__class__, _TEXT_OF[delta.__class__], buffer.pieces)
 
-    def _on_block_stop(self, event: ContentBlockStopEvent) -> None:
-        if self._ended_by_stop(event):
-            return
+    def _apply_block_stop(self, event: ContentBlockStopEvent) -> None:
         self._run = None
-        if self._blocks is not None:
-            self._blocks.stop(event.index)
+        self._current()[1].stop(event.index)
 
-    def _on_message_delta(self, event: MessageDeltaEvent) -> None:
-        if self._ended_by_stop(event):
-            return
+    def _apply_message_delta(self, event: MessageDeltaEvent) -> None:
         self._count(event_size(event))
-        message, blocks = self._opened()
+        message, blocks = self._current()
         delta = event.delta
         if delta.stop_reason is not None:
             self._finish_blocks(blocks, "message_delta")
@@ -396,35 +403,33 @@ class MessageAccumulator:
         _merge_fields(message, delta.extra)
         if event.usage is not None:
             _merge_usage(message, event.usage)
+        if message.stop_reason is not None:
+            self._state = State.ENDING
 
-    def _on_message_stop(self, event: MessageStopEvent) -> None:
-        if self._ended_by_stop(event):
-            return
-        if self._message is None or self._blocks is None:
-            # Nothing to finish: an empty message that is whole would be an invention.
-            self._note("no_message_start", "message_stop before any message_start")
-            return
+    def _apply_message_stop(self, event: MessageStopEvent) -> None:
         self._count(event_size(event))
-        _merge_fields(self._message, event.extra)
-        if self._message.stop_reason is None:
+        message, blocks = self._current()
+        # Before anything is changed: an event at fault is not applied.
+        if message.stop_reason is None and not isinstance(event.extra.get("stop_reason"), str):
             self._note("no_stop_reason", "message_stop, and no stop_reason was given")
-        self._finish_blocks(self._blocks, "message_stop")
-        self._close(Outcome.COMPLETE)
-        self._stopped = True
+        self._finish_blocks(blocks, "message_stop")
+        _merge_fields(message, event.extra)
+        self._close(State.STOPPED)
 
-    def _on_error(self, event: ErrorEvent) -> None:
-        if self._ended_by_stop(event):
-            return
+    def _apply_error(self, event: ErrorEvent) -> None:
         self._api_error = api_error(event)
         self._api_error.event_number = self._number
         self._api_error.partial = self._message
-        self._close(Outcome.FAILED)
+        self._close(State.FAILED)
 
-    def _on_unknown(self, event: UnknownEvent) -> None:
-        self._ended_by_stop(event)
+    def _current(self) -> tuple[Message, BlockAssembler]:
+        assert self._message is not None, "the table opens one first"
+        assert self._blocks is not None
+        return self._message, self._blocks
 
-    def _on_ping(self, event: PingEvent) -> None:
-        """Legal anywhere, and no part of the message."""
+    def _named(self) -> str:
+        message = self._current()[0]
+        return "a message without an id" if message.id is None else repr(message.id)
 
     def _finish_blocks(self, blocks: BlockAssembler, by: str) -> None:
         unstopped = blocks.unstopped()
@@ -435,9 +440,22 @@ class MessageAccumulator:
         self._run = None
         blocks.finish_all()
 
-
-def _named(message: Message) -> str:
-    return "a message without an id" if message.id is None else repr(message.id)
+    _APPLY: ClassVar[dict[type, Callable[[MessageAccumulator, Any], None]]] = {
+        MessageStartEvent: _start,
+        ContentBlockStartEvent: _apply_block_start,
+        ContentBlockDeltaEvent: _apply_block_delta,
+        ContentBlockStopEvent: _apply_block_stop,
+        MessageDeltaEvent: _apply_message_delta,
+        MessageStopEvent: _apply_message_stop,
+        ErrorEvent: _apply_error,
+    }
+    _RULES: ClassVar[dict[Rule, Callable[[MessageAccumulator, Any], None]]] = {
+        Rule.BEGIN: _start,
+        Rule.REPEAT: _repeat,
+        Rule.NEXT: _next,
+        Rule.UNSTARTED: _unstarted,
+        Rule.LATE: _late,
+    }
 
 
 def _replace(holder: Part, name: str, value: Any) -> None:
@@ -489,21 +507,8 @@ def event_size(event: StreamEvent) -> int:
     return len(to_json(event))
 
 
-_HANDLERS: dict[type, Callable[[MessageAccumulator, Any], None]] = {
-    MessageStartEvent: MessageAccumulator._on_message_start,
-    ContentBlockStartEvent: MessageAccumulator._on_block_start,
-    ContentBlockDeltaEvent: MessageAccumulator._on_block_delta,
-    ContentBlockStopEvent: MessageAccumulator._on_block_stop,
-    MessageDeltaEvent: MessageAccumulator._on_message_delta,
-    MessageStopEvent: MessageAccumulator._on_message_stop,
-    PingEvent: MessageAccumulator._on_ping,
-    ErrorEvent: MessageAccumulator._on_error,
-    UnknownEvent: MessageAccumulator._on_unknown,
-}
-
-
-def _handler_of_subclass(event: object) -> Callable[[MessageAccumulator, Any], None]:
-    for cls, handler in _HANDLERS.items():
-        if isinstance(event, cls):
-            return handler
+def _kind_of_subclass(event: object) -> type:
+    for kind in EVENTS:
+        if isinstance(event, kind):
+            return kind
     raise TypeError(f"expected an event, not {type(event).__name__}")

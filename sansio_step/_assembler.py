@@ -11,15 +11,12 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-from ._codec import cut_text
+from msgspec import to_builtins
+
+from ._decode import cut_text
 from ._events import (
-    CitationsDelta,
     CompactionDelta,
     ContentBlockDeltaEvent,
-    InputJSONDelta,
-    SignatureDelta,
-    TextDelta,
-    ThinkingDelta,
 )
 from ._growing import Growing, GrowingFields, TextBuffer, raw_field
 from ._json import NotJSON, has_halves, read_json
@@ -30,22 +27,10 @@ from ._message import (
     FallbackBlock,
     Message,
     TextBlock,
-    ThinkingBlock,
     ToolCallBlock,
-    ToolUseBlock,
     UnknownBlock,
-    set_finished,
 )
 
-# Which blocks a delta fits, the field that it adds to, and the block that it stands for where none was opened.
-_TARGETS: dict[type, tuple[type[Block], str, type[Block]]] = {
-    TextDelta: (TextBlock, "text", TextBlock),
-    ThinkingDelta: (ThinkingBlock, "thinking", ThinkingBlock),
-    SignatureDelta: (ThinkingBlock, "signature", ThinkingBlock),
-    InputJSONDelta: (ToolCallBlock, "input_json", ToolUseBlock),
-    CitationsDelta: (TextBlock, "citations", TextBlock),
-    CompactionDelta: (CompactionBlock, "content", CompactionBlock),
-}
 _TEXT_FIELDS = ("text", "thinking", "signature", "input_json")
 
 
@@ -65,8 +50,11 @@ class BlockList(Growing):
             self.in_order = True
         return self.blocks
 
-    def __copy__(self) -> list[ContentBlock]:
-        return list(self.current())
+    def plain(self) -> Any:
+        return [to_builtins(block) for block in self.current()]
+
+    def __copy__(self) -> Any:
+        return [copy(block) for block in self.current()]
 
 
 class OpenedBlock:
@@ -84,7 +72,7 @@ class OpenedBlock:
         # The fields that the start already filled, until a delta comes for them.
         self.prefilled = _prefilled(block)
         if is_open:
-            set_finished(block, False)
+            block.set_finished(False)
 
     def fits(self, accepts: type[Block], field: str) -> bool:
         """Whether a delta can add to a field of this block: one that has none of that name, or one of that kind."""
@@ -124,7 +112,7 @@ class OpenedBlock:
     def finish(self) -> None:
         self.is_open = False
         self.settle()
-        set_finished(self.block, True)
+        self.block.set_finished(True)
         self.settle_arguments()
 
     def settle_arguments(self) -> None:
@@ -141,9 +129,9 @@ class OpenedBlock:
         try:
             self.block.extra["input"] = read_json(text.encode())[0]
         except NotJSON:
-            set_finished(self.block, False)
+            self.block.set_finished(False)
         else:
-            set_finished(self.block, True)
+            self.block.set_finished(True)
             self.arguments = text
             del self.block.extra["input_json"]
 
@@ -217,7 +205,8 @@ class BlockAssembler:
         """
         index, delta = event.index, event.delta
         cut = cut_text(delta)
-        accepts, field, implied = _TARGETS[cut.kind if cut is not None else type(delta)]
+        assert delta.grows is not None
+        accepts, field, implied = delta.grows
         opened, clean = self._target(index, field, accepts, implied)
         if field == "citations":
             _cite(opened.block, delta.citation)  # type: ignore[union-attr]
@@ -322,12 +311,8 @@ def _a(field: str) -> str:
 def _own(block: ContentBlock) -> ContentBlock:
     """A copy of an event's block that can grow without changing the event."""
     block = copy(block)
-    if isinstance(block, UnknownBlock):
-        block.extra = dict(block.extra)
-        if isinstance(block.extra.get("citations"), list):
-            block.extra["citations"] = list(block.extra["citations"])
-    elif isinstance(block, TextBlock) and block.citations is not None:
-        block.citations = list(block.citations)
+    if isinstance(block, UnknownBlock) and not block.extra:
+        block.extra = {}
     return block
 
 

@@ -79,6 +79,11 @@ class Deadlines:
         self._start("total", now)
         self._start("connect", now)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Deadlines {', '.join(f'{name} at {ends:g}' for name, ends in self._running.items()) or 'none running'}>"
+        )
+
     def connecting(self, now: float) -> None:
         """A new attempt begins: of the limits before it, only `total` goes on."""
         self.paused()

@@ -1,6 +1,8 @@
-"""Where a stream departs from the protocol and is read all the same."""
+"""Where a stream departs from the protocol and is read all the same: the table of codes, and who counts them."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,6 +14,59 @@ ENTRY_SIZE = 256
 _MOST_SHOWN = 160
 _MOST_ENTRIES = 65536
 # 16 MiB of them, at 256 bytes each. An `EventDecoder` alone has no limit that a body of endless messages would reach.
+
+
+class Reading(NamedTuple):
+    """What a code stands for: what came, and how it is read."""
+
+    came: str
+    read: str
+
+
+# The one list of codes, in Markdown. README's table, the kit's streams and the tests are made from it.
+READINGS: dict[str, Reading] = {
+    "no_event_line": Reading("data without an `event:` line", "by the JSON's type"),
+    "no_type": Reading("JSON without `type`", "by the event line"),
+    "type_mismatch": Reading("event line and JSON type differ", "by the JSON's type"),
+    "foreign_data": Reading(
+        "data that is no JSON object, under a foreign name (`[DONE]`)", "an `UnknownEvent` with the text in `data`"
+    ),
+    "unterminated_event": Reading("the body ends without the last blank line, the JSON is whole", "the event"),
+    "unfinished_event": Reading("the body ends inside an event", "dropped"),
+    "lone_surrogate": Reading(
+        "half of a surrogate pair as an escape",
+        "halves in neighbouring deltas are joined, one that stays alone is U+FFFD",
+    ),
+    "bare_message_start": Reading("message_start without content, usage, model or role", "empty content, None"),
+    "bare_block_start": Reading("a block without its text, thinking or input", "empty"),
+    "bare_message_delta": Reading(
+        "message_delta without delta or usage, or stop_reason at the top level", "the fields, from wherever they stand"
+    ),
+    "no_block_stop": Reading("the message stops while a block is open", "the block is finished"),
+    "no_message_stop": Reading("the body ends after a stop_reason", "`COMPLETE`"),
+    "no_stop_reason": Reading("message_stop without any stop_reason", "`COMPLETE`, stop_reason None"),
+    "no_message_start": Reading("content before any message_start", "an empty message is opened, without an id"),
+    "duplicate_message_start": Reading("the same message_start again", "ignored"),
+    "spliced_message_start": Reading(
+        "another message inside one, or after content that has none",
+        "no safe reading: `ProtocolViolation` in both modes",
+    ),
+    "index_gap": Reading("a block index that skips", "kept, in index order"),
+    "index_reused": Reading("a second start for an index", "a further block, after the first"),
+    "delta_without_block": Reading("a delta for a block never opened", "opens the block that it implies"),
+    "delta_after_stop": Reading(
+        "a delta for a finished block", "appended if it is of the same kind, else a further block"
+    ),
+    "delta_kind_mismatch": Reading(
+        "a delta of another kind than its block", "a further block of its own kind, after that one"
+    ),
+    "repeated_content": Reading(
+        "content in the start and in deltas", "text, thinking and signature go on, tool input is the deltas'"
+    ),
+    "repeated_signature": Reading("more than one signature_delta", "appended"),
+    "event_after_stop": Reading("anything but a ping or a new message after message_stop", "kept on the event only"),
+    "bare_error": Reading("an error without its envelope", "an `ErrorEvent` with what there is"),
+}
 
 
 class Deviation(msgspec.Struct, frozen=True):

@@ -170,7 +170,7 @@ class UnexpectedResponse(TransportError):
         self, reason: str, *, status: int, content_type: str, start: bytes = b"", retryable: bool = False
     ) -> None:
         came = f"{start[:60]!r}..." if len(start) > 60 else repr(start)
-        super().__init__(f"{reason}: status {status}, content type {shown(content_type or 'none')!r}, body {came}")
+        super().__init__(f"{reason}: status {status}, content type {quoted(content_type or 'none', 300)}, body {came}")
         self.status = status
         self.content_type = content_type
         self.start = start
@@ -192,7 +192,8 @@ def escaped(text: str) -> str:
 
 def shown(text: str, most: int = 300) -> str:
     """A text of the server's, as much of it as a log can take, escaped."""
-    return escaped(text if len(text) <= most else f"{text[:most]}...")
+    text = escaped(text[: most + 1])  # first: an escape is up to six characters
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def quoted(text: str, most: int) -> str:

@@ -6,12 +6,24 @@ All are msgspec Structs, told apart by `type`, as on the wire. Fields that a typ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from functools import cache
+from types import new_class
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from ._base import Event, Extra
-from ._message import ContentBlock, Message, Usage
+from ._message import (
+    Block,
+    CompactionBlock,
+    ContentBlock,
+    Message,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+    ToolUseBlock,
+    Usage,
+)
 
 if TYPE_CHECKING:
     WireIndex = int
@@ -19,53 +31,96 @@ else:
     WireIndex = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
-class TextDelta(Event, frozen=True, tag="text_delta"):
+class Grows(NamedTuple):
+    """What a delta does to the message: the blocks that it fits, the field that it adds to, the block that it opens if
+    none was.
+    """
+
+    fits: type[Block]
+    field: str
+    opens: type[Block]
+
+
+class BlockDelta(Event, frozen=True):
+    """Base of deltas. A new one is its class, a place in the union `Delta`, and an export.
+
+    `text_field` names the field that holds text which a server can cut anywhere, inside a character too; runs of
+    such deltas are read together. None for all others.
+    """
+
+    grows: ClassVar[Grows | None] = None
+    text_field: ClassVar[str | None] = None
+
+
+class TextDelta(BlockDelta, frozen=True, tag="text_delta"):
     """More text for a text block."""
 
     type: ClassVar[Literal["text_delta"]] = "text_delta"
+    grows: ClassVar[Grows] = Grows(TextBlock, "text", TextBlock)
+    text_field: ClassVar[str] = "text"
     text: str
 
 
-class InputJSONDelta(Event, frozen=True, tag="input_json_delta"):
+class InputJSONDelta(BlockDelta, frozen=True, tag="input_json_delta"):
     """More of a tool's arguments: a piece of JSON text, cut anywhere, possibly empty."""
 
     type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
+    grows: ClassVar[Grows] = Grows(ToolCallBlock, "input_json", ToolUseBlock)
+    text_field: ClassVar[str] = "partial_json"
     partial_json: str
 
 
-class ThinkingDelta(Event, frozen=True, tag="thinking_delta"):
+class ThinkingDelta(BlockDelta, frozen=True, tag="thinking_delta"):
     """More text for a thinking block."""
 
     type: ClassVar[Literal["thinking_delta"]] = "thinking_delta"
+    grows: ClassVar[Grows] = Grows(ThinkingBlock, "thinking", ThinkingBlock)
+    text_field: ClassVar[str] = "thinking"
     thinking: str
 
 
-class SignatureDelta(Event, frozen=True, tag="signature_delta"):
+class SignatureDelta(BlockDelta, frozen=True, tag="signature_delta"):
     """The signature of a thinking block."""
 
     type: ClassVar[Literal["signature_delta"]] = "signature_delta"
+    grows: ClassVar[Grows] = Grows(ThinkingBlock, "signature", ThinkingBlock)
     signature: str
 
 
-class CitationsDelta(Event, frozen=True, tag="citations_delta"):
+class CitationsDelta(BlockDelta, frozen=True, tag="citations_delta"):
     """One more citation for a text block, as the JSON object that came."""
 
     type: ClassVar[Literal["citations_delta"]] = "citations_delta"
+    grows: ClassVar[Grows] = Grows(TextBlock, "citations", TextBlock)
     citation: dict[str, Any]
 
 
-class CompactionDelta(Event, frozen=True, tag="compaction_delta"):
+class CompactionDelta(BlockDelta, frozen=True, tag="compaction_delta"):
     """The content of a compaction block; it replaces what stood there."""
 
     type: ClassVar[Literal["compaction_delta"]] = "compaction_delta"
+    grows: ClassVar[Grows] = Grows(CompactionBlock, "content", CompactionBlock)
     content: str | None = None
     encrypted_content: str | None = None
 
 
-class UnknownDelta(Event, frozen=True):
-    """A delta of a type that has no class here; its fields are in `extra`."""
+class UnknownDelta(BlockDelta, frozen=True):
+    """A delta of a type that has no class here; its fields are in `extra`. Compare `wire_type`."""
 
-    type: str
+    if TYPE_CHECKING:
+        # A Literal to type checkers, so that comparing the `type` of a union narrows it: with a str here every
+        # comparison could be true of this class. At run time it is the wire's own word.
+        type: ClassVar[Literal["unknown delta"]]
+
+        def __init__(self, type: str, *, extra: Extra = ...) -> None: ...
+
+    else:
+        type: str
+
+    @property
+    def wire_type(self) -> str:
+        """The type as the wire has it, to be compared: `type` is a Literal to type checkers."""
+        return str(self.type)
 
 
 Delta: TypeAlias = (
@@ -90,32 +145,27 @@ class Half:
     if TYPE_CHECKING:
         extra: Extra
         raw: str
-        __struct_fields__: ClassVar[tuple[str, ...]]
-
-    @classmethod
-    def made(cls, text: str, raw: str, extra: Extra) -> Any:
-        """A delta of this class that shows `text`."""
-        delta = cls(text, extra=extra)  # type: ignore[call-arg]  # the Struct's own, which this is mixed into
-        vars(delta)["raw"] = raw
-        return delta
+        text_field: ClassVar[str]
 
     def __copy__(self) -> Any:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).made, (getattr(self, self.__struct_fields__[0]), self.raw, self.extra)
+        whole_class = type(self).__mro__[2]
+        return half_of, (whole_class, getattr(self, self.text_field), self.raw, self.extra)
 
 
-class HalfTextDelta(Half, TextDelta, frozen=True, tag="text_delta", gc=True, dict=True):
-    """A text delta with a lone surrogate."""
+@cache
+def _half_class(cls: type[BlockDelta]) -> Any:
+    options = {"frozen": True, "tag": cls.type, "gc": True, "dict": True}  # type: ignore[attr-defined]
+    return new_class(f"Half{cls.__name__}", (Half, cls), options, lambda body: body.update(__module__=__name__))
 
 
-class HalfInputJSONDelta(Half, InputJSONDelta, frozen=True, tag="input_json_delta", gc=True, dict=True):
-    """The same for tool arguments."""
-
-
-class HalfThinkingDelta(Half, ThinkingDelta, frozen=True, tag="thinking_delta", gc=True, dict=True):
-    """The same for thinking."""
+def half_of(cls: type[BlockDelta], shown: str, raw: str, extra: Extra) -> Any:
+    """A delta of a class that has a `text_field`, showing one text and keeping the one that came."""
+    delta = _half_class(cls)(shown, extra=extra)
+    vars(delta)["raw"] = raw
+    return delta
 
 
 class MessageDelta(Event, frozen=True):
@@ -196,11 +246,24 @@ class ErrorEvent(Event, frozen=True, tag="error"):
 class UnknownEvent(Event, frozen=True):
     """An event of a type that has no class here; its fields are in `extra`.
 
-    `data` is the text of one that is no JSON object (`[DONE]`), None for all others.
+    `data` is the text of one that is no JSON object (`[DONE]`), None for all others. Compare `wire_type`.
     """
 
-    type: str
+    if TYPE_CHECKING:
+        # A Literal to type checkers, so that comparing the `type` of a union narrows it: with a str here every
+        # comparison could be true of this class. At run time it is the wire's own word.
+        type: ClassVar[Literal["unknown event"]]
+
+        def __init__(self, type: str, data: str | None = None, *, extra: Extra = ...) -> None: ...
+
+    else:
+        type: str
     data: str | None = None
+
+    @property
+    def wire_type(self) -> str:
+        """The type as the wire has it, to be compared: `type` is a Literal to type checkers."""
+        return str(self.type)
 
 
 StreamEvent: TypeAlias = (

@@ -9,7 +9,7 @@ likewise, see `_assembler`.)
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
+from copy import copy, deepcopy
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -40,6 +40,10 @@ class Growing(Enum):
         """The value so far."""
         raise NotImplementedError
 
+    def plain(self) -> Any:
+        """The same in what JSON has: msgspec doesn't look into it."""
+        return self.current()
+
     def __eq__(self, other: object) -> bool:
         return bool(self.current() == (other.current() if isinstance(other, Growing) else other))
 
@@ -58,7 +62,7 @@ class Growing(Enum):
 
 
 # In a class's body the name is Enum's own.
-type.__setattr__(Growing, "_value_", property(lambda self: self.current()))
+type.__setattr__(Growing, "_value_", property(lambda self: self.plain()))
 
 
 class TextBuffer(Growing):
@@ -98,7 +102,7 @@ class GrowingFields(Growing):
     def finish(self) -> dict[str, Any]:
         return self._with(TextBuffer.finish)
 
-    def __copy__(self) -> dict[str, Any]:
+    def __copy__(self) -> Any:
         return dict(self.current())
 
     def _with(self, read: Callable[[TextBuffer], str]) -> dict[str, Any]:
@@ -140,11 +144,13 @@ def _descriptor(cls: type, name: str) -> Any:
 
 
 class Copied:
-    """A Struct whose copies stand still: what grows in it is copied as it is at the moment."""
+    """A Struct whose shallow copies stand still: what a stream changes in it is copied as it is at the moment."""
 
     __slots__ = ()
     growing: ClassVar[tuple[str, ...]] = ()
-    """The fields that are `read_through`, in the order in which a copy sets them."""
+    """The fields that are `read_through`."""
+    mutable: ClassVar[tuple[str, ...]] = ("extra",)
+    """Those that hold what a stream changes in place."""
 
     def __copy__(self) -> Any:
         made = super().__copy__()  # type: ignore[misc]  # the Struct's own, which this is mixed into
@@ -152,4 +158,15 @@ class Copied:
             value = raw_field(self, name)
             if isinstance(value, Growing):
                 setattr(made, name, value.__copy__())
+        for name in self.mutable:
+            value = getattr(made, name)
+            if value:
+                setattr(made, name, _apart(value))
         return made
+
+
+def _apart(value: Any) -> Any:
+    if isinstance(value, dict):  # an `extra`, in which a block without a class has its citations
+        cited = value.get("citations")
+        return {**value, "citations": list(cited)} if isinstance(cited, list) else dict(value)
+    return list(value) if isinstance(value, list) else copy(value)

@@ -18,6 +18,9 @@ import msgspec
 
 MAX_NESTING = 200
 
+CANT_DECODE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+# What msgspec raises for JSON that it can't take.
+
 _NOTHING = object()
 
 _decode = msgspec.json.Decoder().decode
@@ -49,7 +52,7 @@ def read_json(data: bytes) -> tuple[Any, Any]:
     """
     try:
         value = _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except CANT_DECODE:
         text = data.decode("utf-8", "replace")
         reader = _Reader(text)
         raw = reader.read()

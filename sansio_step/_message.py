@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from types import NoneType
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from ._base import Part
+from ._base import Extra, Part
 from ._errors import StreamError, ToolInputError
 from ._growing import Copied, Growing, ReadThrough, TextBuffer, raw_field, read_through
 from ._json import NotJSON, json_bytes, read_json, read_partial_json
 
 
-class Usage(Part):
+class Usage(Copied, Part, forbid_unknown_fields=True):
     """What the message cost, in tokens. Counts are cumulative; None is what was never said."""
 
     input_tokens: int | None = None
@@ -46,6 +46,9 @@ class _Finished:
     def __reduce__(self) -> str:
         return "_FINISHED"
 
+    def __repr__(self) -> str:
+        return "FINISHED"
+
 
 _FINISHED = _Finished()
 
@@ -60,10 +63,9 @@ class Block(Copied, Part, kw_only=True):
         """Whether nothing more belongs to it: by its stop, a stop_reason or message_stop, or made by hand."""
         return self._progress is not msgspec.UNSET
 
-
-def set_finished(block: Block, finished: bool) -> None:
-    """Say whether a stream is done with a block."""
-    block._progress = _FINISHED if finished else msgspec.UNSET
+    def set_finished(self, finished: bool) -> None:
+        """Say whether more belongs to it, for who builds blocks from a stream."""
+        self._progress = _FINISHED if finished else msgspec.UNSET
 
 
 class TextBlock(Block, tag="text"):
@@ -71,6 +73,7 @@ class TextBlock(Block, tag="text"):
 
     type: ClassVar[Literal["text"]] = "text"
     growing = ("text",)
+    mutable = ("citations", "extra")
     text: str = msgspec.field(default_factory=str)
     citations: list[Any] | None = None
 
@@ -312,10 +315,23 @@ class FallbackBlock(Block, tag="fallback"):
 
 
 class UnknownBlock(Block):
-    """A block of a type that has no class here; its fields are in `extra`."""
+    """A block of a type that has no class here; its fields are in `extra`. Compare `wire_type`."""
 
-    type: str
+    if TYPE_CHECKING:
+        # A Literal to type checkers, so that comparing the `type` of a union narrows it: with a str here every
+        # comparison could be true of this class. At run time it is the wire's own word.
+        type: ClassVar[Literal["unknown block"]]
+
+        def __init__(self, type: str, *, extra: Extra = ...) -> None: ...
+
+    else:
+        type: str
     growing = ("extra",)
+
+    @property
+    def wire_type(self) -> str:
+        """The type as the wire has it, to be compared: `type` is a Literal to type checkers."""
+        return str(self.type)
 
 
 ContentBlock: TypeAlias = (
@@ -364,6 +380,7 @@ class Message(Copied, Part, tag="message"):
     context_management: dict[str, Any] | None = None
     usage: Usage | None = None
     growing = ("content",)
+    mutable = ("usage", "extra")
 
     @property
     def text(self) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Generic, NoReturn, SupportsIndex, TypeVar
+from typing import Generic, NoReturn, SupportsIndex, TypeVar
 
-from ._blocks import BlockReader, Fields, read_blocks, read_fields, read_large, split_blocks
 from ._errors import LimitExceeded, StreamError
+from ._frames import Fields, FrameReader, read_fields, read_frames, split_frames
 
 Item = TypeVar("Item")
 
@@ -21,8 +21,8 @@ def refuse_copy(self: object) -> NoReturn:
 class Receiver(ABC, Generic[Item]):
     """Takes the bytes of one body, in pieces of any size, and returns what they complete.
 
-    What is complete in front of a fault is returned; the fault can then be read as `fault` and is raised
-    by the next call and by each later one. A fault with nothing in front of it is raised at once.
+    What is complete before a fault is returned; the fault can then be read as `fault` and is raised
+    by the next call and by each later one. A fault with nothing before it is raised at once.
     """
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
@@ -48,7 +48,7 @@ class Receiver(ABC, Generic[Item]):
             raise self._fault.with_traceback(None)
         if self._ended:
             raise ValueError("receive_data after receive_eof: one object reads one body")
-        items = self._receive(data if data.__class__ is bytes else as_bytes(data))
+        items = self.read_chunk(data if data.__class__ is bytes else as_bytes(data))
         if not items and self._fault is not None:
             raise self._fault.with_traceback(None)
         return items
@@ -60,36 +60,32 @@ class Receiver(ABC, Generic[Item]):
         if self._ended:
             return []
         self._ended = True
-        items = self._finish()
+        items = self.read_end()
         if not items and self._fault is not None:
             raise self._fault.with_traceback(None)
         return items
 
     @abstractmethod
-    def _receive(self, data: bytes) -> list[Item]: ...
+    def read_chunk(self, data: bytes) -> list[Item]:
+        """As `receive_data`, for another receiver on top of this one: raises nothing for the stream, see `fault`."""
 
     @abstractmethod
-    def _finish(self) -> list[Item]: ...
+    def read_end(self) -> list[Item]:
+        """As `receive_eof`, likewise."""
 
 
-class BlockReceiver(Receiver[Item]):
-    """A receiver that reads the blocks of a text/event-stream, one item for each dispatched event."""
-
-    # Larger chunks are taken in slices of this size: what is made from one is still in the cache when it is
-    # used, and a body that is given whole needs no second copy of itself.
-    _SLICE: ClassVar[int] = 64 * 1024
+class FrameReceiver(Receiver[Item]):
+    """A receiver that reads the frames of a text/event-stream, one item for each dispatched event."""
 
     def __init__(self, max_event_size: int) -> None:
         super().__init__()
-        self._reader = BlockReader(max_event_size)
+        self._reader = FrameReader(max_event_size)
         self._number = 0  # of the next dispatched event
 
-    def _receive(self, data: bytes) -> list[Item]:
-        if len(data) <= self._SLICE:
-            return self._take(data)
+    def read_chunk(self, data: bytes) -> list[Item]:
         items: list[Item] = []
-        for start in range(0, len(data), self._SLICE):
-            items += self._take(data[start : start + self._SLICE])
+        for piece in slices(data):
+            items += self._take(piece)
             if self._fault is not None:
                 break
         return items
@@ -97,24 +93,22 @@ class BlockReceiver(Receiver[Item]):
     def _take(self, data: bytes) -> list[Item]:
         reader = self._reader
         ready = reader.feed(data)
-        items = self._read_blocks(ready) if ready else []
+        items = self._read_ready(ready) if ready else []
         if len(reader.pending) > reader.limit and self._fault is None:
             self._fail(LimitExceeded("max_event_size", reader.limit), reader.pending_offset)
         return items
 
-    def _blocks_in_limit(self, ready: bytes | bytearray) -> Iterable[Fields]:
-        """The fields of each block, up to one that is over the limit: it fails as it would have while pending."""
+    def _frames_in_limit(self, ready: bytes) -> Iterable[Fields]:
+        """The fields of each frame, up to one that is over the limit: it fails as it would have while pending."""
         limit = self._reader.limit
-        if len(ready) > limit:
-            return self._measured(bytes(ready), limit)
-        return read_large(ready) if isinstance(ready, bytearray) else read_blocks(ready)
+        return self._measured(ready, limit) if len(ready) > limit else read_frames(ready)
 
     def _measured(self, ready: bytes, limit: int) -> Iterator[Fields]:
-        for start, lines in split_blocks(ready):
+        for start, lines in split_frames(ready):
             if sum(map(len, lines)) + len(lines) + 1 > limit:
                 self._fail(LimitExceeded("max_event_size", limit), self._reader.offset_of(start))
                 return
-            yield read_fields(lines)
+            yield read_fields(b"\n".join(lines))
 
     def _fail(self, error: StreamError, offset: int | None) -> None:
         error.event_number = self._number
@@ -123,8 +117,21 @@ class BlockReceiver(Receiver[Item]):
         self._reader.finish()  # nothing of the event at fault counts, not even its retry line
 
     @abstractmethod
-    def _read_blocks(self, ready: bytes | bytearray) -> list[Item]:
-        """The items of whole blocks, as `BlockReader.feed` returns them. Sets the fault, never raises it."""
+    def _read_ready(self, ready: bytes) -> list[Item]:
+        """The items of whole frames, as `FrameReader.feed` returns them. Sets the fault, never raises it."""
+
+
+_SLICE = 28 * 1024
+# `bytes.split` takes 98 instead of 169 nanoseconds an event if fewer than 30,000 bytes are left (CPython sets up another
+# search for each hit in more). What is made from a slice is still in the cache when it is used, and a body that is given
+# whole needs no second copy of itself.
+
+
+def slices(data: bytes) -> Iterable[bytes]:
+    """A chunk in pieces that are read at a time."""
+    if len(data) <= _SLICE:
+        return (data,)
+    return (data[start : start + _SLICE] for start in range(0, len(data), _SLICE))
 
 
 def as_bytes(data: object) -> bytes:

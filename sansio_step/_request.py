@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final, Literal, NoReturn
 
-from ._codec import _encode
+from ._encode import encode_json
 from ._errors import short_repr, shown
 
 Role = Literal["user", "assistant"]
@@ -119,7 +119,7 @@ class MessageRequest:
 
     def to_json(self) -> bytes:
         """The bytes of `to_dict`, compact, as UTF-8: the body of the request."""
-        return _encode(self.to_dict())
+        return encode_json(self.to_dict())
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------

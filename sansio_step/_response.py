@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ._codec import as_json_bytes, read_error, read_message, to_dict
-from ._errors import APIError, DecodeError, ToolInputError, short_repr
+from ._decode import as_json_bytes, read_error, read_message
+from ._encode import to_dict
+from ._errors import APIError, DecodeError, ToolInputError, quoted, short_repr
 from ._events import ErrorEvent
 from ._json import NotJSON, read_json
 from ._message import Message, TextBlock, ThinkingBlock, ToolCallBlock
@@ -33,7 +34,9 @@ def decode_message(body: str | bytes | bytearray | memoryview) -> Message:
         raise api_error(read_error(wire))
     kind = wire.get("type")
     if kind != "message" and (kind is not None or wire.get("content") is None):
-        raise DecodeError(f"the body is no message: its type is {short_repr(kind)}")
+        raise DecodeError(
+            f"the body is no message: its type is {quoted(kind, 300) if isinstance(kind, str) else short_repr(kind)}"
+        )
     return read_message(wire)
 
 
@@ -53,7 +56,7 @@ def decode_error(status: int, headers: Headers, body: str | bytes | bytearray | 
     except (NotJSON, DecodeError):
         event = None
     if event is None or (event.error.type is None and event.error.message is None):
-        start = data[:4000].decode("utf-8", "replace").strip()
+        start = data.lstrip()[:4004].decode("utf-8", "replace").strip()
         start = f"{start[:1000]}..." if len(start) > 1000 else start
         return APIError(None, start or None, request_id=request_id, status=status)
     return api_error(event, status=status, request_id=request_id)

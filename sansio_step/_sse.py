@@ -1,16 +1,15 @@
-"""Blocks to events: `text/event-stream` by the WHATWG rules, to the letter, for any use of the format."""
+"""Frames to events: `text/event-stream` by the WHATWG rules, to the letter, for any use of the format."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from itertools import repeat
 
 import msgspec
 
-from ._blocks import MAX_EVENT_SIZE, join_lines, match_usual, read_fields, split_usual_text, with_lf
 from ._errors import short_repr
-from ._receiver import BlockReceiver
+from ._frames import MAX_EVENT_SIZE, read_fields, read_one
+from ._receiver import FrameReceiver
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
@@ -26,14 +25,13 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 # The shape that nearly every server sends: one event line, one data line, a space in each. 0.3 microseconds
-# an event where all usual shapes together take 0.5; two at the start, or one that is all, tell whether it is worth the try.
+# an event, where the usual shapes together take 1. Two at the start, or one that is all, tell whether it is worth the try.
 # Only the start of a line is one here: of a line full of event names each would be a start otherwise.
 _COMMON = re.compile(r"^event: (.+)\ndata: (.*)\n\n", re.MULTILINE)
 _COMMON_START = re.compile(r"event: .+\ndata: .*\n\n(?:\Z|event: .+\ndata: .*\n\n)")
-_KEEP_ALIVE = re.compile(r"\n\n(?::.*\n\n)+")
 
 
-class SSEDecoder(BlockReceiver[ServerSentEvent]):
+class SSEDecoder(FrameReceiver[ServerSentEvent]):
     """Bytes of any text/event-stream to `ServerSentEvent`s.
 
     `max_event_size` bounds the bytes of one event (each line end counts as one, comments not at all):
@@ -46,7 +44,7 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely one event: not worth the look
         self._retry: bytes | None = None
         self.last_event_id: str = ""
-        # What stands in front of the data of the last event that was a chunk, and its name: mostly the next one's too.
+        # What stands before the data of the last event that was a chunk, and its name: mostly the next one's too.
         self._head = b"data: "
         self._event_name = "message"
 
@@ -56,33 +54,24 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
         0.5 microseconds, where the way through the layers takes 2.
         """
         reader = self._reader
-        if not reader.idle:
-            return [] if reader.hold(data) else super().receive_data(data)
-        if data.__class__ is not bytes or len(data) > self._most_for_one:
+        if not reader.idle or type(data) is not bytes or len(data) > self._most_for_one:
             return super().receive_data(data)
-        block = with_lf(data) if 13 in data else data
-        start = len(self._head)
-        value: bytes | None = None
-        if block[:start] == self._head and block[-2:] == b"\n\n":
-            value = block[start:-2]
-            if 10 in value:
-                value = join_lines(value)
-        if value is not None:
-            try:
-                text = value.decode()  # a third of the time that a call with an error handler takes
-            except UnicodeDecodeError:
-                text = _text(value)
-        else:
-            name, usual, last_id, _ = match_usual(block)
+        head = len(self._head)
+        value = data[head:-2]
+        if data[:head] != self._head or data[-2:] != b"\n\n" or 10 in value or 13 in value:
+            name, usual, last_id, _ = read_one(data)
             if usual is None:
                 return super().receive_data(data)
-            text = _text(usual)
+            value = usual
             if last_id is not None:
                 self.last_event_id = _text(last_id)
             self._event_name = _text(name or b"") or "message"
             self._head = (b"event: %b\ndata: " % name) if name else b"data: "
-        reader.raw = data
-        reader.consumed += len(data)
+        try:
+            text = value.decode()  # a third of the time that a call with an error handler takes
+        except UnicodeDecodeError:
+            text = _text(value)
+        reader.take_whole(data)
         self._number += 1
         return [ServerSentEvent(text, self._event_name, self.last_event_id)]
 
@@ -93,59 +82,35 @@ class SSEDecoder(BlockReceiver[ServerSentEvent]):
     @property
     def retry(self) -> int | None:
         """The reconnection time in milliseconds that the stream asked for last, None where it never did."""
-        # A retry line counts as soon as it is complete, even where its block never will be. Digits become
+        # A retry line counts as soon as it is complete, even if its frame never will be. Digits become
         # a number only here: of a hostile stream's million digits that is work nobody may ask for.
-        waiting = bytes(self._reader.pending).split(b"\n")[:-1]
+        waiting = bytes(self._reader.pending).rpartition(b"\n")[0]
         digits = read_fields(waiting)[3] or self._retry
         return None if digits is None else _to_int(digits)
 
-    def _read_blocks(self, ready: bytes | bytearray) -> list[ServerSentEvent]:
-        if isinstance(ready, bytearray) or len(ready) > self._reader.limit:
-            return self._interpret(ready)
-        text = _text(ready)
-        if not _COMMON_START.match(text):
-            text = _without_keep_alives(text)
-        if _COMMON_START.match(text):
-            gaps_and_fields = _COMMON.split(text)
-            if not any(gaps_and_fields[::3]):
-                names, data = gaps_and_fields[1::3], gaps_and_fields[2::3]
-                self._number += len(data)
-                return list(map(ServerSentEvent, data, names, repeat(self.last_event_id)))
-        usual = split_usual_text(text)
-        if usual is None:
-            return self._interpret(ready)
-        ids, names, data = usual
-        events = list(map(ServerSentEvent, data, [name or "message" for name in names], self._carry_ids(ids)))
-        self._number += len(events)
-        return events
-
-    def _carry_ids(self, ids: list[str | None]) -> Iterable[str]:
-        """The last event id at each of some events."""
-        if not any(ids) and "" not in ids:
-            return repeat(self.last_event_id)
-        last = self.last_event_id
-        carried = []
-        for own in ids:
-            last = last if own is None else own
-            carried.append(last)
-        self.last_event_id = last
-        return carried
-
-    def _interpret(self, ready: bytes | bytearray) -> list[ServerSentEvent]:
-        """Blocks of any shape."""
+    def _read_ready(self, ready: bytes) -> list[ServerSentEvent]:
+        if len(ready) <= self._reader.limit:
+            text = _text(ready)
+            if _COMMON_START.match(text):
+                gaps_and_fields = _COMMON.split(text)
+                if not any(gaps_and_fields[::3]):
+                    names, data = gaps_and_fields[1::3], gaps_and_fields[2::3]
+                    self._number += len(data)
+                    return list(map(ServerSentEvent, data, names, repeat(self.last_event_id)))
         events = []
-        for name, data, last_id, retry in self._blocks_in_limit(ready):
+        for name, value, last_id, retry in self._frames_in_limit(ready):
             if last_id is not None:
                 self.last_event_id = _text(last_id)
             if retry is not None:
                 self._retry = retry
-            if data is not None:
-                events.append(ServerSentEvent(_text(data), _text(name or b"message"), self.last_event_id))
+            if value is not None:
+                event = _text(name) if name else "message"
+                events.append(ServerSentEvent(_text(value), event, self.last_event_id))
                 self._number += 1
         return events
 
-    def _finish(self) -> list[ServerSentEvent]:
-        *lines, _ = self._reader.finish().split(b"\n")
+    def read_end(self) -> list[ServerSentEvent]:
+        lines = self._reader.finish().rpartition(b"\n")[0]
         self._retry = read_fields(lines)[3] or self._retry
         return []
 
@@ -171,14 +136,7 @@ def encode_sse(event: ServerSentEvent) -> bytes:
     return "".join((*lines, "\n")).encode()
 
 
-def _without_keep_alives(text: str) -> str:
-    """Blocks without the comments that stand between them: those like the first, since servers write the same one again."""
-    text = text.lstrip("\n")  # behind a comment that two chunks share its blank line comes first
-    keep_alive = _KEEP_ALIVE.search(text, 0, 1024)
-    return text if keep_alive is None else f"\n\n{text}".replace(keep_alive[0], "\n\n")[2:]
-
-
-def _text(data: bytes | memoryview) -> str:
+def _text(data: bytes) -> str:
     # The standard's UTF-8 decode: one U+FFFD for each maximal part that can't be read.
     return str(data, "utf-8", "replace")
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 
 from ._accumulator import MAX_MESSAGE_SIZE, MessageAccumulator, Outcome
-from ._blocks import MAX_EVENT_SIZE
 from ._decoder import EventDecoder
 from ._deviations import ENTRY_SIZE, Deviation
 from ._errors import ProtocolViolation, StreamError
 from ._events import StreamEvent, UnknownDelta
+from ._frames import MAX_EVENT_SIZE
 from ._message import Message
-from ._receiver import Receiver, as_bytes
+from ._receiver import Receiver, as_bytes, slices
 
 Bytes = bytes | bytearray | memoryview
 
@@ -38,7 +38,7 @@ class MessageStream(Receiver[StreamEvent]):
 
     def __repr__(self) -> str:
         accumulator = self._accumulator
-        return f"<MessageStream {accumulator.outcome.value} events={accumulator._number} fault={self._fault!r}>"
+        return f"<MessageStream {accumulator.outcome.value} events={accumulator.event_count} fault={self._fault!r}>"
 
     @property
     def message(self) -> Message | None:
@@ -79,17 +79,16 @@ class MessageStream(Receiver[StreamEvent]):
         return self._accumulator.result()
 
     def receive_data(self, data: Bytes) -> list[StreamEvent]:
-        if self._fault is None:
-            reader = self._decoder._reader
-            if not reader.idle:
-                if reader.hold(data):
-                    return []
-            else:
-                # One delta a chunk, as servers flush them, does without the layers between.
-                event = self._decoder._decode_one(data)
-                if event is not None and (self._accumulator._continue_run(event) or self._apply([event])):
-                    return [event]
-        return super().receive_data(data)
+        # One event a chunk, as servers flush them, does without the layers between.
+        events = self._decoder.take_one(data) if self._fault is None else None
+        if events is None:
+            return super().receive_data(data)
+        if events and self._decoder.plain and self._accumulator.take_one(events[0]):
+            return events
+        events = self._apply(events)
+        if not events and self._fault is not None:
+            raise self._fault.with_traceback(None)
+        return events
 
     def receive_eof(self) -> list[StreamEvent]:
         """Say that the body has ended and return what that completes, often nothing.
@@ -105,19 +104,16 @@ class MessageStream(Receiver[StreamEvent]):
                 raise
             return []
 
-    def _receive(self, data: bytes) -> list[StreamEvent]:
-        size = self._decoder._SLICE
-        if len(data) <= size:
-            return self._apply(self._decoder._receive(data))
+    def read_chunk(self, data: bytes) -> list[StreamEvent]:
         events: list[StreamEvent] = []
-        for start in range(0, len(data), size):
-            events += self._apply(self._decoder._receive(data[start : start + size]))
+        for piece in slices(data):
+            events += self._apply(self._decoder.read_chunk(piece))
             if self._fault is not None:
                 break
         return events
 
-    def _finish(self) -> list[StreamEvent]:
-        events = self._apply(self._decoder._finish())
+    def read_end(self) -> list[StreamEvent]:
+        events = self._apply(self._decoder.read_end())
         if self._fault is None:
             self._accumulator.receive_eof()
             self._fault = self._accumulator.fault
@@ -126,7 +122,7 @@ class MessageStream(Receiver[StreamEvent]):
     def _apply(self, events: list[StreamEvent]) -> list[StreamEvent]:
         """Add events to the message; return those in front of the first fault, whichever layer found it."""
         accumulator, decoder = self._accumulator, self._decoder
-        first = accumulator._number
+        first = accumulator.event_count
         try:
             done = 0
             for number in decoder.new_entries():
@@ -136,18 +132,18 @@ class MessageStream(Receiver[StreamEvent]):
                     accumulator.reserve(ENTRY_SIZE)
             accumulator.extend(events[done:] if done else events)
         except StreamError as fault:
-            number = accumulator._number
-            fault.byte_offset = decoder._offset_of_event(number)
+            number = accumulator.event_count
+            fault.byte_offset = decoder.offset_of_event(number)
             # What the decoder read behind this event was never read, however the bytes were cut.
-            decoder._settle(upto=number + 1)
+            decoder.settle(upto=number + 1)
             self._fault = fault
             return events[: number - first]
-        error = accumulator._api_error
+        error = accumulator.api_error
         if error is not None and error.byte_offset is None and error.event_number is not None:
-            error.byte_offset = decoder._offset_of_event(error.event_number)
+            error.byte_offset = decoder.offset_of_event(error.event_number)
         if decoder.fault is not None:
             self._fault = decoder.fault
-            accumulator._fail(decoder.fault)
+            accumulator.fail(decoder.fault)
         return events
 
 
@@ -161,7 +157,7 @@ def parse(
     """The final message of a whole body, given as bytes or in chunks. Raises as `MessageStream.result` does."""
     stream = MessageStream(strict=strict, max_event_size=max_event_size, max_message_size=max_message_size)
     whole = isinstance(data_or_chunks, (bytes, bytearray, memoryview))
-    chunks = _slices(data_or_chunks) if whole else data_or_chunks  # type: ignore[arg-type]
+    chunks = slices(as_bytes(data_or_chunks)) if whole else data_or_chunks
     try:
         for chunk in _checked(chunks):  # type: ignore[arg-type]
             stream.receive_data(chunk)
@@ -241,7 +237,12 @@ def _checked(chunks: Iterable[Bytes]) -> Iterable[Bytes]:
 
 def _async_checked(chunks: AsyncIterable[Bytes]) -> AsyncIterable[Bytes]:
     if not hasattr(chunks, "__aiter__"):
-        sync = ", which is not async: iter_events() takes it" if hasattr(chunks, "__iter__") else _iterator_of(chunks)
+        if isinstance(chunks, (bytes, bytearray, memoryview, str)):
+            sync = " itself; parse() takes a whole body, as bytes"
+        else:
+            sync = (
+                ", which is not async: iter_events() takes it" if hasattr(chunks, "__iter__") else _iterator_of(chunks)
+            )
         raise TypeError(f"expected an async iterable of bytes, not {_kind(chunks)}{sync}")
     return chunks
 
@@ -260,9 +261,3 @@ def _iterator_of(response: object) -> str:
     if callable(getattr(getattr(response, "content", None), "iter_any", None)):
         found = ["content.iter_any()"]
     return f": pass the chunks of its body, as {' or '.join(found)} gives them" if found else ""
-
-
-def _slices(data: Bytes) -> Iterator[Bytes]:
-    # Not as one chunk: its events would all be there at the same time.
-    data = as_bytes(data)
-    return (data[start : start + EventDecoder._SLICE] for start in range(0, len(data), EventDecoder._SLICE))

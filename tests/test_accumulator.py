@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import nullcontext
 from unittest.mock import patch
@@ -48,6 +49,7 @@ from sansio_step import (
 
 from .helpers import (
     MESSAGE_STOP,
+    PING,
     TEXT,
     THINKING,
     TOOL,
@@ -55,6 +57,7 @@ from .helpers import (
     block_stop,
     delta,
     frame,
+    least,
     message_delta,
     message_start,
     pieces,
@@ -64,6 +67,7 @@ from .helpers import (
     whole,
 )
 
+MESSAGE, ENTRY = 1024, 256  # what a message and an entry of deviations count for, in bytes
 SPLICE = message_start() + block_start(TEXT) + delta(text="a") + message_start(id="msg_2")
 
 
@@ -75,8 +79,8 @@ def add(index, delta_):
     return ContentBlockDeltaEvent(index, delta_)
 
 
-def built(*events, strict=False):
-    accumulator = MessageAccumulator(strict=strict)
+def built(*events, strict=False, most=64 << 20):
+    accumulator = MessageAccumulator(strict=strict, max_message_size=most)
     accumulator.extend(events)
     return accumulator
 
@@ -273,39 +277,46 @@ def test_runs_are_counted_and_end_where_something_else_comes():
 
 
 def test_the_first_event_counts_in_full():
-    """A message without its message_start has nothing in front: 79 bytes and its text are what one delta counts."""
+    """A delta is 79 bytes and its text. The first, without any message_start, also brings a message and two deviations."""
     for text, size in (("abc", 82), ("é", 81)):
-        built(add(0, TextDelta(text)))
-        for most, fits in ((size, True), (size - 1, False)):
+        first = size + MESSAGE + 2 * ENTRY
+        assert [each.code for each in built(add(0, TextDelta(text))).deviations] == [
+            "no_message_start", "delta_without_block",
+        ]  # fmt: skip
+        for most, fits in ((first, True), (first - 1, False)):
             accumulator = MessageAccumulator(max_message_size=most)
             with nullcontext() if fits else pytest.raises(LimitExceeded):
                 accumulator.add(add(0, TextDelta(text)))
-        accumulator = MessageAccumulator(max_message_size=2 * size)
+        most = first + size
+        accumulator = MessageAccumulator(max_message_size=most)
         accumulator.extend([add(0, TextDelta(text))] * 2)
         assert accumulator.message.text == text * 2
-        accumulator = MessageAccumulator(max_message_size=2 * size - 1)
-        with pytest.raises(LimitExceeded, match=rf"^more than {2 * size - 1} bytes \(max_message_size\) \(event 1\)$"):
+        accumulator = MessageAccumulator(max_message_size=most - 1)
+        with pytest.raises(LimitExceeded, match=rf"^more than {most - 1} bytes \(max_message_size\) \(event 1\)$"):
             accumulator.extend([add(0, TextDelta(text))] * 2)
 
 
 def test_a_message_start_counts_in_full():
-    """Its JSON is what it counts, to the byte; one too large leaves the whole message in front of it whole."""
+    """It counts its JSON and 1 KiB, to the byte. One that is too much leaves the whole message before it whole."""
     (event,) = events_of(message_start(id="x" * 400))
-    size = len(to_json(event))
+    size = len(to_json(event)) + MESSAGE
     MessageAccumulator(max_message_size=size).add(event)
     with pytest.raises(LimitExceeded):
         MessageAccumulator(max_message_size=size - 1).add(event)
-    accumulator = MessageAccumulator(max_message_size=size - 1)
-    accumulator.extend(events_of(message_start() + message_delta()))
-    with pytest.raises(LimitExceeded):
-        accumulator.add(event)
-    assert (accumulator.outcome, accumulator.result().id) == (Outcome.COMPLETE, "msg_1")
+    for ends, entries in ((message_delta() + MESSAGE_STOP, 0), (message_delta(), 1)):  # no_message_stop is the one
+        front = events_of(message_start() + ends)
+        most = sum(len(to_json(each)) for each in front) + MESSAGE + entries * ENTRY + size
+        built(*front, event, most=most)
+        accumulator = built(*front, most=most - 1)
+        with pytest.raises(LimitExceeded):
+            accumulator.add(event)
+        assert (accumulator.outcome, accumulator.result().id) == (Outcome.COMPLETE, "msg_1")
 
 
 def test_each_delta_counts_once_in_a_chunk_of_its_own():
     """79 bytes and its text, in the shortest way too; deltas that go on where the last one was need no other."""
     start = message_start() + block_start(TEXT)
-    used = sum(len(to_json(event)) for event in events_of(start))
+    used = sum(len(to_json(event)) for event in events_of(start)) + MESSAGE
     chunks = [delta(text=text) for text in ("ab", "c", "d\u00e9")]
     for most, fits in ((used + 3 * 79 + 6, True), (used + 3 * 79 + 5, False)):
         stream = MessageStream(max_message_size=most)
@@ -621,13 +632,74 @@ def test_no_lone_half_of_events_built_by_hand(texts):
      frame("message_stop", x="x" * 200)],
 )  # fmt: skip
 def test_whatever_a_message_keeps_counts(part):
-    """Each event that leaves something in the message counts against max_message_size."""
-    start = b"" if b"message_start" in part else message_start()
-    body = start + part
-    assert read([body], max_message_size=len(body))["fault"] is None
-    shown = read([body], max_message_size=len(start) + 150)
+    """Each event that leaves something in the message counts against max_message_size, byte by byte."""
+    body = part if b"message_start" in part else message_start() + part
+    enough = least(body)
+    assert enough == least(body.replace(b"x" * 200, b"")) + 200
+    shown = read([body], max_message_size=enough - 1)
     assert shown["fault"][0] is LimitExceeded
-    assert shown["fault"][1].startswith(f"more than {len(start) + 150} bytes (max_message_size)")
+    assert shown["fault"][1].startswith(f"more than {enough - 1} bytes (max_message_size)")
+
+
+def counted(body):
+    """What the events of a body without deviations count for, in bytes, and its messages."""
+    size = 0
+    for event in events_of(body):
+        if isinstance(event, ContentBlockDeltaEvent):
+            size += 79 + len(event.delta.text.encode())
+        elif not isinstance(event, (PingEvent, UnknownEvent, ContentBlockStopEvent)):
+            size += len(to_json(event)) + MESSAGE * isinstance(event, MessageStartEvent)
+    return size
+
+
+WHOLE = whole(text_block("a", "\u4f60"))
+FOREIGN = frame("new", x="\ud800")
+# Body, how many entries of deviations it brings, and the body without what neither counts nor changes anything.
+CHARGES = {
+    "nothing else": (whole(PING, frame("new", x=1), text_block("a")), 0, whole(text_block("a"))),
+    "no event line": (re.sub(b"event: .*\n", b"", WHOLE), 1, WHOLE),
+    "another event line": (WHOLE.replace(b"event: message_", b"event: x"), 1, WHOLE),
+    "foreign data": (whole(b"data: [DONE]\n\n"), 1, whole()),
+    "no type": (whole(b"event: new\ndata: {}\n\n"), 1, whole()),
+    "half a character": (whole(FOREIGN, FOREIGN), 1, whole()),
+    "no block stop": (WHOLE.replace(block_stop(), b""), 1, WHOLE),
+    "no message stop": (message_start() + message_delta() + WHOLE.replace(b"msg_", b"other_"), 1, None),
+    "message_start again": (message_start() + WHOLE, 1, WHOLE),
+    "after the stop": (WHOLE + MESSAGE_STOP * 3 + frame("new"), 1, WHOLE),
+    "two in one event": (message_start() + frame("message_stop", _name=None), 2, message_start() + MESSAGE_STOP),
+    "of both layers": (WHOLE + frame("new", _name=None) + frame("new", _name="old") + FOREIGN, 4, WHOLE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHARGES)
+def test_each_message_and_each_deviation_counts(name):
+    """Beside the events, a message counts 1 KiB and an entry of deviations 256 bytes, however the body is cut."""
+    body, entries, legal = CHARGES[name]
+    for times in (1, 3):
+        several = b"".join(body.replace(b"msg_1", b"msg_%d" % number) for number in range(times))
+        assert len(read([several])["deviations"]) == entries * times
+        for chunk in (1, 100, 10**9):
+            assert least(several, chunk) == (counted(legal or body) + entries * ENTRY) * times
+
+
+def test_a_message_that_lacks_its_stop_stays_whole_at_the_limit():
+    """A stop_reason made it whole: the message_start that is too much leaves it COMPLETE, for want of 256 bytes as of one."""
+    front = message_start() + message_delta()
+    for most in (least(front), least(front) + ENTRY - 1, least(front) + ENTRY):
+        stream = MessageStream(max_message_size=most)
+        assert len(stream.receive_data(front + message_start(id="msg_2"))) == 2
+        assert isinstance(stream.fault, LimitExceeded)
+        assert (stream.outcome, stream.result().id) == (Outcome.COMPLETE, "msg_1")
+
+
+@pytest.mark.parametrize("options", [{"strict": True}, {"most": 1600}])
+def test_an_event_at_fault_changes_nothing(options):
+    """It is not applied, whichever of its parts is at fault: a message_stop that is refused leaves no field."""
+    start, stop = events_of(message_start() + frame("message_stop", new="x" * 150))
+    accumulator = built(start, **options)
+    with pytest.raises(StreamError):
+        accumulator.add(stop)
+    assert accumulator.message.extra == {}
 
 
 def test_the_limit_is_at_the_same_event_in_any_batch():
@@ -646,10 +718,15 @@ def test_the_limit_is_at_the_same_event_in_any_batch():
     assert 0 < number < 3000
 
 
-def test_the_next_message_has_a_limit_of_its_own():
-    """max_message_size is for one message, however many the body has."""
+def test_the_messages_of_a_body_share_one_limit():
+    """max_message_size is for all of them together: twenty alike need twenty times what one needs, to the byte."""
     body = whole(text_block("x" * 100))
-    assert read([body * 20], max_message_size=len(body))["fault"] is None
+    enough = 20 * least(body)
+    assert read([body * 20], max_message_size=enough)["fault"] is None
+    shown = read([body * 20], max_message_size=enough - 1)
+    assert shown["fault"][:3] == (LimitExceeded, shown["fault"][1], 20 * body.count(b"\n\n") - 1)
+    assert shown["messages"][:19] == read([body * 19])["messages"]
+    assert shown["outcome"] is Outcome.FAILED
 
 
 def alternating(count):

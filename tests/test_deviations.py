@@ -8,12 +8,15 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from sansio_step import (
     ErrorEvent,
+    EventDecoder,
     MessageAccumulator,
     MessageStream,
     Outcome,
@@ -591,7 +594,7 @@ SAID = [
     (ROWS["no_type"][0], [('no_type', 1, "JSON without type, read as 'ping' by its event line", 1)]),
     (ROWS["type_mismatch"][0], [('type_mismatch', 2, "event line 'ping', JSON type 'content_block_delta': the JSON's counts", 1)]),
     (ROWS["foreign_data"][0], [('foreign_data', 1, "'message' with data that is no JSON object: '[DONE]'", 2)]),
-    (ROWS["unterminated_event"][0], [('unterminated_event', 5, 'the body ends without the blank line behind its last event', 1)]),
+    (ROWS["unterminated_event"][0], [('unterminated_event', 5, 'the body ends without the blank line after its last event', 1)]),
     (ROWS["unfinished_event"][0], [('unfinished_event', 6, 'the body ends inside an event: \'event: ping\\ndata: {"type"\'', 1)]),
     (ROWS["lone_surrogate"][0], [('lone_surrogate', 2, "half of a surrogate pair in 'content_block_delta'", 1)]),
     (ROWS["bare_message_start"][0], [('bare_message_start', 0, 'message_start without content, usage, model, role', 1)]),
@@ -625,20 +628,64 @@ SAID = [
     (b'data: {}\n\nevent: \ndata: {"a":1}\n\nevent: x\ndata: {}\n\n', [('no_type', 0, "JSON without type, read as 'message' for want of an event line", 3)]),
     (frame('message_start', message={'role': 'assistant', 'usage': {}}) + block_start({'type': 'thinking'}) + block_start({'type': 'tool_use'}, 1), [('bare_message_start', 0, 'message_start without content, model', 1), ('bare_block_start', 1, 'thinking block without thinking', 2)]),
     (frame('message_delta') + frame('message_delta', delta={}) + frame('message_delta', usage={}), [('bare_message_delta', 0, 'message_delta without delta, without usage', 3), ('no_message_start', 0, 'content before any message_start', 1)]),
-    (b"data: " + b"x" * 50 + b"\n\n", [("foreign_data", 0, f"'message' with data that is no JSON object: {'x' * 40!r}", 1)]),
-    (b'event: \xff' + b'y' * 80, [('unfinished_event', 0, "the body ends inside an event: 'event: �yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy'", 1)]),
+    (b"data: " + b"x" * 50 + b"\n\n", [("foreign_data", 0, f"'message' with data that is no JSON object: {'x' * 40!r}...", 1)]),
+    (b"data: " + b"x" * 40 + b"\n\n", [("foreign_data", 0, f"'message' with data that is no JSON object: {'x' * 40!r}", 1)]),
+    (b'event: \xff' + b'y' * 80, [('unfinished_event', 0, f"the body ends inside an event: 'event: \ufffd{'y' * 52}'...", 1)]),
+    (b"event: \xff" + b"y" * 52, [("unfinished_event", 0, f"the body ends inside an event: 'event: \ufffd{'y' * 52}'", 1)]),
+    (frame("x", _name="y" * 200), [("type_mismatch", 0, f"event line '{'y' * 148}...", 1)]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("body", "said"), SAID)
 def test_what_is_said_of_a_deviation(body, said):
-    """The number is that of the first event that did so, the detail names what it did and where."""
+    """The number is that of the first event that did so. The detail names what it did and where, in 160 characters."""
     deviations = read([body])["deviations"]
     assert [(each.code, each.event_number, each.detail, each.count) for each in deviations] == said
     code, number, detail, _ = said[0]
     kind, shown, at, _ = read([body], strict=True)["fault"]
     assert (kind, at) == (ProtocolViolation, number)
-    assert shown.startswith(f"{code}: {detail} (event {number}")
+    whole_detail = detail.removesuffix("...") if len(detail) > 160 else f"{detail} (event {number}"
+    assert shown.startswith(f"{code}: {whole_detail}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        whole() + frame("\u202e" * 200),
+        whole(block_start({"type": "\u202e" * 200, "text": 0}), delta(text="a"), block_stop()),
+    ],
+)
+def test_a_detail_is_cut_as_it_is_shown(body):
+    """160 characters and "...", escapes counted as they stand there: what an entry takes is bounded by its 256 bytes."""
+    (deviation,) = read([body])["deviations"]
+    assert (len(deviation.detail), deviation.detail[-3:]) == (163, "...")
+
+
+def test_a_decoder_alone_keeps_65536_entries():
+    """What a further message does is counted in the last entry of its code: no occurrence is lost, however many there are.
+
+    A code that comes for the first time has an entry of its own all the same.
+    """
+    frames = (frame("message_start", _name=None, message={"id": f"{number}"}) for number in range(40_000))
+    decoder = EventDecoder()
+    decoder.receive_data(b"".join(islice(frames, 32_767)) + frame("ping", _name="pong"))
+    last = decoder.deviations[-1]
+    assert (len(decoder.deviations), last.code, last.event_number) == (65_535, "type_mismatch", 32_767)
+    assert {deviation.count for deviation in decoder.deviations} == {1}
+    # There is room for one of the two entries that the next message brings.
+    decoder.receive_data(next(frames))
+    assert len(decoder.deviations) == 65_536
+    for each in frames:
+        decoder.receive_data(each)
+    decoder.receive_data(frame("ping", _name="pong") + b"data: [DONE]\n\n" * 3)
+    entries = decoder.deviations
+    assert [(each.code, each.event_number, each.count) for each in entries if each.count > 1 or each.event_number > 32_766] == [
+        ("bare_message_start", 32_766, 7_234), ("type_mismatch", 32_767, 2), ("no_event_line", 32_768, 7_233), ("foreign_data", 40_002, 3),
+    ]  # fmt: skip
+    counts = Counter()
+    for each in entries:
+        counts[each.code] += each.count
+    assert counts == {"bare_message_start": 40_000, "no_event_line": 40_000, "type_mismatch": 2, "foreign_data": 3}
 
 
 def test_every_code_has_a_row():

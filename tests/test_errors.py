@@ -147,11 +147,23 @@ def test_texts_are_short_whatever_the_server_sent(name, strict):
         (lambda: DeadlineExceeded("idle", 2.50), "deadline 'idle' of 2.5 seconds passed"),
         (
             lambda: UnexpectedResponse("r", status=200, content_type="", start=b"x" * 61),
+            f"r: status 200, content type 'none', body {b'x' * 60!r}...",
+        ),
+        (
+            lambda: UnexpectedResponse("r", status=200, content_type="", start=b"x" * 60),
             f"r: status 200, content type 'none', body {b'x' * 60!r}",
         ),
         (
             lambda: UnexpectedResponse("r", status=302, content_type="text/html"),
             "r: status 302, content type 'text/html', body b''",
+        ),
+        (
+            lambda: UnexpectedResponse("r", status=200, content_type="x" * 301),
+            f"r: status 200, content type '{'x' * 300}'..., body b''",
+        ),
+        (
+            lambda: UnexpectedResponse("r", status=200, content_type="\x1b"),
+            "r: status 200, content type '\\x1b', body b''",
         ),
     ],
 )

@@ -10,6 +10,7 @@ import itertools
 import json
 import time
 import tracemalloc
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -313,6 +314,76 @@ def test_a_million_open_blocks():
         assert stream.outcome is Outcome.FAILED
 
     assert peak(read) < 20 * limit
+
+
+KIB = 1 << 10
+WIDE = "\U0001f600" * 200  # four bytes a character, in a detail too
+TURNED = "\U0001f600" + "\u202e" * 200  # and six characters for each that is escaped
+
+
+def only_a_start(number):
+    return frame("message_start", _name=None, message={"id": f"{number}", "stop_reason": ""})
+
+
+def a_start_by_another_name(number):
+    return frame("message_start", _name=WIDE, message={"id": f"{number}", "stop_reason": ""})
+
+
+def a_start_that_fails(number):
+    return frame("message_start", message={"id": f"{number}"}) + frame("error", _name=None, error=WIDE)
+
+
+def a_stop_and_more(number):
+    start = frame("message_start", message={"id": f"{number}", "stop_reason": ""})
+    return start + MESSAGE_STOP + frame(TURNED, _name=None) + frame(WIDE, _name="other")
+
+
+def all_that_is_wrong(number):
+    """Twenty codes of deviations, those that show a text of the server's with the widest."""
+    start = frame("message_start", message={"id": f"{number}"})
+    return b"".join(
+        (
+            start, start, block_start({"type": "x"}, 2), block_start({"type": "thinking", "signature": "a"}, 2),
+            delta(2, signature="a") * 2, delta(2, text="a"), delta(1, text="a"), block_stop(2), delta(2, thinking="a"),
+            MESSAGE_STOP, frame("ping", _name=WIDE), frame(_name=WIDE, a=1), b"event: %b\ndata: a\n\n" % WIDE.encode(),
+            frame(WIDE, _name=None), frame(WIDE, a="\ud800"), frame("message_delta"), frame(error={}, _name="error"),
+        )
+    )  # fmt: skip
+
+
+SMALL = {
+    only_a_start: {"no_event_line", "bare_message_start", "no_message_stop"},
+    a_start_by_another_name: {"type_mismatch", "bare_message_start", "no_message_stop"},
+    a_start_that_fails: {"bare_message_start", "bare_error", "no_event_line"},
+    a_stop_and_more: {"bare_message_start", "event_after_stop", "no_event_line", "type_mismatch"},
+    all_that_is_wrong: 20,
+}
+
+
+@pytest.mark.parametrize("made", SMALL)
+def test_a_body_of_small_messages(made):
+    """Messages of next to nothing, with all deviations that fit into them, stop at the limit that they share.
+
+    Until then they take no more than four times that, however the body is cut.
+    """
+    codes = {deviation.code for deviation in feed(MessageStream, [made(0) + made(1)]).deviations}
+    assert SMALL[made] in (codes, len(codes))
+
+    def read(limit, chunks):
+        return feed(partial(MessageStream, max_message_size=limit), chunks).fault
+
+    def read_whole(limit, body):
+        with suppress(LimitExceeded):
+            parse(body, max_message_size=limit)
+
+    for limit, size in ((256 * KIB, 64), (256 * KIB, 1460), (512 * KIB, 32 * KIB)):
+        # Each message counts more than a KiB.
+        body = b"".join(map(made, range(limit // KIB)))
+        reading = partial(read, limit, pieces(body, size))
+        # What is made once for all readings is made before the one that counts.
+        assert str(reading()).startswith(f"more than {limit} bytes (max_message_size)")
+        assert peak(reading) < 4 * limit
+    assert peak(partial(read_whole, limit, body)) < 4 * limit
 
 
 FLOODS = {

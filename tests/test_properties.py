@@ -7,7 +7,6 @@ import json
 import pickle
 from contextlib import suppress
 from itertools import chain
-from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -26,7 +25,6 @@ from sansio_step import (
     SSEDecoder,
     StreamError,
     ToolInputError,
-    _blocks,
     decode_error,
     decode_event,
     decode_message,
@@ -99,7 +97,7 @@ BODIES = st.one_of(
     SOUP,
     st.binary(max_size=60),
 )
-LIMITS = st.sampled_from([{}, {}, {"strict": True}, {"max_event_size": 200}, {"max_message_size": 300}])
+LIMITS = st.sampled_from([{}, {}, {"strict": True}, {"max_event_size": 200}, {"max_message_size": 1324}])
 
 
 def cut(body):
@@ -373,23 +371,18 @@ def test_layers_by_hand(events, data):
 # --- the short ways are the long way -----------------------------------------------------------------------------------
 
 
-# What counts as large, and is read where it lies: as it is, or nearly everything.
-LARGE = st.sampled_from([_blocks.LARGE, 8])
-
-
 @settings(max_examples=scaled(1.5))
-@given(CASES, LIMITS, LARGE)
-def test_short_ways_agree_with_the_long_way(case, limits, large):
+@given(CASES, LIMITS)
+def test_short_ways_agree_with_the_long_way(case, limits):
     """Whatever is read by a short way is what the general way reads: events, fault, deviations, messages."""
     _, chunks = case
-    with patch("sansio_step._blocks.LARGE", large):
-        short = read(chunks, **limits)
+    short = read(chunks, **limits)
     with long_way():
         assert read(chunks, **limits) == short
 
 
-@given(CASES, st.sampled_from([{}, {"max_event_size": 40}]), LARGE)
-def test_short_ways_of_frames_agree(case, limits, large):
+@given(CASES, st.sampled_from([{}, {"max_event_size": 40}]))
+def test_short_ways_of_frames_agree(case, limits):
     """The same for plain frames, ids and retry included."""
 
     def frames():
@@ -403,7 +396,6 @@ def test_short_ways_of_frames_agree(case, limits, large):
             pass
         return got, decoder.last_event_id, decoder.retry, describe(decoder.fault)
 
-    with patch("sansio_step._blocks.LARGE", large):
-        short = frames()
+    short = frames()
     with long_way():
         assert frames() == short

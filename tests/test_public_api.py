@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -116,12 +117,12 @@ def test_public_names_are_documented(name):
 
 # What each layer of the core may import from it: the arrow runs one way.
 LAYERS = [
-    {"_errors", "_json", "_deviations", "_blocks"},
-    {"_growing", "_receiver", "_deadlines", "_retry"},
-    {"_base", "_sse"},
-    {"_message"},
+    {"_errors", "_json", "_quirks", "_frames"},
+    {"_deviations", "_growing", "_deadlines", "_retry"},
+    {"_base", "_receiver"},
+    {"_message", "_sse"},
     {"_events"},
-    {"_codec"},
+    {"_encode", "_decode", "_runs", "_states"},
     {"_request", "_response", "_decoder", "_assembler"},
     {"_accumulator"},
     {"_stream"},
@@ -172,5 +173,8 @@ def test_importing_the_core_brings_nothing_heavy():
 def test_the_version_is_in_the_changelog():
     """The changelog knows the version, or has it under Unreleased."""
     changelog = (CORE.parent / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert "## [Unreleased]" in changelog
-    assert sansio_step.__version__.count(".") == 2
+    newest = re.search(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    released = re.findall(r"^## \[([0-9.]+)\]", changelog, re.MULTILINE)
+    assert newest is not None
+    # Before the first release there is nothing but what is to come.
+    assert sansio_step.__version__ in released or (newest[1] == "Unreleased" and not released)

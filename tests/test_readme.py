@@ -13,6 +13,8 @@ import anyio.from_thread
 import pytest
 
 import sansio_step
+from sansio_step._deviations import READINGS
+from sansio_step._states import diagram
 from sansio_step_adapters.anyio import AsyncClient
 from sansio_step_adapters.asgi import PassThrough
 from sansio_step_adapters.replay import serve
@@ -130,12 +132,15 @@ def test_the_timeouts_have_rows():
 
 
 def test_every_deviation_has_a_row():
-    """The README lists each code that the core can report, and no other."""
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sansio_step").glob("_*.py"))
-    used = set(re.findall(r'(?:note\(|ProtocolViolation\(|Note\(|= \()\s*"([a-z]+_[a-z_]+)",', source))
+    """The README's table is the core's own, word for word."""
     section = README.partition("## Deviations")[2].partition("\n## ")[0]
-    listed = set(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE))
-    assert used - {"max_event_size", "max_message_size", "input_json"} == listed
+    listed = re.findall(r"^\| `([a-z_]+)` \| (.*?) \| (.*?) \|$", section, re.MULTILINE)
+    assert listed == [(code, *reading) for code, reading in READINGS.items()]
+
+
+def test_the_life_of_a_message_is_drawn_from_its_table():
+    """CONTRIBUTING has the table of states as the core prints it."""
+    assert diagram() in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_every_error_has_a_row():

@@ -8,7 +8,6 @@ import pickle
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -389,8 +388,7 @@ def source(**fields: Any) -> dict[str, Any]:
         (
             {"tool_choice": {"type": "auto"}},
             TypeError,
-            "'tool_choice' is no field that the endpoint lists; where the server takes it, "
-            "pass extra={'tool_choice': ...}",
+            "'tool_choice' is no field that the endpoint lists; where the server takes it, pass extra={'tool_choice': ...}",
         ),
         ({"extra": {"output_config": 1}}, TypeError, "extra.output_config: 1 is of type int, not an object (a dict)"),
         ({"extra": {1: 2}}, TypeError, "a key of extra: 1 is of type int, not a string"),

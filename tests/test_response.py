@@ -127,11 +127,13 @@ def test_decode_message_raises_an_error_body():
         (b"[1]", None, "[1]", "trace"),
         (b'{"detail":"x"}', None, '{"detail":"x"}', "trace"),
         (b'{"error":{"type":5}}', None, '{"error":{"type":5}}', "trace"),
-        (b"\xff" * 5000, None, "\ufffd" * 1000, "trace"),
+        (b"\xff" * 5000, None, "\ufffd" * 1000 + "...", "trace"),
+        (b"\xff" * 1001, None, "\ufffd" * 1000 + "...", "trace"),
+        (b"\xff" * 1000, None, "\ufffd" * 1000, "trace"),
     ],
 )  # fmt: skip
 def test_decode_error(body, kind, message, request_id):
-    """Both envelopes, and any other body by its start; the request id from the body, else from the headers."""
+    """Both envelopes, and any other body by its first 1000 characters; the request id from the body, else from the headers."""
     for headers in (
         {"X-Trace-Id": "trace"},
         [(b"x-trace-id", b"trace")],
@@ -144,6 +146,19 @@ def test_decode_error(body, kind, message, request_id):
         assert (error.status, error.type, error.message, error.request_id) == (503, kind, message, request_id)
         assert error.retryable
     assert decode_error(503, {}, body).request_id in (None, "req_1")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("\U0001f600" * 1001, "\U0001f600" * 1000 + "..."),
+        (" " * 4000 + "down", "down"),
+        (" " * 3500 + "x" * 600, "x" * 600),
+    ],
+)
+def test_decode_error_counts_characters(body, message):
+    """The first 1000 characters are those after the white space, however many bytes each takes; more is told."""
+    assert decode_error(502, {}, body).message == message
 
 
 def test_to_param_keeps_what_a_server_takes_back():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from unittest.mock import patch
 
 import pytest
 
@@ -126,33 +125,6 @@ def test_shapes_read_alike_in_any_chunks(shape):
     assert decode([b"id: z\n\n", *events])[0][0][2] == ("z" if "id" not in shape else expected[0][0][2])
 
 
-@pytest.mark.parametrize("shape", [name for name in SHAPES if name not in ("id behind", "CR")])
-def test_a_usual_event_in_its_own_chunk_takes_the_short_way(shape):
-    """Servers flush event by event: such a chunk goes by none of the layers, up to 4 KiB."""
-    decoder = SSEDecoder()
-    decoder.receive_data(b"id: z\n\n")
-    expected = decode([b"id: z\n\n", SHAPES[shape] % 1])[0]
-    with patch("sansio_step._blocks.BlockReader.feed", side_effect=AssertionError):
-        (event,) = decoder.receive_data(SHAPES[shape] % 1)
-        assert [(event.event, event.data, event.id)] == expected
-        data = b"x" * (4096 - len(b"data: \n\n"))
-        assert decoder.receive_data(b"data: %b\n\n" % data)[0].data == data.decode()
-        with pytest.raises(AssertionError):
-            decoder.receive_data(b"data: %bx\n\n" % data)
-    assert repr(decoder) == f"<SSEDecoder events=2 last_event_id={decoder.last_event_id!r} fault=None>"
-
-
-@pytest.mark.parametrize("shape", [name for name in SHAPES if name != "id behind"])
-def test_usual_events_in_one_chunk_take_the_short_way(shape):
-    """No event in a shape that servers use is read line by line; ids and numbers are carried all the same."""
-    decoder = SSEDecoder()
-    with patch("sansio_step._sse.SSEDecoder._interpret", side_effect=AssertionError):
-        events = decoder.receive_data(b"id: z\ndata: y\n\n" + b"".join(SHAPES[shape] % number for number in range(12)))
-    assert len(events) == 13
-    assert events[12].id == ("11" if shape == "id first" else "z")
-    assert f"events=13 last_event_id={events[12].id!r}" in repr(decoder)
-
-
 @pytest.mark.parametrize(
     "before", [b"", b"\xef\xbb\xbf", b"id: 5", b": c", b"data: 0\r", b"data: 0\r\r", b"data: 0\n", b"\n"]
 )
@@ -171,21 +143,6 @@ def test_a_repr_is_short_whatever_came():
     (event,) = decoder.receive_data(b"id: %b\nevent: %b\ndata: %b\n\n" % (b"i" * 10**6, b"e" * 10**6, b"d" * 10**6))
     assert repr(ServerSentEvent("1")) == "ServerSentEvent(data='1', event='message', id='')"
     assert len(repr(event)) < 300 > len(repr(decoder))
-
-
-def test_the_commonest_shape_needs_no_pattern():
-    """One event line and one data line, a space in each: alone in its chunk or one of many, LF or CRLF. So do more lines
-    of data, alone in their chunk.
-    """
-    events = [b"event: a\ndata: %d\n\n" % number for number in range(4)]
-    decoder = SSEDecoder()
-    decoder.receive_data(b"id: 7\n\n")
-    decoder.receive_data(events[0])  # from which it knows the event line
-    lines = [b"event: a\ndata: %d\ndata: 8\n\n" % number for number in range(4)]
-    for name, chunks in (("match_usual", events + lines), ("split_usual_text", [b"".join(events)] * 2)):
-        with patch(f"sansio_step._sse.{name}", side_effect=AssertionError):
-            for chunk in (*chunks, *(chunk.replace(b"\n", b"\r\n") for chunk in chunks)):
-                assert {(event.event, event.id) for event in decoder.receive_data(chunk)} == {("a", "7")}
 
 
 @pytest.mark.parametrize(

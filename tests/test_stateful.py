@@ -64,7 +64,7 @@ class Streams(RuleBasedStateMachine):
 
     @initialize(
         strict=st.booleans(),
-        limits=st.sampled_from([{}, {}, {"max_event_size": 150}, {"max_message_size": 400}]),
+        limits=st.sampled_from([{}, {}, {"max_event_size": 150}, {"max_message_size": 1424}]),
     )
     def begin(self, strict, limits):
         self.options = {"strict": strict, **limits}

@@ -49,6 +49,7 @@ from .helpers import (
     delta,
     describe,
     frame,
+    least,
     long_way,
     message_delta,
     message_start,
@@ -270,10 +271,14 @@ def test_the_first_fault_counts_whichever_layer_finds_it():
 
 @pytest.mark.parametrize("chunk", [1, 10, 10**6])
 def test_max_message_size_counts_the_events(chunk):
-    """The bytes of one message's events are bounded; the events in front are kept; the next message counts anew."""
+    """The bytes of a body's events are bounded, those of all its messages together; the events before are kept."""
     body = whole(text_block(*["x" * 100] * 30), tool_block("[" * 50, index=1))
-    size = len(body)
-    assert read(pieces(body * 5, chunk), max_message_size=size)["fault"] is None
+    size = least(body)
+    assert read(pieces(body * 5, chunk), max_message_size=5 * size)["fault"] is None
+    shown = read(pieces(body * 5, chunk), max_message_size=5 * size - 1)
+    assert shown["fault"][0] is LimitExceeded
+    assert len(shown["events"]) == 5 * body.count(b"\n\n") - 1
+    assert shown["messages"][:4] == read([body * 4])["messages"]
     shown = read(pieces(body, chunk), max_message_size=size // 2)
     assert shown["fault"][0] is LimitExceeded
     assert "max_message_size" in shown["fault"][1]
@@ -284,32 +289,68 @@ def test_max_message_size_counts_the_events(chunk):
         assert read([body], **limits)["events"] == []
 
 
+def test_many_messages_stop_at_the_same_event():
+    """The event that is too much for all messages together is the same however the body is cut, and is not applied.
+
+    What stands before it is kept, and a message that was whole there is COMPLETE.
+    """
+    frames = [
+        each
+        for number in range(6)
+        for each in (
+            frame("message_start", _name=None, message={"id": f"msg_{number}"}), block_start({"type": "text"}), delta(text="a"),
+            delta(1, text="b"), frame("content_block_stop", _name="stop", index=0), frame("message_delta", delta={"stop_reason": "s"}),
+            frame("message_stop", new="x" * 30), frame("late", _name=None), frame("error", error="\ud800"),
+        )
+    ]  # fmt: skip
+    body = b"".join(frames)
+    per_message = len(frames) // 6
+    smallest, largest = (least(b"".join(frames[: count * per_message])) for count in (3, 4))
+    cuttings = [[body], frames, pieces(body, 1), pieces(body, 7), pieces(body, 64), pieces(body, 300)]
+    refused = set()
+    for limit in range(smallest - 1, largest, 41):
+        shown = read([body], max_message_size=limit)
+        kind, _, number, offset = shown["fault"]
+        assert (kind, len(shown["events"]), offset) == (LimitExceeded, number, len(b"".join(frames[:number])))
+        for chunks in cuttings[1:]:
+            assert read(chunks, max_message_size=limit) == shown
+        before = MessageStream()
+        before.receive_data(b"".join(frames[:number]))
+        assert shown["messages"] == list(map(to_dict, before.messages))
+        assert shown["outcome"] is (Outcome.COMPLETE if before.outcome is Outcome.COMPLETE else Outcome.FAILED)
+        with long_way():
+            assert read(frames, max_message_size=limit) == shown
+        refused.add(number % per_message)
+    assert refused == set(range(per_message))  # the limit can be reached in each of these events
+
+
 def test_limits_are_checked_in_characters_of_utf8():
     """A text of three-byte characters counts three times its length, in the long way and in the short ones."""
     body = whole(text_block(*["\u4f60" * 50] * 10))
+    start = least(message_start() + block_start(TEXT))
     for chunks in ([body], pieces(body, 3), [part + b"\n\n" for part in body.split(b"\n\n")[:-1]]):
-        shown = read(chunks, max_message_size=1500)
-        assert shown["fault"][0] is LimitExceeded
-        assert 3 <= len(shown["messages"][0]["content"][0]["text"]) // 50 <= 6
+        for most, kept in ((start + 4 * (79 + 150), 4), (start + 4 * (79 + 150) - 1, 3)):
+            shown = read(chunks, max_message_size=most)
+            assert shown["fault"][0] is LimitExceeded
+            assert shown["messages"][0]["content"][0]["text"] == "\u4f60" * 50 * kept
 
 
 def test_a_message_over_its_limit_in_chunks_of_one_event():
     """The event that is too much is refused at once where it is the only one of its chunk."""
-    stream = MessageStream(max_message_size=1000)
+    stream = MessageStream(max_message_size=least(CUT) + 7 * (79 + 50) + 128)
     stream.receive_data(CUT)
     with pytest.raises(LimitExceeded) as caught:
         for _ in range(100):
             assert len(stream.receive_data(delta(text="x" * 50))) == 1
-    kept = stream.message.text.count("x")
-    assert (kept % 50, kept < 1000) == (0, True)
-    assert caught.value.byte_offset == len(CUT) + kept // 50 * len(delta(text="x" * 50))
+    assert stream.message.text == "Hel" + "x" * 7 * 50
+    assert caught.value.byte_offset == len(CUT) + 7 * len(delta(text="x" * 50))
 
 
 def test_the_place_of_a_fault_in_a_chunk_of_one_event():
     """Comments and CRLF in front of the event count in its place, in the short way too."""
     for front in (b"", b": c\r\n\r\n", b": c\n\n", b":\r\n"):
         chunk = front + delta(text="x" * 500).replace(b"\n", b"\r\n")
-        stream = MessageStream(max_message_size=1000)
+        stream = MessageStream(max_message_size=least(CUT) + 2 * 579 - 1)
         stream.receive_data(CUT)
         stream.receive_data(chunk)
         with pytest.raises(LimitExceeded) as caught:
@@ -394,15 +435,17 @@ def test_iter_events_stops_at_the_fault():
 
 
 def test_iter_events_wants_chunks():
-    """Bytes in place of chunks would be read as numbers: a TypeError, at the call."""
+    """Bytes in place of chunks would be read as numbers: a TypeError, at the call, that says what to do instead."""
     for wrong in (b"data: 1\n\n", "text", bytearray(), memoryview(b"")):
         kind = type(wrong).__name__
-        with pytest.raises(TypeError, match=f"^expected an iterable of bytes, not {kind} itself$"):
-            iter_events(wrong)
-        with pytest.raises(TypeError, match=f"^expected an async iterable of bytes, not {kind}$"):
+        instead = (
+            ": the body as it came, before any decoding" if kind == "str" else r" itself; parse\(\) takes it whole"
+        )
+        for _ in range(2):
+            with pytest.raises(TypeError, match=f"^expected an iterable of bytes, not {kind}{instead}$"):
+                iter_events(wrong)
+        with pytest.raises(TypeError, match=rf"^expected an async iterable of bytes, not {kind}\b"):
             aiter_events(wrong)
-        with pytest.raises(TypeError):
-            iter_events(wrong)
     for wrong in (b"", [b""]):
         with pytest.raises(TypeError):
             aiter_events(wrong)
@@ -431,7 +474,7 @@ def test_each_limit_reaches_every_door():
 
         return [event async for event in aiter_events(source(), **options)]
 
-    for name, enough in (("max_event_size", largest), ("max_message_size", len(body))):
+    for name, enough in (("max_event_size", largest), ("max_message_size", least(body))):
         for run in (
             lambda **options: parse(body, **options),
             lambda **options: list(iter_events([body], **options)),
@@ -549,7 +592,7 @@ def test_short_ways_agree_with_the_general_way():
               body.replace(b'"index":2', b'\n"index":2')]  # fmt: skip
     cuttings = [[shape] for shape in shapes] + [pieces(shape, size) for shape in shapes for size in (1, 13, 200)]
     cuttings += [[part + b"\n\n" for part in shape.split(b"\n\n")[:-1]] for shape in shapes]
-    options = ({}, {"strict": True}, {"max_event_size": 110}, {"max_message_size": 700})
+    options = ({}, {"strict": True}, {"max_event_size": 110}, {"max_message_size": 1724}, {"max_message_size": 2200})
     short = [read(chunks, **option) for chunks in cuttings for option in options]
     with long_way():
         assert [read(chunks, **option) for chunks in cuttings for option in options] == short

@@ -43,10 +43,31 @@ if TYPE_CHECKING:
         if isinstance(event.delta, s.TextDelta):
             assert_type(event.delta.text, str)
         if isinstance(event.delta, s.UnknownDelta):
-            assert_type(event.delta.type, str)
+            assert_type(event.delta.wire_type, str)
     if isinstance(event, s.ContentBlockStartEvent) and isinstance(event.content_block, s.ToolUseBlock):
         assert_type(event.content_block.input, dict[str, Any])
         assert_type(event.content_block.partial_input(), dict[str, Any])
+
+    def by_type(event: s.StreamEvent, block: s.ContentBlock) -> str | None:
+        # Comparing `type` narrows a union of events, deltas and blocks, in `if` and in `match`.
+        match event.type:
+            case "content_block_delta":
+                return event.delta.text if event.delta.type == "text_delta" else None
+            case "error":
+                return event.error.message
+            case _:
+                pass
+        if event.type == "message_start":
+            return event.message.id
+        if isinstance(event, s.UnknownEvent):
+            return event.wire_type
+        if block.type == "tool_use":
+            return block.input_json
+        return block.thinking if block.type == "thinking" else None
+
+    s.UnknownEvent("new_event", "[DONE]")
+    s.UnknownDelta("new_delta")
+    s.UnknownBlock("new_block", extra={"a": 1})
 
     message = s.decode_message(b"")
     assert_type(message.text, str)

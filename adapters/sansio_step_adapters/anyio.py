@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from types import TracebackType
 
 from ._extras import missing_extra
@@ -28,7 +29,7 @@ except ModuleNotFoundError as error:
 from sansio_step import Message, RetryPolicy, StreamEvent, Timeouts
 
 from ._call import Call, Close, Connect, Keep, Proceed, Receive, Send
-from ._client import BaseClient, BaseStream, text_of
+from ._client import BaseClient, BaseStream, Pool, text_of
 from ._config import BASE_URL, Auth, Request
 from ._link import BROKEN, ByteStream, ConnectFunction, Link, close, root, take
 from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, Wanted
@@ -90,7 +91,7 @@ class AsyncClient(BaseClient[ByteStream]):
 
     def stream(self, request: Request) -> AsyncStream:
         """A streaming call, made when the result is entered: `async with client.stream(request) as stream`."""
-        return AsyncStream(self, request)
+        return AsyncStream(partial(self._begin, request, Wanted.STREAM))
 
     async def create(self, request: Request) -> Message:
         """A call that is answered with one document. Raises what a stream's `result()` would.
@@ -107,13 +108,15 @@ class AsyncClient(BaseClient[ByteStream]):
         return (await self._run(request, Wanted.COUNT)).count()
 
     async def _run(self, request: Request, wanted: Wanted) -> Call:
-        call = self._call(request, wanted, now=anyio.current_time())
-        driver = _Driver(self, call)
+        driver = self._begin(request, wanted)
         try:
             await driver.run_until_over()
         finally:
             await driver.aclose()
-        return call
+        return driver.call
+
+    def _begin(self, request: Request, wanted: Wanted) -> _Driver:
+        return _Driver(self._call(request, wanted, now=anyio.current_time()), self._pool, self._connect)
 
     async def aclose(self) -> None:
         """Close the idle connections. Streams that are open stay so until they are closed themselves."""
@@ -136,16 +139,16 @@ class AsyncStream(BaseStream):
     after the last event, what `result()` does. Leaving the context, or `aclose()`, ends the call if it is still going on.
     """
 
-    def __init__(self, client: AsyncClient, request: Request) -> None:
+    def __init__(self, begin: Callable[[], _Driver]) -> None:
         super().__init__()
-        self._client, self._request = client, request
+        self._begin = begin
         self._driver: _Driver | None = None
 
     async def __aenter__(self) -> AsyncStream:
         if self._made is not None:
             raise ValueError("a stream is entered once; ask the client for another")
-        call = self._made = self._client._call(self._request, Wanted.STREAM, now=anyio.current_time())
-        driver = self._driver = _Driver(self._client, call)
+        driver = self._driver = self._begin()
+        call = self._made = driver.call
         try:
             await driver.run_until_started()
         except BaseException:
@@ -203,23 +206,24 @@ class _Text:
 class _Driver:
     """Does what a call wants: waits, reads, writes, closes."""
 
-    def __init__(self, client: AsyncClient, call: Call) -> None:
-        self._client, self._call = client, call
+    def __init__(self, call: Call, pool: Pool[ByteStream], connect: ConnectFunction) -> None:
+        self.call = call
+        self._pool, self._connect = pool, connect
         self._transport: ByteStream | None = None
         # What the present step waits in, so that a task which closes the stream can end the wait of another.
         self._waiting: anyio.CancelScope | None = None
 
     async def run_until_started(self) -> None:
-        while not self._call.started:
+        while not self.call.started:
             await self.step()
 
     async def run_until_over(self) -> None:
-        while not self._call.over:
+        while not self.call.over:
             await self.step()
 
     async def step(self) -> None:
         """One thing, and what follows from it without waiting. A cancelled step that read can be repeated."""
-        call, transport = self._call, self._transport
+        call, transport = self.call, self._transport
         want = call.want(anyio.current_time())
         if isinstance(want, (Keep, Close)):
             await self._release(keep=isinstance(want, Keep))
@@ -257,33 +261,33 @@ class _Driver:
             await self._settle()
 
     async def aclose(self) -> None:
-        self._call.abandon()
+        self.call.abandon()
         if self._waiting is not None:
             self._waiting.cancel()
         await self._settle()
 
     async def _settle(self) -> None:
         """Behind the end: give the connection back or close it. Nothing here waits for anybody."""
-        while isinstance(want := self._call.want(anyio.current_time()), (Keep, Close)):
+        while isinstance(want := self.call.want(anyio.current_time()), (Keep, Close)):
             await self._release(keep=isinstance(want, Keep))
         if self._transport is not None:
             # Made for a call that had been closed meanwhile.
             await self._release(keep=False)
 
     async def _open(self, want: Connect) -> None:
-        call, pool = self._call, self._client._pool
+        call, pool = self.call, self._pool
         if not want.fresh and (found := await take(pool)) is not None:
             connection, self._transport = found
             call.reuse(connection, anyio.current_time())
             return
-        self._transport = await self._client._connect(want.host, want.port)
+        self._transport = await self._connect(want.host, want.port)
         call.connected(anyio.current_time())
 
     async def _release(self, *, keep: bool) -> None:
-        call, transport = self._call, self._transport
+        call, transport = self.call, self._transport
         connection, self._transport = call.connection, None
         call.released()
         if transport is not None and not (
-            keep and connection is not None and self._client._pool.put(connection, transport, anyio.current_time())
+            keep and connection is not None and self._pool.put(connection, transport, anyio.current_time())
         ):
             await close(transport)

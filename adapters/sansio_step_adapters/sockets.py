@@ -17,13 +17,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TypeAlias
 
 from sansio_step import Message, RetryPolicy, StreamEvent, Timeouts
 
 from ._call import Call, Close, Connect, Keep, Proceed, Receive, Send
-from ._client import BaseClient, BaseStream, readable, text_of
+from ._client import BaseClient, BaseStream, Pool, readable, text_of
 from ._config import BASE_URL, Auth, Request
 from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, Wanted
 
@@ -78,7 +79,7 @@ class Client(BaseClient[socket.socket]):
 
     def stream(self, request: Request) -> Stream:
         """A streaming call, made when the result is entered: `with client.stream(request) as stream`."""
-        return Stream(self, request)
+        return Stream(partial(self._begin, request, Wanted.STREAM))
 
     def create(self, request: Request) -> Message:
         """A call that is answered with one document. Raises what a stream's `result()` would.
@@ -95,13 +96,15 @@ class Client(BaseClient[socket.socket]):
         return (self._run(request, Wanted.COUNT)).count()
 
     def _run(self, request: Request, wanted: Wanted) -> Call:
-        call = self._call(request, wanted, now=time.monotonic())
-        driver = _Driver(self, call)
+        driver = self._begin(request, wanted)
         try:
             driver.run_until_over()
         finally:
             driver.close()
-        return call
+        return driver.call
+
+    def _begin(self, request: Request, wanted: Wanted) -> _Driver:
+        return _Driver(self._call(request, wanted, now=time.monotonic()), self._pool, self._connect)
 
     def close(self) -> None:
         """Close the idle connections. Streams that are open stay so until they are closed themselves."""
@@ -128,16 +131,16 @@ class Stream(BaseStream):
     after the last event, what `result()` does. Leaving the context, or `close()`, ends the call if it is still going on.
     """
 
-    def __init__(self, client: Client, request: Request) -> None:
+    def __init__(self, begin: Callable[[], _Driver]) -> None:
         super().__init__()
-        self._client, self._request = client, request
+        self._begin = begin
         self._driver: _Driver | None = None
 
     def __enter__(self) -> Stream:
         if self._made is not None:
             raise ValueError("a stream is entered once; ask the client for another")
-        call = self._made = self._client._call(self._request, Wanted.STREAM, now=time.monotonic())
-        driver = self._driver = _Driver(self._client, call)
+        driver = self._driver = self._begin()
+        call = self._made = driver.call
         try:
             driver.run_until_started()
         except BaseException:
@@ -181,23 +184,24 @@ class Stream(BaseStream):
 class _Driver:
     """Does what a call wants: waits, reads, writes, closes."""
 
-    def __init__(self, client: Client, call: Call) -> None:
-        self._client, self._call = client, call
+    def __init__(self, call: Call, pool: Pool[socket.socket], connect: ConnectFunction) -> None:
+        self.call = call
+        self._pool, self._connect = pool, connect
         self._transport: socket.socket | None = None
         # Wakes a thread that waits for the next attempt.
         self._closed = threading.Event()
 
     def run_until_started(self) -> None:
-        while not self._call.started:
+        while not self.call.started:
             self.step()
 
     def run_until_over(self) -> None:
-        while not self._call.over:
+        while not self.call.over:
             self.step()
 
     def step(self) -> None:
         """One thing, and what follows from it without waiting."""
-        call, transport = self._call, self._transport
+        call, transport = self.call, self._transport
         now = time.monotonic()
         want = call.want(now)
         if isinstance(want, (Keep, Close)):
@@ -241,20 +245,20 @@ class _Driver:
             self._settle()
 
     def close(self) -> None:
-        self._call.abandon()
+        self.call.abandon()
         self._closed.set()
         self._settle()
 
     def _settle(self) -> None:
         """Behind the end: give the connection back or close it. Nothing here waits for anybody."""
-        while isinstance(want := self._call.want(time.monotonic()), (Keep, Close)):
+        while isinstance(want := self.call.want(time.monotonic()), (Keep, Close)):
             self._release(keep=isinstance(want, Keep))
         if self._transport is not None:
             # Made for a call that had been closed meanwhile.
             self._release(keep=False)
 
     def _open(self, want: Connect, left: float | None) -> None:
-        call, pool = self._call, self._client._pool
+        call, pool = self.call, self._pool
         while (old := pool.expired(time.monotonic())) is not None:
             old.close()
         while not want.fresh and (found := pool.take()) is not None:
@@ -265,15 +269,15 @@ class _Driver:
             self._transport = transport
             call.reuse(connection, time.monotonic())
             return
-        self._transport = self._client._connect(want.host, want.port, left)
+        self._transport = self._connect(want.host, want.port, left)
         call.connected(time.monotonic())
 
     def _release(self, *, keep: bool) -> None:
-        call, transport = self._call, self._transport
+        call, transport = self.call, self._transport
         connection, self._transport = call.connection, None
         call.released()
         if transport is not None and not (
-            keep and connection is not None and self._client._pool.put(connection, transport, time.monotonic())
+            keep and connection is not None and self._pool.put(connection, transport, time.monotonic())
         ):
             # Wakes a thread that reads from it; close() alone would leave it waiting.
             with contextlib.suppress(OSError):

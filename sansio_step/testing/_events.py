@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from .._codec import to_dict
+from .._encode import to_dict
 from .._errors import ToolInputError
 from .._events import (
     CitationsDelta,
@@ -337,5 +337,5 @@ def wire(event: StreamEvent) -> JSON:
     """The JSON of an event, with the lone halves that a decoded delta hides."""
     made = to_dict(event)
     if isinstance(event, ContentBlockDeltaEvent) and isinstance(event.delta, Half):
-        made["delta"][event.delta.__struct_fields__[0]] = event.delta.raw
+        made["delta"][event.delta.text_field] = event.delta.raw
     return made

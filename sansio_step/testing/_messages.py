@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from .._codec import _BLOCKS
+from .._decode import BLOCKS
 from .._message import (
     AdvisorToolResultBlock,
     BashCodeExecutionToolResultBlock,
@@ -213,4 +213,4 @@ def _unknown_blocks(draw: st.DrawFn) -> UnknownBlock:
     if draw(st.booleans()):
         extra["input"] = draw(json_objects())
     extra.pop("type", None)
-    return UnknownBlock(draw(names().filter(lambda name: name not in _BLOCKS)), extra=extra)
+    return UnknownBlock(draw(names().filter(lambda name: name not in BLOCKS)), extra=extra)

@@ -1,4 +1,4 @@
-"""The byte work under every decoder: blocks out of chunks, what waits, and what it costs."""
+"""The byte work under every decoder: frames out of chunks, what waits, and what it costs."""
 
 from __future__ import annotations
 
@@ -8,26 +8,18 @@ from contextlib import suppress
 import pytest
 
 from sansio_step import EventDecoder, MessageStream, SSEDecoder, StreamError
-from sansio_step._blocks import (
-    BlockReader,
-    match_usual,
-    read_blocks,
-    read_fields,
-    split_blocks,
-    split_usual_text,
-    with_lf,
-)
+from sansio_step._frames import FrameReader, read_frames, read_one, split_frames
 
-from .helpers import delta, pieces, splits, whole
+from .helpers import by_the_letter, delta, pieces, splits, whole
 
 
 def feed(chunks, limit=10_000):
-    reader = BlockReader(limit)
+    reader = FrameReader(limit)
     return b"".join(reader.feed(chunk) for chunk in chunks), reader
 
 
 @pytest.mark.parametrize(
-    ("raw", "blocks", "pending"),
+    ("raw", "frames", "pending"),
     [
         (b"a: 1\n\nb: 2\n\n", b"a: 1\n\nb: 2\n\n", b""),
         (b"a: 1\r\n\r\nb: 2\r\r", b"a: 1\n\nb: 2\n\n", b""),
@@ -42,39 +34,23 @@ def feed(chunks, limit=10_000):
         (b"\xef\xbb", b"", b""),
     ],
 )
-def test_blocks_in_one_common_form(raw, blocks, pending):
+def test_frames_in_one_common_form(raw, frames, pending):
     """LF is the only line end that comes out, the BOM is gone, comments never wait; the same for every cutting.
 
-    Comments and empty lines around whole blocks may come through or not: what reads the blocks drops them.
+    Comments and empty lines around whole frames may come through or not: what reads the frames drops them.
     """
 
     def lines_of(ready):
-        return [lines for _, lines in split_blocks(ready)]
+        return [lines for _, lines in split_frames(ready)]
 
     for chunks in splits(raw):
         ready, reader = feed(chunks)
-        assert lines_of(ready) == lines_of(blocks)
+        assert lines_of(ready) == lines_of(frames)
         assert bytes(reader.pending) == pending
 
 
-def test_hold_takes_only_what_is_more_of_a_line():
-    """The shortest way is for bytes without a line end, inside a line, within the limit; else it takes nothing."""
-    reader = BlockReader(20)
-    assert not reader.hold(b"data")  # may be a BOM
-    reader.feed(b"data: ")
-    assert reader.hold(b"1")
-    for refused in (b"2\n", b"2\r", bytearray(b"2"), "2", b"x" * 20):
-        assert not reader.hold(refused)
-    assert bytes(reader.pending) == b"data: 1"
-    assert reader.feed(b"\n") == b""
-    assert not reader.hold(b":")  # begins a line: it may be a comment
-    assert reader.feed(b":") == b""
-    assert not reader.hold(b"x")  # is in a comment
-    assert reader.feed(b"\n\n") == b"data: 1\n\n"
-
-
-# Blocks in every shape that has a way of its own, and in some that have none.
-BLOCKS = [
+# Frames in every shape that has a way of its own, and in some that have none.
+FRAMES = [
     b"data: 1\n\n", b"data:1\n\n", b"data\n\n", b"data: \n\n", b"data:\ndata:\n\n", b"data: 1\ndata: 2\ndata:3\n\n",
     b"data: 1\ndata\n\n", b"event: a\ndata: 1\n\n", b"event:a\ndata:1\n\n", b"event: \ndata: 1\n\n", b"event\ndata: 1\n\n",
     b"id: 1\ndata: 1\n\n", b"id:\ndata: 1\n\n", b"id\ndata: 1\n\n", b"id: \0\ndata: 1\n\n", b"id: 1\nevent: a\ndata: 1\n\n",
@@ -84,19 +60,25 @@ BLOCKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("first", BLOCKS)
-def test_patterns_agree_with_the_loop_over_lines(first):
-    """Each way of reading blocks gives what the loop over their lines gives, for any two neighbours."""
-    for ready in (*(first + second for second in BLOCKS), b"data: 0\n\n" + first + b"event: a\ndata: 9\n\n"):
-        expected = [read_fields(lines) for _, lines in split_blocks(ready)]
-        assert list(read_blocks(ready)) == expected
-        usual = split_usual_text(ready.decode("latin-1"))
-        if usual is not None:
-            shown = [(event or None, data, last_id, None) for last_id, event, data in zip(*usual, strict=True)]
-            wanted = [[None if value is None else value.decode("latin-1") for value in fields] for fields in expected]
-            assert shown == [(event or None, data, last_id, retry) for event, data, last_id, retry in wanted]
-    one = match_usual(first)
-    assert one[1] is None or [one] == [read_fields(lines) for _, lines in split_blocks(first)]
+@pytest.mark.parametrize("first", FRAMES)
+def test_each_way_reads_a_frame_by_the_letter(first):
+    """The pattern for the usual shapes, the short cut and the loop give what the standard says, for any two neighbours."""
+    for ready in (*(first + second for second in FRAMES), b"data: 0\n\n" + first + b"event: a\ndata: 9\n\n" * 3):
+        expected = [by_the_letter(b"\n".join(lines)) for _, lines in split_frames(ready)]
+        # A frame that says nothing may come through as one without fields.
+        assert [fields for fields in read_frames(ready) if any(part is not None for part in fields)] == [
+            fields for fields in expected if any(part is not None for part in fields)
+        ]
+    fields = read_one(first)
+    assert fields[1] is None or [fields] == [by_the_letter(b"\n".join(lines)) for _, lines in split_frames(first)]
+
+
+def test_a_chunk_of_one_frame():
+    """A frame in a usual shape, LF or CRLF, with comments around it, is read in one match; another is left alone."""
+    assert read_one(b"event: a\r\ndata: 1\r\n\r\n") == (b"a", b"1", None, None)
+    assert read_one(b": c\n\nid: 7\nevent:a\ndata:1\ndata: 2\ndata:3\n\n") == (b"a", b"1\n2\n3", b"7", None)
+    for other in (b"event: a\rdata: 1\n\n", b"data: a\rb\r\n\r\n", b"", b"data: 1\n\ndata: 2\n\n"):
+        assert read_one(other) == (None, None, None, None)
 
 
 HOSTILE = {
@@ -154,13 +136,13 @@ def test_cost_is_linear_however_many_lines(line):
 
 
 def test_offsets_are_those_of_the_wire():
-    """A block starts at its first line that is no comment, counted in bytes as they came."""
+    """A frame starts at its first line that is no comment, counted in bytes as they came."""
     raw = b"\xef\xbb\xbf: c\r\n\r\ndata: 1\r\n: d\r\n\r\n\ndata: 2\r\r"
     for chunks in splits(raw):
-        reader, offsets = BlockReader(1000), []
+        reader, offsets = FrameReader(1000), []
         for chunk in chunks:
             ready = reader.feed(chunk)
-            offsets += [reader.offset_of(start) for start, _ in split_blocks(ready)]
+            offsets += [reader.offset_of(start) for start, _ in split_frames(ready)]
         assert offsets == [raw.index(b"data: 1"), raw.index(b"data: 2")]
 
 
@@ -172,22 +154,21 @@ def test_offsets_are_those_of_the_wire():
         b"x\r\nx\r\n\r\ndata: 1\r\n\r\n\n\n\ndata: 2\n\n:\rdata: 3\r\n: c\r\n\r\n",
     ],
 )
-def test_offsets_behind_comments_and_line_ends(raw):
-    """Comments and line ends of two bytes in front of a block count in its offset, wherever the body is cut."""
+def test_offsets_after_comments_and_line_ends(raw):
+    """Comments and line ends of two bytes before a frame count in its offset, wherever the body is cut."""
     for chunks in splits(raw):
-        reader, offsets = BlockReader(1000), []
+        reader, offsets = FrameReader(1000), []
         for chunk in chunks:
-            if not reader.hold(chunk):
-                ready = reader.feed(chunk)
-                offsets += [reader.offset_of(start) for start, lines in split_blocks(ready) if lines[0][:4] == b"data"]
+            ready = reader.feed(chunk)
+            offsets += [reader.offset_of(start) for start, lines in split_frames(ready) if lines[0][:4] == b"data"]
         assert offsets == [raw.index(b"data: %d" % number) for number in (1, 2, 3)]
 
 
 def test_limit_must_be_positive():
     """A limit below one byte is the caller's error."""
-    assert BlockReader(1).limit == 1
+    assert FrameReader(1).limit == 1
     with pytest.raises(ValueError, match="max_event_size is 0"):
-        BlockReader(0)
+        FrameReader(0)
 
 
 @pytest.mark.parametrize(
@@ -206,35 +187,13 @@ def test_limit_must_be_positive():
         ([b"\xef\xbb"], False),
     ],
 )
-def test_idle_is_between_blocks(chunks, idle):
-    """A chunk may be read by itself only where nothing that came before has a say in it."""
+def test_idle_is_between_frames(chunks, idle):
+    """A chunk may be read by itself only if nothing that came before has a say in it."""
     assert feed(chunks)[1].idle is idle
 
 
-def test_hold_goes_up_to_the_limit_and_counts_its_bytes():
-    """A held byte is one of the event's and one of the body's, as any other."""
-    reader = BlockReader(20)
-    reader.feed(b"data: ")
-    reader.feed(b"1")
-    assert reader.hold(b"2" * 13)
-    assert not reader.hold(b"3")
-    ready = reader.feed(b"\n\ndata: 4\n\ndata: 5\n")
-    assert [reader.offset_of(start) for start, _ in split_blocks(ready)] == [0, 22]
-    assert not reader.hold(b": c")  # begins a line
-
-
-def test_the_fields_of_one_chunk():
-    """A block in a usual shape, LF or CRLF, with comments around it, is read in one match; another is left alone."""
-    assert match_usual(with_lf(b"event: a\r\ndata: 1\r\n\r\n")) == (b"a", b"1", None, None)
-    assert match_usual(b": c\n\nid: 7\nevent:a\ndata:1\ndata: 2\ndata:3\n\n") == (b"a", b"1\n2\n3", b"7", None)
-    nothing = (None, None, None, None)
-    assert with_lf(b"event: a\rdata: 1\n\n") == with_lf(b"data: a\rb\r\n\r\n") == b""
-    assert match_usual(b"") == nothing
-    assert match_usual(b"data: 1\n\ndata: 2\n\n") == nothing
-
-
 def test_finish_gives_what_is_left():
-    """At the end of the body: the unfinished block as it waits, or the bytes that were half a BOM."""
+    """At the end of the body: the unfinished frame as it waits, or the bytes that were half a BOM."""
     assert feed([whole() + b"data: 1\r\n: c"])[1].finish() == b"data: 1\n"
     assert feed([b"\xef\xbb"])[1].finish() == b"\xef\xbb"
     assert feed([b"\xef\xbb\xbf"])[1].finish() == b""
