@@ -265,6 +265,98 @@ def test_wrong_arguments_are_2(main, arguments):
     assert "Traceback" not in ended.err
 
 
+# What moves a cursor, rings, clears, turns letters around or ends a line: of C0, DEL, C1, bidi marks, separators.
+COMMANDS = "\x00\x07\x08\t\r\x1b\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028\u2029"
+HOSTILE = f"a{COMMANDS}[2Jb"
+
+
+def hostile(*, name: str = "note", message: str | None = None) -> bytes:
+    """A stream whose server says such things wherever it can."""
+    said = json.dumps(HOSTILE, ensure_ascii=False)[1:-1].encode()
+    body = FIRST_PARTY.replace(b"msg_demo_hangzhou", said).replace("西湖".encode(), said)
+    if message is None:
+        return body
+    wrong = f"event: {name}\ndata: {{}}{name}\n\n".encode()
+    return (
+        CUT.replace(b"msg_demo", said)
+        + wrong
+        + b"event: error\ndata: "
+        + json.dumps({"type": "error", "error": {"type": message, "message": message}}, ensure_ascii=False).encode()
+        + b"\n\n"
+    )
+
+
+def commands_in(text: str) -> list[str]:
+    """The characters in a text that a terminal could obey, line ends aside."""
+    kinds = ("Cc", "Cf", "Zl", "Zp")
+    return [mark for mark in text if mark != "\n" and (unicodedata.category(mark) in kinds or mark in COMMANDS)]
+
+
+@pytest.mark.parametrize("options", [[], ["--events"], ["--strict"]])
+def test_no_control_character_of_a_servers_reaches_stderr(main, files, options):
+    """Each complaint is one line, in which what a terminal could obey is written out."""
+    # An event's name ends at a line end, and CR is one; NUL, C1 and the rest can stand in it.
+    name = HOSTILE.replace("\r", "")
+    files(stream=hostile(name=name, message=HOSTILE), document=json.dumps({"error": {"message": HOSTILE}}).encode())
+    ended = main("parse", *options, "stream", "document")
+    assert ended.code == 1
+    assert commands_in(ended.err) == []
+    assert "\\x1b" in ended.err
+    assert len(ended.err.split("\n")) == len(ended.err.splitlines()) + 1
+    for line in ended.err.splitlines():
+        assert line.startswith(("stream: ", "document: "))
+
+
+@POSIX
+def test_no_control_character_of_a_files_name_reaches_stderr(main, tmp_path, monkeypatch):
+    """A server names files, too: of those that `curl -O` saves."""
+    monkeypatch.chdir(tmp_path)
+    name = HOSTILE.replace("\x00", "") + "\n"
+    ended = main("parse", name, os.fsdecode(b"\x9b2J"))
+    assert ended.code == 1
+    assert commands_in(ended.err) == []
+    assert not re.search("[\udc80-\udc9f]", ended.err)
+    assert len(ended.err.splitlines()) == 2
+
+
+def test_in_a_pipe_the_json_is_as_ever(main):
+    """To a pipe or a file goes the JSON of the message, byte for byte."""
+    body = hostile()
+    assert main("parse", "-q", "-", stdin=body).out == sansio_step.to_json(parse(body)) + b"\n"
+    assert "\x9b".encode() in main("parse", "-", stdin=body).out
+    events = b"".join(sansio_step.to_json(event) + b"\n" for event in sansio_step.iter_events([body]))
+    assert main("parse", "--events", "-", stdin=body).out == events
+
+
+@POSIX
+@pytest.mark.parametrize("options", [[], ["--compact"], ["--events"]])
+def test_in_a_terminal_the_json_says_the_same_in_escapes(tmp_path, options):
+    """What a terminal could obey is written as JSON's escapes, so that the document still says what the server said."""
+    capture = tmp_path / "tea"
+    capture.write_bytes(hostile())
+    code, shown = in_terminal(["parse", *options, str(capture)], 80)
+    assert code == 0
+    shown = shown.replace("\r\n", "\n")
+    assert commands_in(shown) == []
+    assert "\\u009b" in shown
+    documents = [json.loads(line) for line in shown.splitlines()] if options else [json.loads(shown)]
+    if options == ["--events"]:
+        assert documents == [to_dict(event) for event in sansio_step.iter_events([hostile()])]
+    else:
+        assert documents == [to_dict(parse(hostile()))]
+        assert documents[0]["id"] == HOSTILE
+
+
+@POSIX
+def test_complaints_in_a_terminal(tmp_path):
+    """What goes to stderr is as clean there as what goes to stdout."""
+    capture = tmp_path / "tea"
+    capture.write_bytes(hostile(name="x\x1by\x9bz", message=HOSTILE))
+    code, shown = in_terminal(["parse", str(capture)], 80)
+    assert code == 1
+    assert commands_in(shown.replace("\r\n", "\n")) == []
+
+
 # --- parse: as a process ---------------------------------------------------------------------------------
 
 

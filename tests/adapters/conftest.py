@@ -68,6 +68,9 @@ class _ClientOnSockets:
     async def create(self, request: Any) -> Any:
         return self._client.create(request)
 
+    async def count_tokens(self, request: Any) -> Any:
+        return self._client.count_tokens(request)
+
 
 class _StreamOnSockets:
     def __init__(self, stream: Stream) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from faultserver import (
@@ -45,6 +46,7 @@ from sansio_step import (
     MessageStream,
     Outcome,
     Timeouts,
+    UnexpectedResponse,
 )
 from sansio_step_adapters.asgi import PassThrough, Report
 from sansio_step_adapters.replay import serve
@@ -637,6 +639,177 @@ def test_bytes_that_nobody_can_read_are_no_stall(backend: str) -> None:
 
     anyio.run(main, backend=backend)
     assert reports[0].outcome is Outcome.FAILED
+
+
+BOMB = gzip.compress(HALF + b": bomb\n" * 5_000_000)
+
+
+def test_others_have_their_turn_beside_a_bomb(backend: str) -> None:
+    """While the report's reader decodes a bomb, the event loop runs; the bytes go on as they came."""
+    reports: list[Report] = []
+    turns = 0
+
+    async def main() -> None:
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await anyio.lowlevel.checkpoint()
+
+        with FaultServer(says(answer(BOMB, "content-encoding: gzip"))) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                waiting = caller.arrived
+                async with anyio.create_task_group() as tasks:
+
+                    async def call() -> None:
+                        await app(scope(), caller.receive, caller.send)
+                        tasks.cancel_scope.cancel()
+
+                    tasks.start_soon(call)
+                    await waiting.wait()
+                    await count()
+                assert caller.body == BOMB
+
+    anyio.run(main, backend=backend)
+    assert turns > 50
+    assert reports[0].message is not None
+    assert reports[0].message.text == "Hello"
+    assert reports[0].outcome is Outcome.TRUNCATED
+
+
+def test_a_bomb_runs_into_the_limits(backend: str) -> None:
+    """A limit that passes while a bomb is decoded ends the call there, as it ends a silent upstream's."""
+    reports: list[Report] = []
+
+    async def main() -> None:
+        # As much as goes into one read, so that only a look between two turns can see the limit pass.
+        bomb = gzip.compress(HALF) + gzip.compress(b": bomb\n" * 6_000_000)
+        with FaultServer(says(answer(bomb, "content-encoding: gzip"))) as server:
+            limits = Timeouts(stall=0.05)
+            async with PassThrough(server.base_url, timeouts=limits, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                with pytest.raises(DeadlineExceeded):
+                    await app(scope(), caller.receive, caller.send)
+                assert not caller.whole
+
+    anyio.run(main, backend=backend)
+    assert isinstance(reports[0].error, DeadlineExceeded)
+    assert reports[0].error.name == "stall"
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "br"])
+def test_a_coding_that_is_not_read(backend: str, coding: str) -> None:
+    """Codings one on the other and unknown ones go through as they are; the report says why it has no message."""
+    body = gzip.compress(gzip.compress(WHOLE))
+    reports: list[Report] = []
+
+    async def main() -> None:
+        with FaultServer(says(answer(body, f"content-encoding: {coding}"))) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                await app(scope(), caller.receive, caller.send)
+                assert caller.body == body
+                assert caller.whole
+
+    anyio.run(main, backend=backend)
+    assert reports[0].message is None
+    assert isinstance(reports[0].error, UnexpectedResponse)
+    assert "coding" in str(reports[0].error)
+
+
+def test_a_head_request_for_a_compressed_body(backend: str) -> None:
+    """A HEAD's answer says a coding and a length and has no body: it passes, and its connection is kept."""
+    headers = ("content-encoding: gzip", "content-length: 500")
+
+    async def main() -> None:
+        with FaultServer(keeps_saying(head(200, *headers), answer())) as server:
+            async with PassThrough(server.base_url) as app:
+                caller = Caller(b"")
+                await app(scope("HEAD"), caller.receive, caller.send)
+                assert (caller.status, caller.body, caller.whole) == (200, b"", True)
+                assert (b"content-length", b"500") in caller.headers
+                caller = Caller(BODY)
+                await app(scope(), caller.receive, caller.send)
+                assert caller.body == WHOLE
+            assert server.connections == 1
+
+    anyio.run(main, backend=backend)
+
+
+def test_what_comes_long_after_the_stop(backend: str) -> None:
+    """`after_stop` is the clients': a response that the upstream leaves open is the caller's to end."""
+    reports: list[Report] = []
+    came = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(WHOLE))
+        for _ in range(5):
+            assert came.wait(10)
+            came.clear()
+            peer.send(chunked(PING))
+        peer.send(LAST_CHUNK)
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            limits = Timeouts(after_stop=1e-9)  # has passed when the upstream's next word comes
+            async with PassThrough(server.base_url, timeouts=limits, on_end=reports.append) as app:
+                caller = Caller(BODY)
+
+                async def send(message: Any) -> None:
+                    await caller.send(message)
+                    came.set()
+
+                await app(scope(), caller.receive, send)
+                assert caller.body == WHOLE + PING * 5
+                assert caller.whole
+
+    anyio.run(main, backend=backend)
+    assert reports[0].outcome is Outcome.COMPLETE
+    assert reports[0].error is None
+
+
+@pytest.mark.parametrize(
+    ("response", "outcome"),
+    [
+        (answer(b"no", status=401), Outcome.FAILED),
+        (answer(b"{}", content_type="application/json"), Outcome.FAILED),
+        (answer(b"<html>", content_type="text/html"), Outcome.FAILED),
+        (answer(b"", "location: /", status=302), Outcome.FAILED),
+        (answer(b"x", "content-encoding: br"), Outcome.FAILED),
+    ],
+    ids=["401", "{}", "page", "redirect", "coding"],
+)
+def test_the_outcome_of_what_is_no_message(backend: str, response: bytes, outcome: Outcome) -> None:
+    """A report of an answer that carries no message doesn't say that one is on its way."""
+    reports: list[Report] = []
+
+    async def main() -> None:
+        with FaultServer(says(response)) as server:
+            async with PassThrough(server.base_url, on_end=reports.append) as app:
+                caller = Caller(BODY)
+                await app(scope(), caller.receive, caller.send)
+
+    anyio.run(main, backend=backend)
+    assert reports[0].outcome is outcome
+
+
+def test_a_dead_proxy_is_named(backend: str) -> None:
+    """The 502 says that it is the proxy that can't be reached, and on the way to what."""
+
+    async def main() -> None:
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            port = reserved.getsockname()[1]
+            async with PassThrough("http://example.invalid", proxy=f"http://127.0.0.1:{port}") as app:
+                caller = Caller(BODY)
+                await app(scope(), caller.receive, caller.send)
+                assert caller.status == 502
+                message = json.loads(caller.body)["error"]["message"]
+                assert f"the proxy 127.0.0.1:{port}, on the way to example.invalid:80" in message
+
+    anyio.run(main, backend=backend)
 
 
 def test_no_key_in_a_report(backend: str) -> None:

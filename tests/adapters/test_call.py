@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import pytest
-from faultserver import HALF, OVERLOADED, WHOLE, answer
+from faultserver import (
+    BLOCK,
+    CHUNKED,
+    DOCUMENT,
+    EVENTS,
+    HALF,
+    LAST_CHUNK,
+    OVERLOADED,
+    PING,
+    START,
+    WHOLE,
+    answer,
+    chunked,
+    delta,
+    head,
+)
 
-from sansio_step import ConnectError, ConnectionLost, DeadlineExceeded, Outcome, Timeouts
-from sansio_step_adapters._call import Call, Close, Connect, Keep, Receive, Send, Sleep
+from sansio_step import (
+    APIError,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    IncompleteStream,
+    Outcome,
+    Timeouts,
+    UnexpectedResponse,
+)
+from sansio_step_adapters._call import Call, Close, Connect, Keep, Proceed, Receive, Send, Sleep
 from sansio_step_adapters._client import Pool
 from sansio_step_adapters._config import make_config
 from sansio_step_adapters._connection import Connection
+from sansio_step_adapters._reader import Wanted
 
 LIMITS = Timeouts(connect=10, first_event=30, idle=5, stall=20, total=100)
 
 
-def make_call(now: float = 0.0, **arguments: Any) -> Call:
+def make_call(now: float = 0.0, wanted: Wanted = Wanted.STREAM, **arguments: Any) -> Call:
     arguments = {"base_url": "http://example.org", "timeouts": LIMITS, "trust_env": False, **arguments}
     config = make_config(**arguments)
-    return Call(config, b"{}", streaming=True, now=now, wall_time=lambda: 0.0, jitter=lambda: 0.0)
+    return Call(config, b"{}", wanted=wanted, now=now, wall_time=lambda: 0.0, jitter=lambda: 0.0)
 
 
 def send(call: Call, now: float) -> None:
@@ -138,7 +164,7 @@ def test_deadlines_end_the_call() -> None:
 
 
 def test_a_driver_that_sleeps_too_long() -> None:
-    """Where it comes back from a wait behind the end of total, that is what the call ends in."""
+    """Where it comes back from a wait after the end of total, that is what the call ends in."""
     call = make_call()
     call.failed(OSError("x"), 0)
     assert call.want(0) == Sleep(until=0.5)
@@ -231,3 +257,378 @@ def test_abandoned() -> None:
     reading.connected(3)
     assert reading.want(3) is None
     assert reading.outcome in (Outcome.TRUNCATED, Outcome.COMPLETE)
+
+
+# Turns.
+
+BOMB = gzip.compress(HALF + b": bomb\n" * 500_000 + WHOLE[len(HALF) :])
+
+
+def test_a_call_lets_others_have_a_turn() -> None:
+    """Bytes that hold more than a turn are `Proceed`, with what the turn gave in hand, until there is no more."""
+    call = make_call()
+    send(call, 0)
+    call.received(answer(BOMB, "content-encoding: gzip"), 1)
+    assert len(call.events) == 5
+    turns = 0
+    while call.want(1) == Proceed():
+        assert not call.over
+        call.proceeded(1)
+        turns += 1
+    assert turns > 10
+    assert call.over
+    assert call.want(1) == Keep()  # the body was whole, and so is the connection
+    assert len(call.events) == EVENTS
+    assert call.result().text == "Hello"
+
+
+def test_a_turn_that_was_cancelled_is_wanted_again() -> None:
+    """Asked again without a report, the call still wants the same, and nothing is lost or given twice."""
+    call = make_call()
+    send(call, 0)
+    call.received(answer(BOMB, "content-encoding: gzip"), 1)
+    while call.want(1) == Proceed():
+        assert call.want(1) == Proceed()
+        call.proceeded(1)
+    call.proceeded(1)  # says nothing to a call that has nothing pending
+    assert len(call.events) == EVENTS
+    assert call.error is None
+
+
+@pytest.mark.parametrize(("name", "now"), [("total", 100), ("stall", 50)])
+def test_deadlines_are_looked_at_between_turns(name: str, now: float) -> None:
+    """A bomb that takes its time runs into the limits as a silent server does."""
+    limits = Timeouts(total=100, stall=None if name == "total" else 49)
+    call = make_call(timeouts=limits)
+    send(call, 0)
+    call.received(answer(gzip.compress(HALF + b": bomb\n" * 5_000_000), "content-encoding: gzip"), 1)
+    call.events.clear()
+    assert call.want(1) == Proceed()
+    call.proceeded(now - 1)
+    assert call.want(now - 1) == Proceed()
+    call.proceeded(now)
+    assert isinstance(call.want(now), (Keep, Close))
+    assert call.over
+    assert isinstance(call.error, DeadlineExceeded)
+    assert call.error.name == name
+    assert call.error.partial is not None
+    assert call.error.partial.text == "Hello"
+
+
+def test_the_caller_goes_away_between_turns() -> None:
+    """A call that is abandoned while more is pending wants its connection released, and no turn."""
+    call = make_call()
+    send(call, 0)
+    call.received(answer(BOMB, "content-encoding: gzip"), 1)
+    assert call.want(1) == Proceed()
+    call.abandon()
+    assert call.over
+    assert isinstance(call.want(1), (Keep, Close))
+    call.proceeded(1)
+    call.released()
+    call.proceeded(2)
+    assert call.want(2) is None
+    assert call.outcome is Outcome.TRUNCATED
+
+
+def test_the_socket_ends_between_turns() -> None:
+    """What is pending when a body that the end delimits is over comes all the same."""
+    call = make_call()
+    send(call, 0)
+    call.received(head(200, "content-encoding: gzip") + BOMB, 1)
+    while call.want(1) == Proceed():
+        call.proceeded(1)
+    assert isinstance(call.want(1), Receive)
+    call.ended(1)
+    assert call.over
+    assert call.result().text == "Hello"
+    assert call.want(1) == Close()
+
+
+# Pings, and streams without an event.
+
+
+def attempt(call: Call, response: bytes, now: float) -> None:
+    """One more attempt, from its connect to this response."""
+    if call.connection is None:
+        assert isinstance(call.want(now), Connect)
+        call.connected(now)
+    send_again = call.want(now)
+    assert isinstance(send_again, Send)
+    call.sent(now)
+    call.received(response, now)
+
+
+def sleep(call: Call, now: float) -> float:
+    """From the end of an attempt to the beginning of the one after it; when that is."""
+    assert not call.over
+    assert isinstance(call.want(now), (Keep, Close))
+    call.released()
+    waiting = call.want(now)
+    assert isinstance(waiting, Sleep)
+    call.waited(waiting.until)
+    return waiting.until
+
+
+def test_pings_are_given_at_once() -> None:
+    """A ping starts the caller's part, and counts as nothing delivered."""
+    call = make_call()
+    send(call, 0)
+    call.received(head(200, CHUNKED) + chunked(PING), 1)
+    assert call.started
+    assert not call.delivered
+    assert [event.type for event in call.events] == ["ping"]
+    call.received(chunked(WHOLE), 2)
+    assert call.delivered
+    assert len(call.events) == 1 + EVENTS
+
+
+FAILURES = {
+    "an error event": answer(PING + OVERLOADED),
+    "an end": answer(PING * 2),
+    "a loss": head(200, CHUNKED) + chunked(PING) + b"zz\r\n",
+    "comments after them": answer(PING + b": still here\n\n"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_what_fails_after_pings_alone_is_retried(name: str) -> None:
+    """The pings stay given, the failure is not shown, and the message is that of the second attempt."""
+    call = make_call()
+    attempt_at = 0.0
+    call.connected(0)
+    attempt(call, FAILURES[name], attempt_at)
+    pings = len(call.events)
+    assert [event.type for event in call.events] == ["ping"] * pings
+    assert pings == FAILURES[name].count(b"event: ping")
+    attempt_at = sleep(call, attempt_at)
+    attempt(call, answer(PING + WHOLE), attempt_at)
+    assert [event.type for event in call.events].count("ping") == pings + 2  # one is in WHOLE
+    assert "error" not in [event.type for event in call.events]
+    assert call.over
+    assert call.error is None
+    assert call.result().text == "Hello"
+    assert call.exchange.transport_error is None
+
+
+def test_a_refusal_after_the_first_attempts_pings() -> None:
+    """The last attempt's failure is the call's, with its status; a retry after pings counts as any other."""
+    refusal = answer(b'{"error":{"type":"rate_limit_error","message":"slow"}}', status=429)
+    call = make_call()
+    call.connected(0)
+    attempt(call, answer(PING + OVERLOADED), 0)
+    attempt(call, refusal, sleep(call, 0))
+    attempt(call, refusal, sleep(call, 1))
+    assert call.over
+    assert [event.type for event in call.events] == ["ping"]
+    assert isinstance(call.error, APIError)
+    assert call.error.status == 429
+    assert call.exchange.status == 429
+    assert call.outcome is Outcome.FAILED
+
+
+def test_a_call_that_will_be_retried_has_not_failed() -> None:
+    """Whoever looks at the outcome with the first attempt's ping in hand sees a call that goes on."""
+    call = make_call()
+    call.connected(0)
+    attempt(call, answer(PING + OVERLOADED), 0)
+    assert call.outcome is Outcome.STREAMING
+    with pytest.raises(IncompleteStream):
+        call.result()
+
+
+@pytest.mark.parametrize("body", [b"", b": hello\n\n", b": a\n" * 100, PING, PING * 3 + b": a\n\n", b"\n\n"])
+@pytest.mark.parametrize("wanted", [Wanted.STREAM, Wanted.MESSAGE])
+def test_an_empty_answer_is_retried(wanted: Wanted, body: bytes) -> None:
+    """A 200 without an event that ends properly is as good as one that breaks: the server went away."""
+    call = make_call(wanted=wanted, max_retries=1)
+    call.connected(0)
+    attempt(call, answer(body), 0)
+    now = sleep(call, 0)
+    attempt(call, answer(WHOLE if wanted is Wanted.STREAM else DOCUMENT), now)
+    assert call.result().text == "Hello"
+    last = make_call(wanted=wanted, max_retries=0)
+    last.connected(0)
+    attempt(last, answer(body), 0)
+    assert last.over
+    assert isinstance(last.error, IncompleteStream if PING in body else UnexpectedResponse)
+    assert last.outcome is not Outcome.STREAMING
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"error":{"type":"api_error","message":"no"}}', HALF, START])
+def test_what_is_not_empty_is_not_retried(body: bytes) -> None:
+    """A page, a document or an event that is no ping was an answer."""
+    call = make_call()
+    call.connected(0)
+    attempt(call, answer(body), 0)
+    assert call.over
+    assert call.error is not None
+
+
+def test_the_first_event_is_no_ping() -> None:
+    """`first_event` runs through pings, however slowly they are taken, and ends with what is none."""
+    call = make_call()
+    send(call, 0)
+    call.received(head(200, CHUNKED), 0)
+    for now in range(4, 28, 4):
+        call.received(chunked(PING), now)
+        # The caller takes two seconds over each: its time counts for the next byte, and not for the first event.
+        assert call.want(now + 2) == Receive(until=min(now + 7, 30))
+    assert call.want(30) == Close()
+    assert isinstance(call.error, DeadlineExceeded)
+    assert call.error.name == "first_event"
+
+    call = make_call()
+    send(call, 0)
+    call.received(head(200, CHUNKED) + chunked(PING + START), 0)
+    for now in range(1, 40):
+        call.received(chunked(BLOCK + delta("x")), now)
+        assert call.want(now) == Receive(until=now + 5)
+
+
+# A response that is left open, and one of pings alone.
+
+
+@pytest.mark.parametrize("wanted", [Wanted.STREAM, Wanted.MESSAGE])
+def test_a_response_that_is_left_open(wanted: Wanted) -> None:
+    """After message_stop the wait is `after_stop`, pings or not; then the message is whole and the connection closed."""
+    call = make_call(wanted=wanted, timeouts=Timeouts(after_stop=3, idle=5, stall=20, total=100))
+    send(call, 0)
+    call.received(head(200, CHUNKED) + chunked(WHOLE), 1)
+    assert call.want(1) == Receive(until=4)
+    for now in (2, 3, 3.5):
+        call.received(chunked(PING), now)
+        assert call.want(now + 0.4) == Receive(until=4)  # the caller's time over a ping is the server's silence
+    assert not call.over
+    assert call.want(4) == Close()
+    assert call.over
+    assert call.error is None
+    assert call.outcome is Outcome.COMPLETE
+    assert call.result().text == "Hello"
+    assert len(call.events) == EVENTS + 3
+    assert isinstance(call.exchange.transport_error, DeadlineExceeded)
+    assert call.exchange.transport_error.name == "after_stop"
+
+
+def test_the_body_may_end_after_the_stop() -> None:
+    """A response that ends in time is as any other, and its connection is kept."""
+    call = make_call()
+    send(call, 0)
+    call.received(head(200, CHUNKED) + chunked(WHOLE), 1)
+    assert call.want(1) == Receive(until=6)
+    call.received(LAST_CHUNK, 5.9)
+    assert call.want(5.9) == Keep()
+    assert call.exchange.transport_error is None
+
+
+def test_another_message_after_the_stop() -> None:
+    """A message_start ends the wait: what comes then has the limits of a stream again."""
+    call = make_call(timeouts=Timeouts(after_stop=3, idle=5, stall=20, total=100))
+    send(call, 0)
+    call.received(head(200, CHUNKED) + chunked(WHOLE), 1)
+    call.received(chunked(START.replace(b"msg_1", b"msg_2")), 3.9)
+    assert call.want(3.9) == Receive(until=8.9)
+    assert call.want(8) == Receive(until=13)  # with the caller's own time
+    assert call.outcome is Outcome.STREAMING
+
+
+def test_without_after_stop_the_bodys_end_is_waited_for() -> None:
+    """None is no limit: idle and total are left."""
+    call = make_call(timeouts=Timeouts(after_stop=None, idle=5, stall=20, total=100))
+    send(call, 0)
+    call.received(head(200, CHUNKED) + chunked(WHOLE), 1)
+    for now in range(4, 100, 4):
+        assert isinstance(call.want(now), Receive)
+        call.received(chunked(PING), now)
+    assert call.want(100) == Close()
+    assert call.exchange.transport_error.name == "total"  # type: ignore[union-attr]
+    assert call.error is None
+
+
+def test_a_flood_of_pings_is_silence() -> None:
+    """`stall` ends in spite of pings, and the caller's time over them is not the server's excuse."""
+    call = make_call(timeouts=Timeouts(stall=20, idle=50, total=1000))
+    send(call, 0)
+    call.received(head(200, CHUNKED) + chunked(HALF), 0)
+    now = 0.0
+    while isinstance(call.want(now), Receive):
+        call.received(chunked(PING), now)
+        now += 0.5  # the caller takes this over each ping
+        assert now < 100
+    assert isinstance(call.error, DeadlineExceeded)
+    assert call.error.name == "stall"
+    assert now == 20
+
+    assert Timeouts().stall == 600
+
+
+# How it ended, and what the caller can do.
+
+
+def test_the_outcome_without_a_connection() -> None:
+    """A call that never had a response has failed."""
+    call = make_call(max_retries=0)
+    assert call.outcome is Outcome.STREAMING
+    call.failed(ConnectionRefusedError("refused"), 0)
+    assert call.outcome is Outcome.FAILED
+
+
+REFUSAL = answer(b'{"error":{"type":"authentication_error","message":"who?"}}', status=401)
+
+
+@pytest.mark.parametrize("wanted", Wanted)
+def test_no_key_and_a_401(wanted: Wanted) -> None:
+    """Without a key the error says where one goes, once; with a key or a key's header it doesn't."""
+    call = make_call(wanted=wanted)
+    send(call, 0)
+    call.received(REFUSAL, 0)
+    assert str(call.error) == "401 authentication_error: who?; no key was sent: set STEP_API_KEY or pass api_key"
+    assert call.error.message == "who?"  # type: ignore[union-attr]
+    with pytest.raises(APIError, match="STEP_API_KEY") as caught:
+        call.result()
+    assert str(caught.value).count("STEP_API_KEY") == 1
+    for given in ({"api_key": "k"}, {"headers": {"Authorization": "y"}}, {"headers": {"X-API-Key": "z"}}):
+        call = make_call(wanted=wanted, **given)
+        send(call, 0)
+        call.received(REFUSAL, 0)
+        assert str(call.error) == "401 authentication_error: who?"
+    call = make_call(wanted=wanted)
+    send(call, 0)
+    call.received(REFUSAL.replace(b" 401 ", b" 403 "), 0)
+    assert "STEP_API_KEY" not in str(call.error)
+
+
+def test_a_dead_proxy_is_named() -> None:
+    """An error about the way to a server through a proxy names both."""
+    call = make_call(proxy="http://proxy.example:3128", max_retries=0)
+    assert call.want(0) == Connect("proxy.example", 3128, False, until=10)
+    call.failed(ConnectionRefusedError(111, "Connection refused"), 0)
+    assert str(call.error) == (
+        "no connection to the proxy proxy.example:3128, on the way to example.org:80: [Errno 111] Connection refused"
+    )
+
+
+def test_a_count_goes_to_its_own_place() -> None:
+    """It asks for JSON at /v1/messages/count_tokens, under the limits of a document."""
+    call = make_call(wanted=Wanted.COUNT)
+    call.connected(0)
+    sending = call.want(0)
+    assert isinstance(sending, Send)
+    assert sending.data.startswith(b"POST /v1/messages/count_tokens HTTP/1.1\r\n")
+    assert b"accept: application/json" in sending.data
+    assert sending.until == 100
+    call.sent(0)
+    call.received(answer(b'{"input_tokens": 7}', content_type="application/json"), 1)
+    assert call.over
+    assert call.count() == 7
+    assert call.want(1) == Keep()
+
+
+@pytest.mark.parametrize("body", [WHOLE, DOCUMENT, b"{}", b'{"input_tokens": "7"}'])
+def test_no_count_is_an_error(body: bytes) -> None:
+    """Whatever came in place of a count, `count()` raises the error about it."""
+    call = make_call(wanted=Wanted.COUNT)
+    send(call, 0)
+    call.received(answer(body), 1)
+    with pytest.raises(UnexpectedResponse):
+        call.count()

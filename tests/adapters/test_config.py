@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from typing import Any
 
 import pytest
 
-from sansio_step import RetryPolicy, __version__
-from sansio_step_adapters._config import Origin, make_config, proxy_from
+from sansio_step import MessageRequest, RetryPolicy, __version__
+from sansio_step_adapters._config import Origin, encode_count, make_config, proxy_from
 from sansio_step_adapters.anyio import AsyncClient
 from sansio_step_adapters.sockets import Client
 
@@ -113,6 +114,7 @@ def test_a_request_of_a_wrong_type(request_: Any) -> None:
 def test_the_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """STEP_API_KEY is the key where the argument gives none, and unless the environment is not trusted."""
     monkeypatch.setenv("STEP_API_KEY", KEY)
+    monkeypatch.delenv("STEPFUN_API_KEY", raising=False)
 
     def authorization(**arguments: Any) -> bytes | None:
         return dict(make_config(**arguments).request_headers(streaming=True)).get(b"authorization")
@@ -122,6 +124,46 @@ def test_the_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert authorization(trust_env=False) is None
     monkeypatch.setenv("STEP_API_KEY", "")
     assert authorization() is None
+
+
+def test_the_keys_other_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """STEPFUN_API_KEY is read if STEP_API_KEY is not set, or is empty, and never over it."""
+
+    def key(**arguments: Any) -> str | None:
+        made = make_config(**arguments)
+        return made.key.reveal() if made.key is not None else None
+
+    monkeypatch.delenv("STEP_API_KEY", raising=False)
+    monkeypatch.setenv("STEPFUN_API_KEY", "sk-other")
+    assert key() == "sk-other"
+    assert key(api_key=KEY) == KEY
+    assert key(trust_env=False) is None
+    monkeypatch.setenv("STEP_API_KEY", "")
+    assert key() == "sk-other"
+    monkeypatch.setenv("STEP_API_KEY", KEY)
+    assert key() == KEY
+
+
+def test_what_a_count_sends() -> None:
+    """The request without max_tokens and stream; a dict may lack max_tokens, and nothing else."""
+    messages = [{"role": "user", "content": "\u6d77"}]
+    request = {"model": "m", "messages": messages, "system": "be brief"}
+    for given in (request, {**request, "max_tokens": 5, "stream": True}, {**request, "stream": False}):
+        assert json.loads(encode_count(given)) == request
+    made = MessageRequest(model="m", messages=messages, system="be brief", max_tokens=7, stream=True)
+    assert json.loads(encode_count(made)) == request
+    assert made.max_tokens == 7
+    for wrong in ({"model": "m"}, {**request, "max_tokens": 0}, {**request, "max_tokens": "5"}):
+        with pytest.raises((TypeError, ValueError)):
+            encode_count(wrong)
+
+
+def test_the_secrets_of_a_client() -> None:
+    """All that an error must not show: the key by whatever argument, the proxy's password and what it is sent."""
+    proxy = "http://me:p%40ss@proxy:1"
+    made = config(api_key=KEY, headers={"X-Api-Key": "other", "Authorization": "Basic abcd", "x-a": "b"}, proxy=proxy)
+    assert set(made.secrets) == {KEY, "other", "abcd", "p@ss", "bWU6cEBzcw=="}
+    assert config().secrets == []
 
 
 def test_headers() -> None:

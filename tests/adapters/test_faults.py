@@ -14,6 +14,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 from conftest import Driver
 from faultserver import (
@@ -50,7 +53,9 @@ from sansio_step import (
     TransportError,
     UnexpectedResponse,
 )
+from sansio_step_adapters.anyio import AsyncClient
 
+UNKNOWN = b'event: x_heartbeat\ndata: {"type": "x_heartbeat"}\n\n'
 AT_ONCE = RetryPolicy(first_delay=0.0)
 
 
@@ -158,9 +163,23 @@ def test_a_break_at_every_kind_of_place(driver: Driver, place: str, how: str) ->
         (b"HTTP/1.1 200 OK\r\n" + b"x-bomb: yes\r\n" * 50_000, ConnectionLost, "no valid HTTP"),
         (b"\x16\x03\x01 this is not HTTP\r\n\r\n", ConnectionLost, "no valid HTTP"),
         (answer(b"x", "content-encoding: zstd"), UnexpectedResponse, "'zstd' is not supported"),
+        (answer(b"x", "content-encoding: gzip, gzip"), UnexpectedResponse, "2 content codings one on the other"),
         (head(200, "content-length: 5", "content-length: 6") + WHOLE, ConnectionLost, "no valid HTTP"),
     ],
-    ids=["HTML", "JSON", "redirect", "empty", "403", "500", "401 cut", "header bomb", "no HTTP", "coding", "lengths"],
+    ids=[
+        "HTML",
+        "JSON",
+        "redirect",
+        "empty",
+        "403",
+        "500",
+        "401 cut",
+        "header bomb",
+        "no HTTP",
+        "coding",
+        "two codings",
+        "lengths",
+    ],
 )
 def test_answers_that_are_none(driver: Driver, response: bytes, type: type[StreamError], words: str) -> None:
     """What is no event stream is a typed error on entering, which says what came."""
@@ -326,9 +345,11 @@ def test_not_retried(driver: Driver, first: Any, type: type[StreamError]) -> Non
     driver.run(main)
 
 
-@pytest.mark.parametrize("body", [START, PING, START + OVERLOADED], ids=["start", "ping", "error behind"])
+@pytest.mark.parametrize(
+    "body", [START, PING + START, START + OVERLOADED, UNKNOWN], ids=["start", "ping, start", "error after", "unknown"]
+)
 def test_never_after_the_first_event(driver: Driver, body: bytes) -> None:
-    """A ping or message_start is an event: what breaks behind it is the caller's to see."""
+    """Once an event other than a ping is given, what breaks after it is the caller's to see."""
 
     async def main() -> None:
         with FaultServer(says(head(200, CHUNKED) + chunked(body)), says(answer())) as server:
@@ -338,6 +359,119 @@ def test_never_after_the_first_event(driver: Driver, body: bytes) -> None:
                 with pytest.raises((IncompleteStream, APIError)):
                     stream.result()
             assert server.connections == 1
+
+    driver.run(main)
+
+
+EMPTY = {
+    "nothing": answer(b""),
+    "nothing, chunked": head(200, CHUNKED) + LAST_CHUNK,
+    "comments": answer(b": hello\n\n: still here\n\n"),
+    "comments, compressed": answer(gzip.compress(b": hello\n\n"), "content-encoding: gzip"),
+}
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("first", EMPTY)
+def test_an_empty_answer_is_retried(driver: Driver, first: str, streaming: bool) -> None:
+    """A 200 that ends properly without an event is tried again, as one that breaks is, and as often."""
+    document = answer(DOCUMENT, content_type="application/json")
+
+    async def main() -> None:
+        with FaultServer(says(EMPTY[first]), says(answer() if streaming else document)) as server:
+            async with driver.client(base_url=server.base_url, retries=AT_ONCE) as client:
+                if streaming:
+                    _, events = await read(client)
+                    assert len(events) == EVENTS
+                else:
+                    assert (await client.create(REQUEST)).text == "Hello"
+            assert server.connections == 2
+        with FaultServer(says(EMPTY[first])) as server:
+            async with driver.client(base_url=server.base_url, retries=AT_ONCE) as client:
+                with pytest.raises(UnexpectedResponse):
+                    await client.stream(REQUEST).__aenter__()
+            assert server.connections == 3
+
+    driver.run(main)
+
+
+@pytest.mark.parametrize(
+    "after", [OVERLOADED, b"", b": nothing\n\n", PING], ids=["error event", "nothing", "comments", "pings"]
+)
+@pytest.mark.parametrize("ends", [True, False], ids=["ends", "breaks"])
+def test_retried_after_pings(driver: Driver, after: bytes, ends: bool) -> None:
+    """Pings are given when they come, and what fails after nothing else is tried again; they stay given."""
+    entered = threading.Event()
+
+    def first(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(PING))
+        assert entered.wait(10)
+        peer.send((chunked(after) if after else b"") + (LAST_CHUNK if ends else b""))
+
+    async def main() -> None:
+        with FaultServer(first, says(answer())) as server:
+            async with driver.client(base_url=server.base_url, retries=AT_ONCE) as client:
+                async with client.stream(REQUEST) as stream:
+                    entered.set()
+                    types = [event.type async for event in stream]
+                assert "error" not in types
+                pings = 2 if after == PING else 1
+                assert types[: pings + 1] == ["ping"] * pings + ["message_start"]
+                assert len(types) == pings + EVENTS
+                assert stream.result().text == "Hello"
+                assert stream.outcome is Outcome.COMPLETE
+                assert stream.transport_error is None
+            assert server.connections == 2
+
+    driver.run(main)
+
+
+def test_a_refusal_on_the_second_attempt(driver: Driver) -> None:
+    """After the first attempt's pings the loop raises what the last attempt came to."""
+
+    async def main() -> None:
+        with FaultServer(says(answer(PING + OVERLOADED)), says(refusal(429))) as server:
+            async with driver.client(base_url=server.base_url, retries=AT_ONCE, max_retries=1) as client:
+                async with client.stream(REQUEST) as stream:
+                    types = []
+                    with pytest.raises(APIError, match="429"):
+                        async for event in stream:
+                            types.append(event.type)
+                assert types == ["ping"]
+                assert stream.status == 429
+                assert stream.outcome is Outcome.FAILED
+            assert server.connections == 2
+
+    driver.run(main)
+
+
+def test_a_response_that_is_left_open(driver: Driver) -> None:
+    """The loop ends `after_stop` after message_stop, without an error, though pings come; the connection is closed."""
+    gone = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(WHOLE))
+        while not gone.wait(0.005):
+            peer.send(chunked(PING))
+        peer.wait_closed()
+
+    async def main() -> None:
+        with FaultServer(script) as server:
+            limits = Timeouts(after_stop=0.15, idle=20, stall=20, total=20)
+            async with driver.client(base_url=server.base_url, timeouts=limits) as client:
+                stream, events = await read(client)
+                assert events[EVENTS - 1].type == "message_stop"
+                assert {event.type for event in events[EVENTS:]} <= {"ping"}
+                assert stream.result().text == "Hello"
+                assert stream.outcome is Outcome.COMPLETE
+                assert isinstance(stream.transport_error, DeadlineExceeded)
+                assert (stream.transport_error.name, stream.transport_error.seconds) == ("after_stop", 0.15)
+                assert "idle=0" in repr(client)
+                assert (await client.create(REQUEST)).text == "Hello"
+            gone.set()
+            assert server.connections == 2
 
     driver.run(main)
 
@@ -503,6 +637,81 @@ def test_a_bomb(driver: Driver) -> None:
     driver.run(main)
 
 
+def test_a_bomb_and_a_call_after_it(driver: Driver) -> None:
+    """A bomb within the limit is read to its end, and its connection carries the next call."""
+    bomb = answer(gzip.compress(HALF + b": bomb\n" * 1_000_000 + WHOLE[len(HALF) :]), "content-encoding: gzip")
+
+    async def main() -> None:
+        with FaultServer(keeps_saying(bomb, answer(), bomb)) as server:
+            async with driver.client(base_url=server.base_url) as client:
+                for _ in range(3):
+                    stream, events = await read(client)
+                    assert len(events) == EVENTS
+                    assert stream.result().text == "Hello"
+            assert server.connections == 1
+
+    driver.run(main)
+
+
+def test_others_have_their_turn_beside_a_bomb(backend: str) -> None:
+    """While a bomb is decoded the event loop runs, and a deadline or a cancelled scope ends it in the middle."""
+    size = 50_000_000
+    bomb = answer(gzip.compress(HALF + b":" + b" " * size + b"\n"), "content-encoding: gzip")
+    turns = 0
+
+    async def main() -> None:
+        nonlocal turns
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await anyio.lowlevel.checkpoint()
+
+        with FaultServer(says(bomb)) as server:
+            async with AsyncClient(base_url=server.base_url, trust_env=False) as client:
+                async with client.stream(REQUEST) as stream, anyio.create_task_group() as tasks:
+                    for _ in range(5):
+                        await stream.__anext__()
+                    tasks.start_soon(count)
+                    turns = 0
+                    with pytest.raises(IncompleteStream):
+                        await stream.__anext__()
+                    assert turns > size / 1_000_000
+                    tasks.cancel_scope.cancel()
+
+    anyio.run(main, backend=backend)
+
+
+def test_cancelled_beside_a_bomb(backend: str) -> None:
+    """A step that is cancelled between two turns can be repeated, and a closed stream leaves nothing open."""
+    bomb = answer(gzip.compress(HALF + b": bomb\n" * 3_000_000 + WHOLE[len(HALF) :]), "content-encoding: gzip")
+
+    async def main() -> None:
+        with FaultServer(says(bomb)) as server:
+            async with AsyncClient(base_url=server.base_url, trust_env=False) as client:
+                events: list[Any] = []
+                async with client.stream(REQUEST) as stream:
+                    steps = 0
+                    while len(events) < EVENTS:
+                        steps += 1
+                        with anyio.CancelScope() as scope:
+                            if steps % 2:
+                                scope.cancel()
+                            events.append(await stream.__anext__())
+                assert stream.result().text == "Hello"
+                async with client.stream(REQUEST) as stream:
+                    for _ in range(5):
+                        await stream.__anext__()
+                    with anyio.CancelScope() as scope:
+                        scope.cancel()
+                        await stream.__anext__()
+                assert stream.outcome is Outcome.TRUNCATED
+                assert await anyio.to_thread.run_sync(server.all_gone)
+
+    anyio.run(main, backend=backend)
+
+
 def test_nobody_there(driver: Driver) -> None:
     """A refused connection and a name without address are a ConnectError that says where, with the system's error."""
     with socket.socket() as reserved:
@@ -588,6 +797,23 @@ def test_a_server_without_tls(driver: Driver) -> None:
             async with driver.client(base_url=url, max_retries=0) as client:
                 with pytest.raises(ConnectError, match="TLS failed"):
                     await client.create(REQUEST)
+
+    driver.run(main)
+
+
+def test_a_server_with_tls_alone(driver: Driver, server_tls: ssl.SSLContext) -> None:
+    """A TLS alert in place of an answer to http says what to change about the URL, in one line."""
+
+    def alerts(peer: Peer) -> None:
+        peer.sock.recv(10_000)
+        peer.send(b"\x15\x03\x01\x00\x02\x02\x46")
+
+    async def main() -> None:
+        with FaultServer(alerts) as server:
+            async with driver.client(base_url=server.base_url, max_retries=0) as client:
+                with pytest.raises(ConnectionLost, match="speaks TLS .* https") as caught:
+                    await client.create(REQUEST)
+                assert "\n" not in str(caught.value)
 
     driver.run(main)
 
@@ -764,6 +990,24 @@ def test_a_proxy_that_refuses(driver: Driver, reply: bytes, words: str) -> None:
                     await client.create(REQUEST)
 
     driver.run(main)
+
+
+@pytest.mark.parametrize("to", ["http://example.invalid", "https://example.invalid:8443"])
+def test_a_dead_proxy_is_named(driver: Driver, to: str) -> None:
+    """A proxy that nobody is at is named as the proxy, with the host that it was to lead to."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+
+        async def main() -> None:
+            arguments = {"proxy": f"http://me:hushhush@127.0.0.1:{port}", "max_retries": 0}
+            async with driver.client(base_url=to, **arguments) as client:
+                with pytest.raises(ConnectError, match=rf"the proxy 127\.0\.0\.1:{port}, ") as caught:
+                    await client.create(REQUEST)
+                assert "example.invalid:" in str(caught.value)
+                assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+        driver.run(main)
 
 
 @pytest.fixture(autouse=True)
