@@ -90,23 +90,17 @@ def fields_of(cls: Any) -> dict[str, tuple[str, type]]:
 
 
 def _kind_of(hint: Any) -> type | None:
-    """The kind of JSON that a type hint stands for; None for a class of ours. TypeError for what JSON doesn't have."""
+    """The kind of JSON that a type hint stands for, `X | None` as X; None for classes of ours, read by their own readers.
+
+    Any other hint is an error at the first use of its class: such a field would be left out in silence.
+    """
     if hint is Any:
         return object
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        inner = [part for part in get_args(hint) if part is not types.NoneType]
-        if all(isinstance(part, type) and issubclass(part, WireStruct) for part in inner):
-            return None
-        if len(inner) == 1:
-            return _kind_of(inner[0])
-    elif origin is not None:
-        hint = get_args(hint)[0] if hasattr(hint, "__metadata__") else origin
-    if hint in _KINDS:
-        return hint  # type: ignore[no-any-return]
-    if isinstance(hint, type) and issubclass(hint, WireStruct):
+    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    kinds = {get_origin(part) or part for part in parts if part is not types.NoneType}
+    if all(isinstance(kind, type) and issubclass(kind, WireStruct) for kind in kinds):
         return None
-    raise TypeError(f"no kind of JSON is {hint!r}")
+    return next(kind for kind in _KINDS if kinds == {kind})
 
 
 def _build(cls: type[S], wire: JSON, where: str, **given: Any) -> S:

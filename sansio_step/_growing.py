@@ -8,6 +8,7 @@ likewise, see `_assembler`.)
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from copy import copy, deepcopy
 from enum import Enum
@@ -32,13 +33,13 @@ class Growing(Enum):
         self.set_up(*arguments)
         return self
 
+    @abstractmethod
     def set_up(self, *arguments: Any) -> None:
         """As `__init__` elsewhere."""
-        raise NotImplementedError
 
+    @abstractmethod
     def current(self) -> Any:
         """The value so far."""
-        raise NotImplementedError
 
     def plain(self) -> Any:
         """The same in what JSON has: msgspec doesn't look into it."""

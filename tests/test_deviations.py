@@ -208,6 +208,8 @@ def test_messages_without_ids_are_not_merged():
     """Two message_starts without an id and with content between them may be two messages: no safe reading."""
     bare = frame("message_start", message={})
     assert codes(bare + bare + HELLO + message_delta() + MESSAGE_STOP).count("duplicate_message_start") == 1
+    late = message_start() + HELLO + message_delta() + message_start() + MESSAGE_STOP
+    assert codes(late) == ["duplicate_message_start"]  # after the stop_reason, too
     with pytest.raises(ProtocolViolation, match="spliced"):
         parse(bare + HELLO + bare + HELLO)
 

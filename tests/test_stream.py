@@ -451,6 +451,46 @@ def test_iter_events_wants_chunks():
             aiter_events(wrong)
 
 
+class Response:
+    """What HTTP libraries hand out: chunks by a method, and no iterable itself."""
+
+    def iter_bytes(self):
+        return iter([whole(HELLO)])
+
+    async def aiter_bytes(self):
+        yield whole(HELLO)
+
+
+class Aiohttp:
+    content = type("StreamReader", (), {"iter_any": lambda self: self})()
+
+
+def test_what_is_no_chunks_says_what_to_do():
+    """A response, an async source in a plain loop and the reverse: each TypeError names the way, in one line."""
+    for wrong, call, words in (
+        (
+            Response(),
+            iter_events,
+            "not Response: pass the chunks of its body, as aiter_bytes() or iter_bytes() gives them",
+        ),
+        (
+            Response(),
+            aiter_events,
+            "not Response: pass the chunks of its body, as aiter_bytes() or iter_bytes() gives them",
+        ),
+        (Aiohttp(), aiter_events, "not Aiohttp: pass the chunks of its body, as content.iter_any() gives them"),
+        (chunks_of(b""), iter_events, "not async_generator, which is async: aiter_events() takes it"),
+        ([b""], aiter_events, "not list, which is not async: iter_events() takes it"),
+        (b"", aiter_events, "not bytes itself; parse() takes a whole body, as bytes"),
+        (7, iter_events, "not int"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            call(wrong)
+        assert str(caught.value).endswith(words)
+        assert str(caught.value).startswith("expected an ")
+    assert collect(iter_events(Response().iter_bytes()))[1] is None
+
+
 def test_options_reach_every_door():
     """strict and the limits mean the same everywhere."""
     body = whole(HELLO) + frame("ping", _name="late")

@@ -15,6 +15,7 @@ from sansio_step import (
     DeadlineExceeded,
     DecodeError,
     Deviation,
+    EventDecoder,
     IncompleteStream,
     InputJSONDelta,
     LimitExceeded,
@@ -31,13 +32,14 @@ from sansio_step import (
     ToolUseBlock,
     UnexpectedResponse,
     UnknownBlock,
+    UnknownDelta,
     UnknownEvent,
     Usage,
     encode_event,
     parse,
 )
 
-from .helpers import delta, message_start, text_block, tool_block, whole
+from .helpers import delta, frame, message_start, text_block, tool_block, whole
 
 ERRORS = [
     StreamError("reason"),
@@ -206,3 +208,27 @@ def test_types_are_msgspec_structs():
     assert ContentBlockDeltaEvent(1, InputJSONDelta("{")).delta.partial_json == "{"
     assert MessageStopEvent(extra={"a": 1}).extra == {"a": 1}
     assert msgspec.structs.replace(TextDelta("a"), text="b") == TextDelta("b")
+
+
+def test_the_type_of_an_unknown_thing():
+    """`wire_type` is the wire's word, as `type` is; to type checkers `type` is a Literal, so that it narrows."""
+    for thing in (UnknownEvent("new"), UnknownDelta("new"), UnknownBlock("new")):
+        assert (thing.type, thing.wire_type) == ("new", "new")
+
+
+@pytest.mark.parametrize("twin_of", [copy.copy, copy.deepcopy, lambda delta: pickle.loads(pickle.dumps(delta))])
+def test_a_delta_with_half_a_character_keeps_it_in_its_copies(twin_of):
+    """What came is written again by a copy, too, and the whole character is there once the other half follows."""
+    (event,) = EventDecoder().receive_data(delta(text="a\ud83d"))
+    twin = msgspec.structs.replace(event, delta=twin_of(event.delta))
+    assert (twin, twin.delta.text) == (event, "a")
+    events = EventDecoder().receive_data(encode_event(twin) + delta(text="\ude00"))
+    assert "".join(each.delta.text for each in events) == "a\U0001f600"
+
+
+def test_what_grows_says_so_past_the_fields():
+    """`msgspec.structs.asdict` reads the slots themselves: what grows there shows its value, and compares as that."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + text_block("a")[: -len(frame("content_block_stop", index=0))])
+    held = msgspec.structs.asdict(stream.message.content[0])["text"]
+    assert (repr(held), held == "a", held == "b") == ("'a'", True, False)

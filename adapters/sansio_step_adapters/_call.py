@@ -29,6 +29,7 @@ from sansio_step import (
     DeadlineExceeded,
     ErrorEvent,
     Message,
+    MessageStream,
     Outcome,
     PingEvent,
     StreamError,
@@ -39,6 +40,7 @@ from sansio_step import (
 from ._config import Config
 from ._connection import Connection
 from ._reader import Wanted
+from ._secrets import Mask
 
 
 @dataclass(frozen=True)
@@ -150,13 +152,22 @@ class Call:
         return self._given or self.over
 
     @property
+    def mask(self) -> Mask:
+        """Hides what the call must not show."""
+        return self._config.mask
+
+    @property
     def outcome(self) -> Outcome:
         """How the message stands."""
+        if self._wake is not None:
+            return Outcome.STREAMING  # there will be another attempt
         outcome = self.exchange.outcome
         return Outcome.FAILED if self.error is not None and outcome is Outcome.STREAMING else outcome
 
     def result(self) -> Message:
         """The finished message, or raise what is wrong."""
+        if self._wake is not None:
+            return MessageStream().result()  # raises: nothing came yet
         if self.error is not None and not self.exchange.done:
             raise self.error
         return self.exchange.result()

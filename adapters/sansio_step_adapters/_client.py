@@ -177,7 +177,8 @@ class BaseStream:
     def __repr__(self) -> str:
         if self._made is None:
             return f"<{type(self).__name__} not begun>"
-        return f"<{type(self).__name__} {self.outcome.value} status={self.status} request_id={self.request_id!r}>"
+        request_id = self._call.mask.text(self.request_id) if self.request_id is not None else None
+        return f"<{type(self).__name__} {self.outcome.value} status={self.status} request_id={request_id!r}>"
 
     @property
     def _call(self) -> Call:

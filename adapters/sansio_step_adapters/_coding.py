@@ -44,6 +44,11 @@ class _Gzip:
         return self._member.eof or not self._begun
 
     def decode(self, data: bytes) -> Iterator[bytes]:
+        # After each member zlib copies all that is left, and a large piece can hold 100,000 of them.
+        for start in range(0, len(data), _PIECE):
+            yield from self._decode(data[start : start + _PIECE])
+
+    def _decode(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._member.eof:
                 # Some servers pad the end with zeros (gzip(1) does on tape); anything else is a further member.

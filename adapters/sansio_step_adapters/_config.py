@@ -22,7 +22,7 @@ import msgspec
 from sansio_step import Deadlines, MessageRequest, RetryPolicy, Timeouts, __version__
 
 from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, Wanted
-from ._secrets import Mask, Secret
+from ._secrets import Mask, Secret, secrets_in
 from .http1 import Exchange
 
 BASE_URL: Final = "https://api.stepfun.ai"
@@ -116,12 +116,14 @@ class Config:
     def secrets(self) -> list[str]:
         """What no error may show: the key, wherever it was given, and what the proxy is told."""
         given = [self.key.reveal()] if self.key is not None else []
-        given += [value.rpartition(" ")[2] for name, value in self.headers if name.lower() in KEY_HEADERS]
+        for name, value in self.headers:
+            if _says_who(name):
+                given += secrets_in(value)
         if self.proxy is not None and self.proxy.authorization is not None:
             given.append(self.proxy.authorization.reveal().rpartition(" ")[2])
         if self.proxy is not None and self.proxy.password is not None:
             given.append(self.proxy.password.reveal())
-        return given
+        return list(dict.fromkeys(filter(None, given)))
 
     @cached_property
     def mask(self) -> Mask:
@@ -131,7 +133,7 @@ class Config:
     @property
     def keyless(self) -> bool:
         """Whether a call says nothing of who asks."""
-        return self.key is None and not any(name.lower() in KEY_HEADERS for name, _ in self.headers)
+        return self.key is None and not any(_says_who(name) for name, _ in self.headers)
 
     @property
     def first(self) -> Origin:
@@ -324,6 +326,11 @@ def _parse_url(what: str, url: str) -> tuple[Origin, str, str | None]:
     user_info = parts.netloc.rpartition("@")[0] or None
     origin = Origin(host, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
     return origin, path, user_info
+
+
+def _says_who(header: str) -> bool:
+    """Whether a header of the caller's own, by its name, carries a key: vendors and gateways have names of their own."""
+    return header.lower() in KEY_HEADERS or re.search("key|auth|token", header, re.IGNORECASE) is not None
 
 
 def _key_from(environ: Mapping[str, str]) -> str | None:

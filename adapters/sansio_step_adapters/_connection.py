@@ -207,7 +207,8 @@ class Connection:
         if not isinstance(event, h11.Response):
             return b"", False
         if not 200 <= event.status_code < 300:
-            reason = bytes(event.reason).decode("latin-1")[:100]
+            reason = bytes(event.reason).decode("latin-1")
+            reason = f"{reason[:100]}..." if len(reason) > 100 else reason
             raise ConnectError(f"the proxy refused a tunnel: {event.status_code} {reason}".rstrip())
         return self._tunnel.trailing_data[0], True
 

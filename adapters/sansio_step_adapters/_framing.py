@@ -37,8 +37,7 @@ class Framing:
         self.raw_headers: list[tuple[bytes, bytes]] = []
         # Whether any byte of an answer came, be it of a broken one.
         self.begun = False
-        # Whether it began as TLS refuses what is no TLS (RFC 8446 5.1: an alert's type and version).
-        self._tls_alert = False
+        self._first = 0  # its first byte
         self.complete = False
         self.lost: ConnectionLost | None = None
 
@@ -64,7 +63,7 @@ class Framing:
         if data:
             # Bytes after the response go in too: they show in `reusable`.
             if not self.begun:
-                self._tls_alert = data.startswith(b"\x15\x03")
+                self._first = data[0]
             self.begun = True
             self._connection.receive_data(data)
         return self._advance()
@@ -93,7 +92,7 @@ class Framing:
                 event = self._connection.next_event()
             except h11.RemoteProtocolError as error:
                 gone = self._connection.trailing_data[1]
-                if self._tls_alert:
+                if self._first == 0x15:  # how TLS refuses what is no TLS: an alert's type (RFC 8446 5.1)
                     what = "the server speaks TLS at this port: the URL has to begin with https"
                 elif gone:
                     what = f"the connection ended {self._where()}"

@@ -6,7 +6,7 @@ import contextlib
 import enum
 from collections.abc import Iterator
 from itertools import chain
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -41,6 +41,8 @@ _MOST_AT_ONCE: Final = 256 * 1024
 _MOST_OF_AN_ERROR: Final = 64 * 1024
 # What an error shows of a body.
 _SHOWN: Final = 200
+# What is looked at for it: secrets in it are replaced by something shorter.
+_KEPT: Final = 4096
 _BLANK: Final = b" \t\r\n"
 _FIELDS: Final = (b":", b"data:", b"event:", b"id:", b"retry:")
 
@@ -96,8 +98,6 @@ class ResponseReader:
         self._max_response_size = max_response_size
         # Some servers repeat a refused key in their answer: no error shows it.
         self._mask = mask or Mask()
-        # What is kept of a body that is only shown: a secret in it has to be whole to be found.
-        self._kept = _SHOWN + self._mask.longest
         self._kind = _Kind.UNKNOWN if 200 <= status < 300 else _Kind.ERROR
         self._type = headers.get("content-type", "")
         self._says_stream = self._type.split(";")[0].strip().lower() == "text/event-stream"
@@ -146,9 +146,13 @@ class ResponseReader:
         """The finished message; raises what is wrong where there is none, with what there is as `error.partial`."""
         if self._whole is not None and self.error is None:
             return self._whole
-        if self.error is not None and self._stream.outcome is not Outcome.COMPLETE:
+        if self.error is not None and (self._stream.outcome is not Outcome.COMPLETE or self._wanted is Wanted.COUNT):
             raise self.error
-        return self._stream.result()
+        try:
+            return self._stream.result()
+        except StreamError as error:
+            self._mask.error(error)  # one that is not over yet, and masked as it ends
+            raise
 
     @property
     def is_stream(self) -> bool:
@@ -176,12 +180,13 @@ class ResponseReader:
         if self._whole is not None and self.error is None:
             return Outcome.COMPLETE
         outcome = self._stream.outcome
-        if outcome is not Outcome.STREAMING or not self.finished:
+        if not self.finished or outcome is Outcome.COMPLETE:
             return outcome
         if self.error is None:
             return Outcome.COMPLETE
         cut = isinstance(self.error, (IncompleteStream, ConnectionLost, DeadlineExceeded))
-        return Outcome.TRUNCATED if cut else Outcome.FAILED
+        empty = isinstance(self.error, UnexpectedResponse) and self.error.retryable
+        return Outcome.TRUNCATED if cut or empty else Outcome.FAILED
 
     def _decode(self, events: list[StreamEvent]) -> None:
         """Decode some of what is pending."""
@@ -215,7 +220,7 @@ class ResponseReader:
             self._document += piece
         elif not self._any_event:
             # The start is kept until there is an event, in case that none comes of it.
-            self._document += piece[: max(self._kept - len(self._document), 0)]
+            self._document += piece[: max(_KEPT - len(self._document), 0)]
         if self._kind is _Kind.STREAM:
             self._read_stream(piece, events)
         elif len(self._document) > self._most():
@@ -336,8 +341,9 @@ class ResponseReader:
         return decode_error(self.status, self.headers, body)
 
     def _unexpected(self, reason: str, *, retryable: bool = False) -> UnexpectedResponse:
-        # Masked before it is cut: a cut secret is not found.
-        start = self._mask.data(bytes(self._document[: self._kept]))[:_SHOWN]
+        # Masked before it is cut: of a cut secret only what stands before a mark is found.
+        cut = b"..." if len(self._document) > _KEPT else b""
+        start = self._mask.data(bytes(self._document[:_KEPT]) + cut).removesuffix(b"...")[:_SHOWN]
         kind = self._mask.text(self._type)
         return UnexpectedResponse(reason, status=self.status, content_type=kind, start=start, retryable=retryable)
 
@@ -368,13 +374,13 @@ def _as_message(body: bytes) -> tuple[Message | None, StreamError | None]:
 def _as_count(body: bytes) -> int | None:
     """The number in `{"input_tokens": 12}`, None where the document is another."""
     try:
-        return _read_count(body).input_tokens
+        return _read_count(body.removeprefix(b"\xef\xbb\xbf")).input_tokens
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
 class _Count(msgspec.Struct):
-    input_tokens: int
+    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
 
 
 _read_count = msgspec.json.Decoder(_Count).decode

@@ -48,7 +48,7 @@ from ._config import KEY_HEADERS, Auth, Config, make_config
 from ._framing import Framing
 from ._link import ConnectFunction, Link
 from ._reader import ResponseReader, Wanted
-from ._secrets import Mask
+from ._secrets import Mask, secrets_in
 
 __all__ = ["PassThrough", "Report"]
 
@@ -175,7 +175,7 @@ class PassThrough:
 
     async def _serve(self, scope: Scope, receive: ReceiveFunction, send: SendFunction) -> None:
         callers = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() in _KEYS]
-        secrets = [*self._config.secrets, *self._secrets, *(value.rpartition(" ")[2] for value in callers)]
+        secrets = [*self._config.secrets, *self._secrets, *(part for value in callers for part in secrets_in(value))]
         observer = _Observer(scope["path"], Mask(secrets))
         try:
             await self._forward(scope, _Incoming(receive), send, observer)
@@ -375,10 +375,10 @@ async def _relay(link: Link, framing: Framing, send: SendFunction, observer: _Ob
             headers = _end_to_end(framing.raw_headers)
             with limits.callers_time():
                 await send({"type": "http.response.start", "status": framing.status, "headers": headers})
-        limits.received(observer.body(body))
         if body:
             with limits.callers_time():
                 await send({"type": "http.response.body", "body": body, "more_body": True})
+        limits.received(observer.body(body))
         while observer.pending:
             # Compressed bytes can hold a thousand times as many: other calls get their turn between.
             with limits.enforced():

@@ -162,7 +162,7 @@ def test_the_secrets_of_a_client() -> None:
     """All that an error must not show: the key by whatever argument, the proxy's password and what it is sent."""
     proxy = "http://me:p%40ss@proxy:1"
     made = config(api_key=KEY, headers={"X-Api-Key": "other", "Authorization": "Basic abcd", "x-a": "b"}, proxy=proxy)
-    assert set(made.secrets) == {KEY, "other", "abcd", "p@ss", "bWU6cEBzcw=="}
+    assert set(made.secrets) == {KEY, "other", "Basic abcd", "abcd", "p@ss", "bWU6cEBzcw=="}
     assert config().secrets == []
 
 
