@@ -1,7 +1,7 @@
 """The blocks of one message, put together from starts, deltas and stops.
 
 Blocks are found by the wire's index. An index can hold more than one: where a delta does not fit the block
-that it names, a further block of its own kind is opened behind that one, so that no content is lost and
+that it names, a further block of its own kind is opened after that one, so that no content is lost and
 none lands where it does not belong.
 """
 
@@ -150,7 +150,7 @@ def _prefilled(block: ContentBlock) -> tuple[str, ...]:
 
 class Lane:
     """The blocks of one index: `all` in order. Those that an event can still change are the one that the last
-    content_block_start `named`, and the last `further` one of each kind behind it, by what it accepts.
+    content_block_start `named`, and the last `further` one of each kind after it, by what it accepts.
     """
 
     __slots__ = ("all", "further", "named")
@@ -283,7 +283,7 @@ class BlockAssembler:
             )
 
     def _add(self, index: int, block: Any, *, is_open: bool, further: type[Block] | None = None) -> OpenedBlock:
-        """Add a block: the one that the index names from now on, or a `further` one behind it, for what that accepts."""
+        """Add a block: the one that the index names from now on, or a `further` one after it, for what that accepts."""
         opened = OpenedBlock(block, is_open=is_open)
         lane = self._lanes.get(index)
         if lane is None:

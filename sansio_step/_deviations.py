@@ -88,7 +88,8 @@ class Deviation(msgspec.Struct, frozen=True):
 class Note(msgspec.Struct):
     """Occurrences that are not counted yet: those of `count` events in a row, the first at `event_number`.
 
-    `message` is which message of the body they belong to.
+    `message` is which message of the body they belong to. The detail is escaped and cut at once: it can quote an event
+    line of megabytes.
     """
 
     code: str
@@ -96,6 +97,9 @@ class Note(msgspec.Struct):
     detail: str
     message: int
     count: int = 1
+
+    def __post_init__(self) -> None:
+        self.detail = shown(self.detail, _MOST_SHOWN)
 
 
 class DeviationLog:
@@ -123,10 +127,8 @@ class DeviationLog:
         if entry is not None:
             entry.count += count
             return
-        detail = shown(note.detail, _MOST_SHOWN)
-        self._last[note.code] = self._entries[note.message, note.code] = Note(
-            note.code, note.event_number, detail, note.message, count
-        )
+        note.count = count
+        self._last[note.code] = self._entries[note.message, note.code] = note
 
     def entries(self) -> list[Deviation]:
         """In the order of their first events."""

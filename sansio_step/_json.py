@@ -125,7 +125,7 @@ class _Reader:
                 break
         self._skip_space()
         if self.position < len(self.text):
-            raise NotJSON("text behind the JSON value", self.position)
+            raise NotJSON("text after the JSON value", self.position)
         return self.root
 
     def _broken(self, reason: str) -> NotJSON:
@@ -189,7 +189,7 @@ class _Reader:
             raise self._broken("expected a key in double quotes")
         key = self._read_string(is_key=True)
         if self._skip_space() != ":":
-            raise self._broken("expected ':' behind a key")
+            raise self._broken("expected ':' after a key")
         self.position += 1
         self._skip_space()
         self._keys.append(key)
@@ -245,7 +245,7 @@ class _Reader:
 def write_json(value: Any) -> str:
     """The compact JSON text of a value, without recursion."""
     written: list[str] = []
-    waiting: list[tuple[str, Any]] = [("", value)]  # what to write, and the value behind it
+    waiting: list[tuple[str, Any]] = [("", value)]  # what to write, and the value after it
     while waiting:
         text, item = waiting.pop()
         written.append(text)

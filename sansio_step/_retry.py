@@ -79,7 +79,7 @@ def _worth_it(failure: StreamError, headers: Mapping[str, str]) -> bool:
         verdict = headers.get("x-should-retry", "").strip().lower()
         return verdict == "true" or (verdict != "false" and failure.retryable)
     if isinstance(failure, DeadlineExceeded):
-        # No connection was made, so nothing was asked for; behind every other limit a request may be at work.
+        # No connection was made, so nothing was asked for; after every other limit a request may be at work.
         return failure.name == "connect"
     if isinstance(failure, UnexpectedResponse):
         return failure.retryable

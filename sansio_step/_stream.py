@@ -21,7 +21,7 @@ class MessageStream(Receiver[StreamEvent]):
 
     Feed each chunk to `receive_data` and use the events that it returns, call `receive_eof` when the body
     has ended, then `result()` for the final message. A stream that ended early shows in `outcome` and
-    raises in `result()`; `receive_eof` does not raise for it. A fault behind the last message_stop is
+    raises in `result()`; `receive_eof` does not raise for it. A fault after the last message_stop is
     raised by the receive calls and leaves the message COMPLETE.
     """
 
@@ -120,7 +120,7 @@ class MessageStream(Receiver[StreamEvent]):
         return events
 
     def _apply(self, events: list[StreamEvent]) -> list[StreamEvent]:
-        """Add events to the message; return those in front of the first fault, whichever layer found it."""
+        """Add events to the message; return those before the first fault, whichever layer found it."""
         accumulator, decoder = self._accumulator, self._decoder
         first = accumulator.event_count
         try:
@@ -134,7 +134,7 @@ class MessageStream(Receiver[StreamEvent]):
         except StreamError as fault:
             number = accumulator.event_count
             fault.byte_offset = decoder.offset_of_event(number)
-            # What the decoder read behind this event was never read, however the bytes were cut.
+            # What the decoder read after this event was never read, however the bytes were cut.
             decoder.settle(upto=number + 1)
             self._fault = fault
             return events[: number - first]

@@ -183,7 +183,7 @@ def test_what_an_error_says(make, text):
         (
             ['{"a"'],
             block_stop(),
-            "broken tool input: the text ends too early: expected ':' behind a key (character 4 of 4)",
+            "broken tool input: the text ends too early: expected ':' after a key (character 4 of 4)",
         ),
     ],
 )
