@@ -30,7 +30,6 @@ from ._events import (
     MessageStartEvent,
     MessageStopEvent,
     PingEvent,
-    SignatureDelta,
     StreamEvent,
     UnknownDelta,
     UnknownEvent,
@@ -345,11 +344,18 @@ def _read_delta(wire: JSON) -> Delta:
         return UnknownDelta(kind or "", extra={k: v for k, v in wire.items() if k != "type"} or NO_EXTRA)
     if cls is CitationsDelta and wire.get("citation") is None:
         raise DecodeError("citations_delta without citation")
-    text = "signature" if cls is SignatureDelta else cls.text_field
-    if text is not None and wire.get(text) is None:
-        wire = {**wire, text: ""}
+    for text in _required_texts(cls):
+        if wire.get(text) is None:
+            wire = {**wire, text: ""}
     delta: Delta = _build(cls, wire, "delta")  # type: ignore[assignment]
     return delta
+
+
+@cache
+def _required_texts(cls: Any) -> list[str]:
+    """The texts that a delta can't be made without: absent or null they are empty."""
+    required = {field.encode_name for field in msgspec.structs.fields(cls) if field.required}
+    return [name for name, (_, kind) in fields_of(cls).items() if kind is str and name in required]
 
 
 def _read_block_stop(wire: JSON, note: Noter) -> ContentBlockStopEvent:

@@ -57,7 +57,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         self._message = 0  # which message of the body, for the deviations
         self._message_id: str | None = None
         self._stopped = True  # no message is on its way
-        self.plain = False  # what `take_one` gave last was a delta with nothing to be said of it
+        self.plain: bool = False  # what `take_one` gave last was a delta with nothing to be said of it
         self._half: tuple[int, type, str] | None = None  # the last delta ended in half a surrogate pair
 
     def __repr__(self) -> str:

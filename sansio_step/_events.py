@@ -158,7 +158,8 @@ class Half:
 @cache
 def _half_class(cls: type[BlockDelta]) -> Any:
     options = {"frozen": True, "tag": cls.type, "gc": True, "dict": True}  # type: ignore[attr-defined]
-    return new_class(f"Half{cls.__name__}", (Half, cls), options, lambda body: body.update(__module__=__name__))
+    # By the name of its kind, since it is one: that it is a class of its own shows in nothing.
+    return new_class(cls.__name__, (Half, cls), options, lambda body: body.update(__module__=__name__))
 
 
 def half_of(cls: type[BlockDelta], shown: str, raw: str, extra: Extra) -> Any:

@@ -72,8 +72,8 @@ class TextBlock(Block, tag="text"):
     """Text for the reader, with what it cites."""
 
     type: ClassVar[Literal["text"]] = "text"
-    growing = ("text",)
-    mutable = ("citations", "extra")
+    growing: ClassVar[tuple[str, ...]] = ("text",)
+    mutable: ClassVar[tuple[str, ...]] = ("citations", "extra")
     text: str = msgspec.field(default_factory=str)
     citations: list[Any] | None = None
 
@@ -82,7 +82,7 @@ class ThinkingBlock(Block, tag="thinking"):
     """The model's thinking. It can be empty but for its signature, which a later request must repeat."""
 
     type: ClassVar[Literal["thinking"]] = "thinking"
-    growing = ("thinking", "signature")
+    growing: ClassVar[tuple[str, ...]] = ("thinking", "signature")
     thinking: str = msgspec.field(default_factory=str)
     signature: str | None = None
 
@@ -113,7 +113,7 @@ class ToolCallBlock(Block):
     input: dict[str, Any] = msgspec.field(default_factory=_no_input)
     input_json: str = ""
     caller: dict[str, Any] | None = None
-    growing = ("input_json",)
+    growing: ClassVar[tuple[str, ...]] = ("input_json",)
 
     def __post_init__(self) -> None:
         if raw_field(self, "input_json"):
@@ -326,7 +326,7 @@ class UnknownBlock(Block):
 
     else:
         type: str
-    growing = ("extra",)
+    growing: ClassVar[tuple[str, ...]] = ("extra",)
 
     @property
     def wire_type(self) -> str:
@@ -379,8 +379,8 @@ class Message(Copied, Part, tag="message"):
     container: dict[str, Any] | None = None
     context_management: dict[str, Any] | None = None
     usage: Usage | None = None
-    growing = ("content",)
-    mutable = ("usage", "extra")
+    growing: ClassVar[tuple[str, ...]] = ("content",)
+    mutable: ClassVar[tuple[str, ...]] = ("usage", "extra")
 
     @property
     def text(self) -> str:

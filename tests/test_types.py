@@ -179,7 +179,7 @@ def test_tool_input_is_parsed_once():
 @pytest.mark.parametrize(
     ("text", "reason", "partial"),
     [("[1]", "no JSON object", {}), ('"x"', "no JSON object", {}), ('{"a":1', "number", {}), ('{"a":NaN}', "JSON value", {}),
-     ('{"a":1}}', "behind", {"a": 1}), ("[" * 300, "nested", {})],
+     ('{"a":1}}', "after", {"a": 1}), ("[" * 300, "nested", {})],
 )  # fmt: skip
 def test_broken_tool_input(text, reason, partial):
     """Strict: only one whole JSON object is an input."""

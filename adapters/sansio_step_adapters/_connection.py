@@ -219,6 +219,8 @@ class Connection:
 
     def _broken(self, error: ssl.SSLError) -> Exception:
         text = error.strerror or str(error)
+        if self._stage is not _Stage.READY and "WRONG_VERSION_NUMBER" in str(error.reason):
+            text = f"{text} (the server speaks no TLS at this port: does its URL begin with http?)"
         if self._stage is _Stage.READY:
             return BrokenTLS(f"broken TLS: {text}")
         return ConnectError(f"{self._stage.value} failed: {text}")

@@ -237,7 +237,8 @@ class ResponseReader:
         if new:
             if not self._any_event:
                 self._any_event = True
-                self._document.clear()
+                if self._wanted is not Wanted.COUNT:
+                    self._document.clear()
             events += new
         if self._stream.fault is not None:
             events += self._finish(None)

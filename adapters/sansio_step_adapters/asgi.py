@@ -138,11 +138,8 @@ class PassThrough:
             trust_env=trust_env,
             url_name="upstream",
         )
-        keyed = make_config(base_url=upstream, api_key=api_key, auth=auth, trust_env=False) if api_key else None
-        self._key_headers = [
-            pair for pair in (keyed.request_headers(streaming=True) if keyed else ()) if pair[0] in _KEYS
-        ]
-        self._secrets = keyed.secrets if keyed else []
+        # What replaces the caller's key. It is kept as a Secret: nothing that looks at this object shows it.
+        self._keyed = make_config(base_url=upstream, api_key=api_key, auth=auth, trust_env=False) if api_key else None
         self._on_end = on_end
         self._connect: ConnectFunction = connect or anyio.connect_tcp
         self._pool: Pool[Any] = Pool()
@@ -175,7 +172,8 @@ class PassThrough:
 
     async def _serve(self, scope: Scope, receive: ReceiveFunction, send: SendFunction) -> None:
         callers = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() in _KEYS]
-        secrets = [*self._config.secrets, *self._secrets, *(part for value in callers for part in secrets_in(value))]
+        own = self._keyed.secrets if self._keyed is not None else []
+        secrets = [*self._config.secrets, *own, *(part for value in callers for part in secrets_in(value))]
         observer = _Observer(scope["path"], Mask(secrets))
         try:
             await self._forward(scope, _Incoming(receive), send, observer)
@@ -274,9 +272,10 @@ class PassThrough:
         return True
 
     def _request_headers(self, headers: Iterable[tuple[bytes, bytes]], first: ASGIMessage) -> list[tuple[bytes, bytes]]:
-        dropped = {b"host"} | (_KEYS if self._key_headers else frozenset())
+        own = self._keyed.request_headers(streaming=True) if self._keyed is not None else []
+        dropped = {b"host"} | (_KEYS if own else frozenset())
         kept = [(name, value) for name, value in _end_to_end(headers) if name.lower() not in dropped]
-        kept += [(b"host", self._config.host_header.encode("ascii")), *self._key_headers]
+        kept += [(b"host", self._config.host_header.encode("ascii")), *(pair for pair in own if pair[0] in _KEYS)]
         if not any(name.lower() == b"content-length" for name, _ in kept):
             if first.get("more_body", False):
                 kept.append((b"transfer-encoding", b"chunked"))
