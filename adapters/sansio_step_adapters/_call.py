@@ -392,6 +392,9 @@ class Call:
             self._config.mask.error(error)
             if isinstance(error, APIError) and error.status == 401 and self._config.keyless:
                 add_hint(error, "no key was sent: set STEP_API_KEY or pass api_key")
+            if isinstance(error, ConnectionLost) and not self.exchange.begun and not self._config.origin.tls:
+                # Many servers hang up on what is no TLS, without a word.
+                add_hint(error, "if the server speaks TLS at this port, the URL begins with https")
         self.error = error
         self._phase = _Phase.DONE if self.connection is None else _Phase.RELEASE
 

@@ -818,6 +818,20 @@ def test_a_server_with_tls_alone(driver: Driver, server_tls: ssl.SSLContext) -> 
     driver.run(main)
 
 
+def test_a_server_with_tls_that_hangs_up(driver: Driver, server_tls: ssl.SSLContext) -> None:
+    """Most TLS stacks say nothing to what is no TLS: the error of an http URL names the way all the same."""
+
+    async def main() -> None:
+        with FaultServer(says(answer()), tls=server_tls) as server:
+            url = server.base_url.replace("https", "http")
+            async with driver.client(base_url=url, max_retries=0) as client:
+                with pytest.raises(ConnectionLost, match="speaks TLS .* https") as caught:
+                    await client.create(REQUEST)
+                assert "\n" not in str(caught.value)
+
+    driver.run(main)
+
+
 def test_a_server_of_http2_alone(driver: Driver, authority: Any) -> None:
     """Where a context of the caller's own offers HTTP/2 and the server takes it, the error says so."""
     server_side, client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
