@@ -30,8 +30,8 @@ def cut_runs(ready: bytes) -> list[tuple[list[bytes], bytes]]:
     """The data of deltas in a row, and the frames after them that are written otherwise; again and again.
 
     All of `ready`, in order. The data is what stands in the one data line of a frame that is named
-    content_block_delta, or in several if all are written so. Where another shape prevails, with comments or ids, all is left to be read otherwise:
-    runs of two or three would be slower than none.
+    content_block_delta, or in several if all are written so. If another shape prevails, with comments or ids,
+    all is left to be read otherwise: runs of two or three would be slower than none.
     """
     pieces = (b"\n\n" + ready).split(_NEXT_DELTA)
     first = pieces.pop(0)

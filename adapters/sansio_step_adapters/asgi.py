@@ -111,9 +111,10 @@ class PassThrough:
     that can't be reached is a 502, one that is silent for too long a 504; one that breaks off in the middle is broken
     off towards the caller too, by the `ConnectionLost` or `DeadlineExceeded` that the application then raises.
 
-    `timeouts` are the clients', but for `after_stop`: what the upstream leaves open is the caller's to end. `first_event` runs from the head of a response that is a stream, since nothing else says
-    that one is to come. The time that the caller takes to read counts for `total` only. `connect(host, port)` replaces
-    the way to a TCP stream. Idle connections are closed at the end of ASGI's lifespan, by `aclose()` or by `async with`.
+    `timeouts` are the clients', but for `after_stop`: what the upstream leaves open is the caller's to end.
+    `first_event` runs from the head of a response that is a stream, since nothing else says that one is to come. The
+    time that the caller takes to read counts for `total` only. `connect(host, port)` replaces the way to a TCP stream.
+    Idle connections are closed at the end of ASGI's lifespan, by `aclose()` or by `async with`.
     """
 
     def __init__(
