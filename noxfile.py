@@ -1,4 +1,4 @@
-"""What CI has no time for: the tests on every CPython that is here, and with the oldest versions that pyproject claims."""
+"""What CI has no time for: every CPython that is here, the oldest versions that pyproject claims, many more examples."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ def lowest(session: nox.Session) -> None:
     session.install("uv")
     session.run("uv", "pip", "install", "--resolution", "lowest-direct", "-e", ".[test]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def thorough(session: nox.Session) -> None:
+    """Run the laws with 10,000 examples where the plain `pytest` has 40 and CI 100; it takes hours."""
+    session.install("-e", ".[test]")
+    laws = ("tests/test_properties.py", "tests/test_stateful.py")
+    session.run("pytest", "--hypothesis-profile=thorough", *laws, *session.posargs)

@@ -31,8 +31,8 @@ YARDSTICK = "#9a6700"
 
 
 def draw(figures: Sequence[Figure], path: Path, caption: str) -> None:
-    """Horizontal bars on a log scale, one panel a stage, the floor as a line through all of them."""
-    # Here, as only this part of a run needs it.
+    """Draw horizontal bars on a log scale, one panel for each stage, with the floor as a line through all of them."""
+    # Imported here because only this part of a run needs it.
     from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.figure import Figure as Canvas  # noqa: PLC0415
 
@@ -67,7 +67,7 @@ def draw(figures: Sequence[Figure], path: Path, caption: str) -> None:
         canvas.text(
             0.02,
             1 - 0.62 / height,
-            f"microseconds an event, log scale, shorter is faster; {TIMES}: how many times sansio-step takes",
+            f"microseconds an event, log scale, shorter is faster; {TIMES}: how many times as long as sansio-step",
             fontsize=9.5,
             color=FAINT,
             va="center",
@@ -77,7 +77,7 @@ def draw(figures: Sequence[Figure], path: Path, caption: str) -> None:
 
 
 def _bars(figures: Sequence[Figure], stage: str) -> list[Figure]:
-    """The figures of a stage, the library's first, then the others from fast to slow."""
+    """The figures of a stage: the library's first, then the others from fast to slow."""
     chosen = [
         figure
         for figure in figures

@@ -1,4 +1,4 @@
-"""The main part: all subjects on all workloads at all chunkings, beside the floor."""
+"""The main part: all subjects on all workloads at all chunkings, compared with the floor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNCHUNKED = "cut out"
 
 @dataclass(frozen=True)
 class Figure:
-    """What one subject needed for one workload at one chunking; `floor` is the floor's share of the same rounds."""
+    """The time of one subject for one workload at one chunking; `floor` is the floor's time in the same rounds."""
 
     workload: str
     chunking: str
@@ -51,7 +51,7 @@ class Figure:
 
 
 class WrongOutput(Exception):
-    """A subject doesn't read a workload as it should, so that its time would mean nothing."""
+    """A subject doesn't read a workload as it should, so its time would mean nothing."""
 
 
 def compare(
@@ -62,10 +62,10 @@ def compare(
     budget: float = timing.BUDGET,
     on_wrong: Callable[[str], None] | None = None,
 ) -> list[Figure]:
-    """The figures for a workload. Each chunking is one group of rounds, the floor is in all of them.
+    """The figures for a workload. Each chunking is one group of rounds, and the floor is in all of them.
 
-    A subject that reads something wrongly raises WrongOutput, or goes to `on_wrong` and is left out: the
-    generated workloads are plain, on captured streams readers may differ.
+    If a subject misreads something, this raises WrongOutput, or it tells `on_wrong` and leaves the subject out.
+    The generated workloads are plain, but readers may differ on captured streams.
     """
     figures: list[Figure] = []
     once = [subject for subject in subjects if not subject.chunked]
@@ -109,13 +109,16 @@ def _problem(subject: Subject, workload: Workload, chunking: str) -> str | None:
 def _misreading(subject: Subject, stream: Stream, chunking: str) -> str | None:
     try:
         return None if subject.read(stream, chunking) == subject.expected(stream) else "wrong output"
-    except Exception as error:  # noqa: BLE001 (whatever a peer raises on what it can't read)
+    except Exception as error:  # noqa: BLE001 (a peer may raise anything on input that it can't read)
         return f"{type(error).__name__}: {str(error)[:120]}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One figure of the library's own against one target: `value` times the floor or times a peer."""
+    """One figure of the library's own against one target.
+
+    `value` is the figure as a multiple of the floor, or a peer's figure as a multiple of this one.
+    """
 
     figure: Figure
     against: str
@@ -140,7 +143,7 @@ class Verdict:
 
 
 def verdicts(figures: Sequence[Figure]) -> list[Verdict]:
-    """Every figure that the table of targets speaks of, against the floor and against the peers that were measured."""
+    """Every figure that the table of targets covers, against the floor and against the peers that were measured."""
     result: list[Verdict] = []
     for figure in figures:
         if figure.subject != CORE.get(figure.stage):

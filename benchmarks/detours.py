@@ -1,6 +1,6 @@
-"""Off the beaten path: the same events in the other shapes that the format allows, beside the common shape.
+"""Off the beaten path: the same events in other shapes that the format allows, compared with the common shape.
 
-A server that ends its lines in CRLF or sends no event lines must not be slow.
+Reading must not be slow if a server ends its lines in CRLF or sends no event lines.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHAPES: dict[str, Callable[[Frame], bytes]] = {
     "multi-line data": _multi_line,
 }
 
-# Legal and measured, but no server is known to send it: the guard lets it be.
+# Legal and measured, but the guard leaves it out: no server is known to send it.
 UNGUARDED = frozenset({"CR ends"})
 
 
@@ -80,7 +80,7 @@ def _normal(subject: Subject, digest: list[Any]) -> list[Any]:
 
 
 def groups() -> Iterator[tuple[Subject, str]]:
-    """What is measured together: all shapes, for a subject at a chunking."""
+    """What is measured together: all shapes for one subject at one chunking."""
     return ((subject, chunking) for subject in core for chunking in CHUNKINGS)
 
 

@@ -2,7 +2,8 @@
 
 No Python library that makes typed events of JSON can be expected to be much faster, so every figure is
 given as a multiple of this one. The types are fixed here and are not the library's own, so that the
-yardstick does not move when those change: no `extra` for unknown fields, four deltas, dicts for the rest.
+yardstick does not move when those change. They have no `extra` for unknown fields, four deltas, and dicts
+for the rest.
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ Run = tuple[Callable[[bytes], object], list[bytes]]
 
 
 def runs(payloads: Iterable[bytes]) -> list[Run]:
-    """Payloads parted into runs with the decoder for each, before any clock is started.
+    """Payloads split into runs, each with its decoder, before any clock is started.
 
-    Generated streams are one run. Captured ones carry events that the union has no type for: those
-    become dicts, as the library's users would get them from a plain decoder.
+    A generated stream is one run. Captured streams carry events that the union has no type for: those
+    become dicts, as users would get them from a plain decoder.
     """
     return [(decode, list(run)) for decode, run in groupby(payloads, _decoder_for)]
 
@@ -88,5 +89,5 @@ def _decoder_for(payload: bytes) -> Callable[[bytes], object]:
 
 
 def decode(runs: Iterable[Run]) -> Iterator[object]:
-    """The events, lazily: the loop that takes them is the only cost beside msgspec's own."""
+    """The events, lazily: the loop that takes them is the only cost besides msgspec's own."""
     return chain.from_iterable(map(decode, payloads) for decode, payloads in runs)

@@ -1,6 +1,6 @@
-"""Whether costs are linear: the time per byte at growing sizes, held against msgspec's own in the same run.
+"""Whether costs are linear: the time per byte at growing sizes, compared with msgspec's own in the same run.
 
-What can't be beaten grows too: page faults make msgspec alone up to three times as slow per byte on a
+The floor grows too: page faults make msgspec alone up to three times as slow per byte on a
 payload of 64 MiB as on one of 64 KiB. So each curve is judged relative to the floor's on the same payloads.
 """
 
@@ -22,7 +22,7 @@ from .workloads import Stream, pieces
 KIB = 1024
 MIB = 1024 * KIB
 LIMIT = 256 * MIB
-# A pass shorter than this is repeated, as the clock and the rounds around it would show.
+# A pass shorter than this is repeated, because otherwise the cost of the clock and of the rounds would show.
 SHORTEST = 2e-3
 
 Consume = Callable[[list[bytes]], object]
@@ -30,7 +30,7 @@ Consume = Callable[[list[bytes]], object]
 
 @dataclass(frozen=True)
 class Curve:
-    """One kind of input at growing sizes; `sizes` are handed to `make`."""
+    """One kind of input at growing sizes; `make` gets each of `sizes`."""
 
     name: str
     sizes: tuple[int, ...]
@@ -42,7 +42,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Point:
-    """`growth` is the time per byte relative to the curve's smallest size, `reference` the same of msgspec."""
+    """`growth` is the time per byte relative to the curve's smallest size; `reference` is msgspec's."""
 
     curve: str
     subject: str
@@ -54,7 +54,7 @@ class Point:
 
     @property
     def target(self) -> float:
-        """At most 1.5 times the growth of msgspec; up to 8 MiB also flat where msgspec is."""
+        """At most 1.5 times the growth of msgspec; up to 8 MiB also flat if msgspec's is."""
         most = GROWTH_OF_MSGSPEC * max(self.reference, 1.0)
         if self.body <= 8.1 * MIB and self.reference <= GROWTH_FLAT:
             return min(most, GROWTH_FLAT)
@@ -216,7 +216,7 @@ def measure(curve: Curve, budget: float = timing.BUDGET) -> list[Point]:
 
 
 def _pass(work: Callable[[Any], object], inputs: object) -> Pass:
-    """Repeats short work, and returns the seconds of one."""
+    """A pass that repeats short work and returns the seconds of one repetition."""
     start = perf_counter()
     work(inputs)
     times = max(1, round(SHORTEST / (perf_counter() - start)))

@@ -1,7 +1,7 @@
-"""The short form for continuous integration: fails where the library became much slower than its targets.
+"""The short form for continuous integration: it fails if the library became much slower than its targets.
 
-Only ratios within this run are judged, against the floor and against the common shape, and only at
-`GUARD_TOLERANCE` times their target. What is over that is measured again, as a busy machine is no fault.
+It judges only ratios within this run, against the floor and against the common shape, and only above
+`GUARD_TOLERANCE` times their target. A ratio over that is measured again, since a busy machine is not a fault.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Check:
-    """One ratio, what it may be, and its target."""
+    """One ratio, how high it may be, and its target."""
 
     name: str
     value: float
@@ -51,7 +51,7 @@ def run() -> list[Check]:
 
 
 def _measure(only: set[str] | None) -> Iterator[Check]:
-    """All checks at first, later only those for what failed."""
+    """All checks at first, later only those that failed."""
 
     def wanted(group: str) -> bool:
         return only is None or any(name.startswith(group) for name in only)

@@ -2,11 +2,11 @@
 
     python -m benchmarks.load [--streams 1000] [--events 200] [--backend asyncio] [--json]
 
-Twice: as fast as both sides can, which gives events per second; and at a modest pace, each stream in its own time,
-which gives the lag of each event from the server's write to the caller's loop. Memory is the client's peak over its
-size before the first stream, divided by the streams; the messages are small, so nearly all of it is what a stream in
-flight costs. Each stream is checked: its own name in every event, none missing, none twice. Then, 10,000 decoders that
-wait.
+It runs twice: as fast as both sides can, which gives events per second; and at a modest pace, each stream in its own
+time, which gives the lag of each event from the server's write to the caller's loop. Memory is the client's peak over
+its size before the first stream, divided by the number of streams. The messages are small, so nearly all of it is the
+cost of a stream in flight. Each stream is checked: its own name is in every event, none is missing, none comes twice.
+At the end, 10,000 waiting decoders are measured.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from sansio_step import ContentBlockDeltaEvent, EventDecoder, MessageStream, Tex
 from sansio_step_adapters.anyio import AsyncClient
 
 IDLE = 10_000
-# Events per second of all streams together where lag is measured: well below what one core reads one by one.
+# Events per second of all streams together when lag is measured: well below what one core reads one by one.
 PACE = 5_000
 LIMITS = {"KiB a stream": 64.0, "KiB an idle decoder": 2.0}
 
-# The events of a stream that are no delta.
+# The number of events of a stream that are not deltas.
 AROUND = 5
 
 
@@ -78,7 +78,7 @@ def coordinate(options: argparse.Namespace) -> int:
     }
     idle = results["KiB an idle decoder"]
     within = results["KiB a stream"] <= LIMITS["KiB a stream"] and all(
-        # A message that has begun is what the caller asked for, and on top of it.
+        # A begun message has no bound: the caller asked for it, and it comes on top of the decoder.
         idle[name] <= LIMITS["KiB an idle decoder"]
         for name in ("EventDecoder", "MessageStream")
     )
@@ -112,7 +112,7 @@ def one_round(options: argparse.Namespace, interval: float) -> dict[str, float]:
 
 
 def raise_file_limit(streams: int) -> None:
-    """Each stream is a socket; most systems allow 1,024 until asked."""
+    """Each stream is a socket, and most systems allow 1,024 until they are asked for more."""
     needed = streams + 200
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed:
@@ -120,7 +120,7 @@ def raise_file_limit(streams: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
-# The server: no library, so that it takes as little of the machine as possible.
+# The server. It uses no library, so that it takes as little of the machine as possible.
 
 
 def event(name: str, data: dict[str, Any]) -> bytes:
@@ -187,7 +187,7 @@ async def consume(port: int, streams: int, events: int) -> None:
         async with anyio.create_task_group() as tasks:
             for number in range(streams):
                 tasks.start_soon(one, f"stream-{number}")
-        # Connecting is no part of it: the server waits for all, and its first delta says when it began.
+        # Connecting doesn't count: the server waits for all streams, and its first delta says when they began.
         seconds = time.monotonic() - max(began, FIRST[0])
     assert len(lags) == streams
     every = sorted(lag for stream in lags for lag in stream)
@@ -226,7 +226,7 @@ async def one_stream(client: AsyncClient, name: str, events: int) -> list[float]
 
 
 def resident() -> int:
-    """The memory of this process now; where the system doesn't say, its peak so far."""
+    """The memory of this process now, or its peak so far if the system doesn't say."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text().partition("VmRSS:")[2].split()[0]) * 1024
@@ -237,7 +237,7 @@ def resident() -> int:
 
 
 def idle_decoders() -> dict[str, float]:
-    """Bytes each of 10,000 takes, as made and in the middle of a message."""
+    """The bytes that each of 10,000 decoders takes, newly made and in the middle of a message."""
     start = b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","type":"message",'
     start += b'"role":"assistant","model":"m","content":[],"stop_reason":null,"usage":{"input_tokens":1}}}\n\n'
 

@@ -1,4 +1,4 @@
-"""Peak memory by tracemalloc, on top of the input: what a decoder holds must not depend on the stream's length."""
+"""Peak memory by tracemalloc, on top of the input: a decoder's peak must not grow with the stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""eventsource-parser with JSON.parse on Node, in a process that is kept and asked for one pass at a time."""
+"""eventsource-parser with JSON.parse on Node, in a process that stays alive and is asked for one pass at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGE = "eventsource-parser"
 
 
 class Unavailable(Exception):
-    """Node or the package can't be had; the text says why."""
+    """Node or the package is not available; the text says why."""
 
 
 def _package() -> Path:
@@ -72,7 +72,7 @@ class NodeSubject(Subject):
 
     def passes(self, workload: Workload, chunking: str) -> Pass:
         self._load(workload.streams, chunking)
-        for _ in range(20):  # the compiler of V8 needs some passes; Python's subjects have no such phase
+        for _ in range(20):  # V8's compiler needs some passes to warm up; Python's subjects don't
             if self._ask({"do": "pass"})["seconds"] > 0.5:
                 break
 

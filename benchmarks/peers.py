@@ -1,6 +1,6 @@
-"""The readers that people use now, each through the fastest door it has.
+"""The readers that people use now, each through its fastest interface.
 
-Each is optional: where its package (or node) is missing, it is left out with the reason.
+Each is optional: if its package (or node) is missing, it is left out with the reason.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _import(module: str, distribution: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise Missing(f"`pip install {distribution}` for it ({error})") from error
+        raise Missing(f"`pip install {distribution}` installs it ({error})") from error
 
 
 # -- event streams in general ------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def sdk_frames() -> Subject:
     return Subject(SDK_FRAMES, "frames", outputs, _frames_digest)
 
 
-# The request is as small as can be: it is built anew for each stream, as it would be in use.
+# The request is as small as possible, since it is built anew for each stream, as it would be in use.
 REQUEST: dict[str, Any] = {
     "model": "step-3.5-flash",
     "max_tokens": 1024,
@@ -126,7 +126,7 @@ def sdk_message() -> Subject:
     def digest(messages: list[Any]) -> Digest:
         (message,) = messages
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydantic's, about blocks that the SDK's types don't know
+            warnings.simplefilter("ignore")  # pydantic warns about blocks that the SDK's types don't know
             return message_digest(message.to_dict(mode="json"))
 
     return Subject(SDK_MESSAGE, "message", outputs, digest)
@@ -140,7 +140,7 @@ def _sdk_client() -> tuple[Any, Any]:
 
 
 def _http_library(anthropic: ModuleType) -> Any:
-    # httpx in older releases of the SDK, httpx2 in newer ones: the one that its own client is derived from.
+    # Older releases of the SDK use httpx, newer ones httpx2: take the one that its own client derives from.
     for base in anthropic.DefaultHttpxClient.__mro__:
         if base.__name__ == "Client":
             return importlib.import_module(base.__module__.partition(".")[0])
@@ -148,7 +148,7 @@ def _http_library(anthropic: ModuleType) -> Any:
 
 
 def _memory_transport(httpx: Any) -> Any:
-    """A transport that answers every request with `chunks`, for clients in either colour."""
+    """A transport that answers every request with `chunks`, for sync and async clients."""
 
     class Body(httpx.SyncByteStream, httpx.AsyncByteStream):  # type: ignore[misc]
         def __init__(self, chunks: list[bytes]) -> None:
@@ -177,7 +177,7 @@ def _memory_transport(httpx: Any) -> Any:
 
 
 def pydantic_ai() -> Subject:
-    """Bytes to its final response, through its model class for the API, which stands on the SDK."""
+    """Bytes to its final response, through its model class for the API, which builds on the SDK."""
     anthropic = _import("anthropic", "anthropic")
     models = _import("pydantic_ai.models.anthropic", "pydantic-ai")
     providers = _import("pydantic_ai.providers.anthropic", "pydantic-ai")
@@ -220,7 +220,7 @@ def _part_digest(part: Any) -> tuple[str, Any]:
 
 
 def eventsource_parser() -> Subject:
-    """In a process of its own, asked for one pass at a time, so that it takes its turn like the others."""
+    """It runs in a process of its own that is asked for one pass at a time, so it takes its turn like the others."""
     try:
         return node.NodeSubject.start(NODE)
     except node.Unavailable as reason:

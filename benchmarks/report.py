@@ -51,7 +51,7 @@ def console() -> Console:
 
 
 def comparison(out: Console, workload: Workload, figures: Sequence[Figure]) -> None:
-    """A table a stage: a row a subject, and for each chunking the time, the rate and both ratios."""
+    """A table for each stage, with a row for each chunking and subject: the time, the rate and both ratios."""
     out.print(f"\n[bold]{workload.name}[/]: {workload.about}")
     out.print(f"{workload.event_count:,} events, {workload.size:,} bytes")
     yardsticks = [figure for figure in figures if figure.chunking == UNCHUNKED]
@@ -148,7 +148,7 @@ def memory(out: Console, peaks: Iterable[Peak]) -> None:
 
 
 def detours(out: Console, found: Sequence[Detour]) -> None:
-    """A row a shape, a column a stage and chunking."""
+    """A row for each shape, a column for each stage and chunking."""
     columns = list(dict.fromkeys((detour.stage, detour.chunking) for detour in found))
     table = Table(title=f"off the beaten path: times the common shape, at most {DETOUR:g}", title_justify="left")
     table.title_style = "bold"

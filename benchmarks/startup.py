@@ -13,7 +13,7 @@ from typing import Any
 
 from .targets import IMPORT_SECONDS
 
-# What a parser without I/O has no use for, and what would make every program that embeds it pay.
+# A parser without I/O has no use for these, and every program that embeds it would pay for them.
 UNWANTED = ("asyncio", "ssl", "http")
 
 _SCRIPT = f"""
@@ -40,8 +40,8 @@ class StartUp:
 
 
 def measure(times: int = 11) -> StartUp:
-    # Compiled modules are kept, as they are where a package is installed, even if the environment says
-    # otherwise: compiling would be three quarters of the time. The first run fills the cache.
+    # Compiled modules are kept, as those of an installed package are, even if the environment says otherwise:
+    # compiling would be three quarters of the time. The first run fills the cache.
     with tempfile.TemporaryDirectory() as cache:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment["PYTHONPYCACHEPREFIX"] = cache

@@ -1,7 +1,7 @@
 """What can be measured: the floor, the library, and (in `benchmarks.peers`) everything else.
 
-A subject turns the chunks of a body into outputs. While it is timed they are dropped as they come; for the
-check before it, they are kept and reduced to what each stage must have found, in a form common to all:
+A subject turns the chunks of a body into outputs. While it is timed, they are dropped as they come. The check
+before that keeps them and reduces them to what each stage must have found, in a form common to all:
 
     frames    (event name, data) of each frame
     events    (type, index, text) of each event
@@ -29,28 +29,28 @@ from .workloads import Stream, Workload, piece_of
 Digest = list[Any]
 Pass = Callable[[], float]
 
-# Takes everything an iterator gives, at the least cost that Python has for it.
+# Takes everything that an iterator gives, at the lowest cost in Python.
 exhaust: Callable[[Iterable[object]], None] = deque[object](maxlen=0).extend
 
 
 @dataclass(frozen=True)
 class Subject:
-    """`outputs` reads its inputs lazily and gives what it makes of them, `digest` reduces that for the check."""
+    """`outputs` reads its inputs lazily and gives what it makes of them; `digest` reduces that for the check."""
 
     name: str
     stage: str
     outputs: Callable[[Any], Iterable[Any]]
     digest: Callable[[list[Any]], Digest]
-    # What it reads: the chunks of a body, if nothing else is said.
+    # What it reads: by default, the chunks of a body.
     inputs: Callable[[Stream, str], Any] = lambda stream, chunking: stream.chunks(chunking)
-    # False for those that read payloads already cut out, to which chunkings make no difference.
+    # False for subjects that read payloads already cut out: chunkings make no difference to them.
     chunked: bool = True
-    # Readers that keep pings to themselves are no less right.
+    # False for readers that keep pings to themselves: they are no less right.
     shows_pings: bool = True
     close: Callable[[], None] = field(default=lambda: None)
 
     def passes(self, workload: Workload, chunking: str) -> Pass:
-        """A function that reads the workload once and returns the seconds that took."""
+        """A function that reads the workload once and returns the seconds that it took."""
         prepared = [self.inputs(stream, chunking) for stream in workload.streams]
         outputs = self.outputs
 

@@ -25,7 +25,9 @@ PYDANTIC_AI: Final = "pydantic-ai"
 
 @dataclass(frozen=True)
 class Target:
-    """One row: a stage at some chunkings costs at most `floor` times the floor, and peers cost this many times more."""
+    """One row: at these chunkings a stage takes at most `floor` times as long as the floor, and each of the `peers` at
+    least so many times as long as the stage.
+    """
 
     stage: str
     chunkings: tuple[str, ...]
@@ -52,10 +54,10 @@ DETOUR: Final = 3.0
 
 # Growth of the time per byte (`benchmarks.growth`), relative to the growth of msgspec in the same run ...
 GROWTH_OF_MSGSPEC: Final = 1.5
-# ... and flat within this, up to 8 MiB and where msgspec is.
+# ... and what counts as flat. Up to 8 MiB it must be flat if msgspec's is.
 GROWTH_FLAT: Final = 1.3
 
-# Peak memory: `parse`, in bodies; the decoders, in largest events plus chunks.
+# Peak memory: of `parse`, in bodies; of the decoders, in largest events plus chunks.
 MEMORY_PARSE: Final = 2.5
 MEMORY_EVENT: Final = 4.0
 MEMORY_CHUNK: Final = 12.0
@@ -65,5 +67,5 @@ IMPORT_SECONDS: Final = 0.015
 
 
 def target_for(stage: str, chunking: str) -> Target | None:
-    """The row for a stage at a chunking, None where the table has none."""
+    """The row for a stage at a chunking, None if the table has none."""
     return next((row for row in TARGETS if row.stage == stage and chunking in row.chunkings), None)

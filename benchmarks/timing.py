@@ -1,4 +1,4 @@
-"""The clock: every subject in turn, round after round, so that what disturbs the machine disturbs them all."""
+"""The clock: every subject in turn, round after round, so that a disturbance of the machine disturbs them all."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
     from .subjects import Pass
 
-# Seconds that one subject gets in one group of rounds, and the rounds it makes of them.
+# The seconds that one subject gets in one group of rounds, and the fewest and most rounds that it makes of them.
 BUDGET = 0.5
 ROUNDS = (3, 41)
-# So slow that the pass which measures its speed has to do: a disturbance shorter than it can't spoil it.
+# If a pass takes more seconds than this, the first one has to do: no disturbance shorter than that can spoil it.
 VERY_SLOW = 0.8
 
 
 def interleaved(passes: Sequence[Pass], budget: float = BUDGET) -> list[list[float]]:
-    """Seconds of each pass, for each of `passes`. The slow ones sit out rounds, evenly spread."""
+    """The seconds of every run of each of `passes`. Slow ones sit out some rounds, evenly spread."""
     with _calm():
         first = [one_pass() for one_pass in passes]
         shares = [_rounds(seconds, budget) for seconds in first]
@@ -43,7 +43,7 @@ def medians(passes: Sequence[Pass], budget: float = BUDGET) -> list[float]:
 
 
 def best(passes: Sequence[Pass], budget: float = BUDGET) -> list[float]:
-    """The fastest of the passes: for curves, where one disturbed point would bend the whole."""
+    """The fastest run of each pass: for curves, which one disturbed point would bend."""
     return [min(times) for times in interleaved(passes, budget)]
 
 
@@ -56,7 +56,7 @@ def _rounds(seconds: float, budget: float) -> int:
 
 @contextmanager
 def _calm() -> Iterator[None]:
-    """The collector stays on, as in a program, but what was there before (peers' modules!) is not its business."""
+    """The collector stays on, as in a program, but leaves alone what was there before (peers' modules!)."""
     gc.collect()
     gc.freeze()
     try:

@@ -1,4 +1,4 @@
-"""What is measured on: streams from seeded generators, streams of a folder, and the ways of cutting them.
+"""The input of the measurements: streams from seeded generators, streams of a folder, and the ways of cutting them.
 
 The payloads look like the first party's: compact JSON, with a few spaces before the last brace.
 """
@@ -79,7 +79,7 @@ def pieces(body: bytes, size: int) -> list[bytes]:
 
 
 CHUNKINGS: dict[str, Callable[[Stream], list[bytes]]] = {
-    # A body that was read before: a capture, a test, a queue.
+    # A body that is there already: a capture, a test, a queue.
     "whole": lambda stream: [stream.body],
     # What a proxy or a busy reader hands over.
     "64 KiB": lambda stream: pieces(stream.body, 64 * 1024),
@@ -244,8 +244,8 @@ def _with_pings(rng: random.Random, events: Iterable[Event]) -> Iterator[Event]:
 def folder(path: Path) -> tuple[Workload, list[str]]:
     """The `*.sse` files of a folder as one workload, and why any were left out.
 
-    Only plain streams are taken (LF ends, one whole message, no error): what to make of the others is a
-    matter of each reader's policy, so that their times can't be compared.
+    Only plain streams are taken (LF ends, one whole message, no error). Each reader has its own policy for the
+    others, so times for them can't be compared.
     """
     streams: list[Stream] = []
     left_out: list[str] = []
@@ -270,7 +270,7 @@ def _captured(body: bytes) -> Stream:
     for wire in wires:
         name, line_end, data = wire.strip(b"\n").partition(b"\ndata: ")
         if not line_end or not name.startswith(b"event: ") or b"\n" in data:
-            raise ValueError("lines beside one event line and one data line")
+            raise ValueError("lines besides one event line and one data line")
         frames.append(Frame(name[7:].decode(), data, wire + b"\n\n"))
     stream = Stream(tuple(frames))
     types = [event["type"] for event in stream.events]
@@ -284,7 +284,7 @@ def _captured(body: bytes) -> Stream:
 
 
 def assemble(events: Iterable[Event]) -> Event:
-    """The message that plain dicts give: the reference that every subject is held against."""
+    """The message that plain dicts give: the reference that every subject is compared with."""
     message: Event = {}
     parts: dict[int, list[str]] = {}
     content: dict[int, Event] = {}

@@ -72,17 +72,20 @@ from ._message import (
     WebFetchToolResultBlock,
     WebSearchToolResultBlock,
 )
+from ._message_reader import AsyncMessageReader, MessageReader, aiter_events, iter_events, parse
 from ._request import MessageRequest
-from ._response import decode_error, decode_message, to_param
+from ._response import decode_error, decode_message
 from ._retry import RetryPolicy, retry_delay
 from ._sse import ServerSentEvent, SSEDecoder, encode_sse
-from ._stream import MessageStream, aiter_events, iter_events, parse
+from ._stream import MessageStream
+from ._turn import to_param
 
 __version__ = "0.1.0"
 
 __all__ = [
     "APIError",
     "AdvisorToolResultBlock",
+    "AsyncMessageReader",
     "BashCodeExecutionToolResultBlock",
     "CitationsDelta",
     "CodeExecutionToolResultBlock",
@@ -114,6 +117,7 @@ __all__ = [
     "MessageAccumulator",
     "MessageDelta",
     "MessageDeltaEvent",
+    "MessageReader",
     "MessageRequest",
     "MessageStartEvent",
     "MessageStopEvent",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from enum import Enum
 from itertools import islice
@@ -27,7 +27,7 @@ from ._events import (
     StreamEvent,
     UnknownDelta,
 )
-from ._message import Message, Usage
+from ._message import ContentBlock, Message, Usage
 from ._receiver import refuse_copy
 from ._response import api_error
 from ._states import EVENTS, RULES, Rule, State
@@ -42,20 +42,34 @@ _MESSAGE_SIZE = 1024
 # What a message counts for beside its events, in bytes: a body can carry endless ones of 60 bytes each, and each takes
 # a kilobyte of memory.
 
+_NO_SIZES: Mapping[int, int] = {}
+
 _BATCH = 1024
 # Events that are looked at together. What a run of deltas costs beside its own length is bounded by this.
 
 _TEXT_OF: dict[type[Delta], Callable[[Any], str]] = {
-    cls: attrgetter(cls.text_field) for cls in get_args(Delta) if cls.text_field is not None
+    cls: attrgetter(cls.text_field) for cls in get_args(Delta) if isinstance(cls.text_field, str)
 }
 
 _MESSAGE_KEYS = frozenset(("type", *Message.__struct_fields__)) - {"extra"}
-_COUNTS = frozenset(Usage.__struct_fields__) - {"extra"}
+_INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation")
 _RESTATED = frozenset(("stop_reason", "stop_sequence", "stop_details", "container", "context_management"))
 # What a later event may say anew. An id, a role, a model or a content there is no change: what message_start said stands.
 
-_Run = tuple[int, type[Delta], Callable[[Any], str], list[str]]
-"""Deltas of one index and kind: how to read the text of each, and where it goes."""
+_Run = tuple[int, type[Delta], Callable[[Any], str], list[str], ContentBlock]
+"""Deltas of one index and kind: how to read the text of each, where it goes, and the block that has it."""
+
+
+_Doer = Callable[[Any, Any], None]
+"""A method of the accumulator that is given an event."""
+
+
+def _todo(apply: dict[type, _Doer], others: dict[Rule, _Doer]) -> dict[State, dict[type, _Doer]]:
+    """The table of rules with what is done for each, so that an event is looked up once."""
+    return {
+        state: {kind: apply[kind] if rule is Rule.APPLY else others[rule] for kind, rule in row.items()}
+        for state, row in RULES.items()
+    }
 
 
 class Outcome(Enum):
@@ -84,18 +98,23 @@ class MessageAccumulator:
             raise ValueError(f"max_message_size is {max_message_size}, must be at least 1")
         self.strict = strict
         self.max_message_size = max_message_size
-        self.unapplied: list[tuple[int, UnknownDelta]] = []
-        """Deltas of types that have no class here, each with the index of its block."""
+        self.unapplied: list[tuple[int, Delta]] = []
+        """Deltas that fit nowhere, each with the index of its block: of types that have no class here, or a signature
+        under a block that can have none. `to_param` leaves out the blocks that lack something for it.
+        """
         self._messages: list[Message] = []
         self._message: Message | None = None
         self._blocks: BlockAssembler | None = None
-        self._state = State.EMPTY
+        self._enter(State.EMPTY)
         self._fault: StreamError | None = None
         self._api_error: APIError | None = None
         self._ended = False
         self._number = 0  # of the next event
         self._size = 0
         self._log = DeviationLog()
+        self._sizes: Mapping[int, int] = {}
+        self._block: ContentBlock | None = None
+        self._usage_is_final = False
         # Where the text of further deltas of the same index and kind goes, while nothing else came between.
         self._run: _Run | None = None
 
@@ -144,6 +163,23 @@ class MessageAccumulator:
         """How many events were applied; the number of the next."""
         return self._number
 
+    @property
+    def block(self) -> ContentBlock | None:
+        """The block that the last event was applied to, if that was a content_block_* event; else None.
+
+        After a start it is the block that began, after a stop the one that ended (of several the last). It is right
+        after gaps and reused indices, too, when `message.content[event.index]` is another one.
+        """
+        return self._block
+
+    @property
+    def usage_is_final(self) -> bool:
+        """Whether an output count came with the stop_reason or after it.
+
+        Until then `usage.output_tokens` is a placeholder of message_start, or a running count.
+        """
+        return self._usage_is_final
+
     def finished(self, index: int) -> bool:
         """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop."""
         return self._blocks is not None and self._blocks.finished(index)
@@ -152,8 +188,13 @@ class MessageAccumulator:
         """Apply the next event. Raises what is wrong with it at once; it is not applied then, nor is any later one."""
         self.extend((event,))
 
-    def extend(self, events: Iterable[StreamEvent]) -> None:
-        """Apply several events; as `add` for each."""
+    def extend(self, events: Iterable[StreamEvent], *, sizes: Mapping[int, int] = _NO_SIZES) -> None:
+        """Apply several events; as `add` for each.
+
+        `sizes` are the bytes of their JSON by event number, for whoever knows them: an event that is not there is
+        encoded to be counted, unless it is a delta of text.
+        """
+        self._sizes = sizes
         if self._fault is not None:
             raise self._fault.with_traceback(None)
         if self._ended:
@@ -176,7 +217,7 @@ class MessageAccumulator:
 
         A stream is nearly nothing but such runs: 0.06 microseconds a delta, where `_add` takes 1.5.
         """
-        index, kind, text_of, pieces = run
+        index, kind, text_of, pieces, block = run
         deltas = []
         for event in islice(events, start, None):
             if event.__class__ is not ContentBlockDeltaEvent or event.index != index:
@@ -193,6 +234,8 @@ class MessageAccumulator:
             return len(deltas)
         self._size = size
         self._number += len(deltas)
+        if deltas:
+            self._block = block
         if text:
             pieces.append(text)
         return len(deltas)
@@ -212,7 +255,7 @@ class MessageAccumulator:
         """Add one delta of a run, 0.4 microseconds; False if it has to be looked at."""
         if self._run is None or event.__class__ is not ContentBlockDeltaEvent:
             return False
-        index, kind, text_of, pieces = self._run
+        index, kind, text_of, pieces, block = self._run
         delta = event.delta
         if event.index != index or delta.__class__ is not kind:
             return False
@@ -225,21 +268,15 @@ class MessageAccumulator:
             size = exact
         self._size = size
         self._number += 1
+        self._block = block
         pieces.append(text)
         return True
 
     def _add(self, event: StreamEvent) -> None:
-        kind: type = type(event)
-        if kind not in RULES[State.EMPTY]:
-            kind = _kind_of_subclass(event)
+        self._block = None
+        do = self._todo.get(type(event)) or self._todo[_kind_of(event)]
         try:
-            rule = RULES[self._state][kind]
-            if rule is Rule.OPEN:
-                self._open("content before any message_start")
-            if rule is Rule.APPLY or rule is Rule.OPEN:
-                self._APPLY[kind](self, event)
-            elif rule is not Rule.IGNORE:
-                self._RULES[rule](self, event)
+            do(self, event)
         except StreamError as fault:
             fault.event_number = self._number
             self.fail(fault)
@@ -296,8 +333,12 @@ class MessageAccumulator:
         self._fault = fault
         fault.partial = self._message
 
-    def _close(self, state: State) -> None:
+    def _enter(self, state: State) -> None:
         self._state = state
+        self._todo = self._TODO[state]
+
+    def _close(self, state: State) -> None:
+        self._enter(state)
         self._run = None
         if self._blocks is not None:
             self._blocks.settle()
@@ -309,6 +350,10 @@ class MessageAccumulator:
         if not self._ended and not self._log.knows((note.message, code)):
             self._count(ENTRY_SIZE)
         self._log.add(note)
+
+    def _size_of(self, event: StreamEvent) -> int:
+        """The bytes of an event's JSON: as they came, if whoever decoded it said so, else as it would be written."""
+        return self._sizes.get(self._number) or len(to_json(event))
 
     def _count(self, size: int) -> None:
         if self._size + size > self.max_message_size:
@@ -324,17 +369,21 @@ class MessageAccumulator:
     def _begin(self, message: Message) -> None:
         self._message = message
         self._messages.append(message)
-        self._state = State.OPEN if message.stop_reason is None else State.ENDING
+        self._enter(State.OPEN if message.stop_reason is None else State.ENDING)
         self._api_error = None
         self._run = None
-        self._blocks = BlockAssembler(message, self._note)
+        self._blocks = BlockAssembler(message, self._note, self.unapplied)
+        self._usage_is_final = False
 
     # What a rule says.
 
     def _start(self, event: MessageStartEvent) -> None:
-        self._count(event_size(event) + _MESSAGE_SIZE)
+        self._count(self._size_of(event) + _MESSAGE_SIZE)
         message = copy(event.message)
+        message.stop_reason = message.stop_reason or None
         self._begin(message)
+        ended = message.stop_reason is not None and message.usage is not None
+        self._usage_is_final = ended and message.usage.output_tokens is not None  # type: ignore[union-attr]
 
     def _repeat(self, event: MessageStartEvent) -> None:
         if not self._is_again(event):
@@ -369,31 +418,42 @@ class MessageAccumulator:
     # What an event does to the message that is on its way.
 
     def _apply_block_start(self, event: ContentBlockStartEvent) -> None:
-        self._count(event_size(event))
+        self._count(self._size_of(event))
         self._run = None
-        self._current()[1].start(event.index, event.content_block)
+        blocks = self._current()[1]
+        blocks.start(event.index, event.content_block)
+        self._block = blocks.last
 
     def _apply_block_delta(self, event: ContentBlockDeltaEvent) -> None:
         delta = event.delta
         cut = cut_text(delta)
-        self._count(event_size(event) if cut is None else _DELTA_SIZE + _utf8_size(cut.raw))
+        known = cut is not None and delta.__class__ is not UnknownDelta
+        self._count(_DELTA_SIZE + _utf8_size(cut.raw) if known else self._size_of(event))  # type: ignore[union-attr]
         self._run = None
-        if isinstance(delta, UnknownDelta):
-            self.unapplied.append((event.index, delta))
-            return
-        buffer = self._current()[1].add(event)
+        blocks = self._current()[1]
+        buffer = blocks.add(event)
+        self._block = blocks.last
         if buffer is not None and delta.__class__ in _TEXT_OF:
-            self._run = (event.index, delta.__class__, _TEXT_OF[delta.__class__], buffer.pieces)
+            self._run = (event.index, delta.__class__, _TEXT_OF[delta.__class__], buffer.pieces, blocks.last)  # type: ignore[assignment]
 
     def _apply_block_stop(self, event: ContentBlockStopEvent) -> None:
         self._run = None
-        self._current()[1].stop(event.index)
+        blocks = self._current()[1]
+        blocks.stop(event.index)
+        self._block = blocks.last
+
+    def _unopened(self, event: ContentBlockStopEvent) -> None:
+        self._note("stop_without_block", f"content_block_stop for block {event.index} before any message_start")
 
     def _apply_message_delta(self, event: MessageDeltaEvent) -> None:
-        self._count(event_size(event))
+        self._count(self._size_of(event))
         message, blocks = self._current()
         delta = event.delta
-        if delta.stop_reason is not None:
+        usages = [event.usage] if event.usage is not None else []
+        if event.extra or delta.extra:
+            usages += _usages(event.extra, delta.extra)
+        self._note_reset(message, usages)
+        if delta.stop_reason:
             self._finish_blocks(blocks, "message_delta")
         # A null, or a field that is not there, never takes away what an earlier event said.
         for name in ("stop_reason", "stop_sequence", "stop_details", "container"):
@@ -401,19 +461,32 @@ class MessageAccumulator:
         _replace(message, "context_management", event.context_management)
         _merge_fields(message, event.extra)
         _merge_fields(message, delta.extra)
-        if event.usage is not None:
-            _merge_usage(message, event.usage)
+        self._merge_usages(message, usages)
         if message.stop_reason is not None:
-            self._state = State.ENDING
+            self._enter(State.ENDING)
+
+    def _note_reset(self, message: Message, usages: list[Usage]) -> None:
+        if message.usage is not None and any(_is_reset(message.usage, usage) for usage in usages):
+            self._note("usage_reset", "every input count that is stated is 0, and one was positive")
+
+    def _merge_usages(self, message: Message, usages: list[Usage]) -> None:
+        for usage in usages:
+            _merge_usage(message, usage)
+            if usage.output_tokens is not None and message.stop_reason is not None:
+                self._usage_is_final = True
 
     def _apply_message_stop(self, event: MessageStopEvent) -> None:
-        self._count(event_size(event))
+        self._count(self._size_of(event))
         message, blocks = self._current()
         # Before anything is changed: an event at fault is not applied.
-        if message.stop_reason is None and not isinstance(event.extra.get("stop_reason"), str):
+        reason = event.extra.get("stop_reason")
+        if message.stop_reason is None and not (isinstance(reason, str) and reason):
             self._note("no_stop_reason", "message_stop, and no stop_reason was given")
+        usages = _usages(event.extra)
+        self._note_reset(message, usages)
         self._finish_blocks(blocks, "message_stop")
         _merge_fields(message, event.extra)
+        self._merge_usages(message, usages)
         self._close(State.STOPPED)
 
     def _apply_error(self, event: ErrorEvent) -> None:
@@ -440,7 +513,14 @@ class MessageAccumulator:
         self._run = None
         blocks.finish_all()
 
-    _APPLY: ClassVar[dict[type, Callable[[MessageAccumulator, Any], None]]] = {
+    def _ignore(self, event: StreamEvent) -> None:
+        """Nothing changes."""
+
+    def _open_and_apply(self, event: StreamEvent) -> None:
+        self._open("content before any message_start")
+        self._APPLY[_kind_of(event)](self, event)
+
+    _APPLY: ClassVar[dict[type, _Doer]] = {
         MessageStartEvent: _start,
         ContentBlockStartEvent: _apply_block_start,
         ContentBlockDeltaEvent: _apply_block_delta,
@@ -449,43 +529,75 @@ class MessageAccumulator:
         MessageStopEvent: _apply_message_stop,
         ErrorEvent: _apply_error,
     }
-    _RULES: ClassVar[dict[Rule, Callable[[MessageAccumulator, Any], None]]] = {
-        Rule.BEGIN: _start,
-        Rule.REPEAT: _repeat,
-        Rule.NEXT: _next,
-        Rule.UNSTARTED: _unstarted,
-        Rule.LATE: _late,
-    }
+    _TODO: ClassVar[dict[State, dict[type, _Doer]]] = _todo(
+        _APPLY,
+        {
+            Rule.BEGIN: _start,
+            Rule.REPEAT: _repeat,
+            Rule.NEXT: _next,
+            Rule.OPEN: _open_and_apply,
+            Rule.UNSTARTED: _unstarted,
+            Rule.UNOPENED: _unopened,
+            Rule.LATE: _late,
+            Rule.IGNORE: _ignore,
+        },
+    )
 
 
 def _replace(holder: Part, name: str, value: Any) -> None:
-    if value is not None:
+    """Set what was stated; a value of a wrong kind that stood for it gives way. A stop_reason of "" states nothing."""
+    if value is not None and (value != "" or name != "stop_reason"):
         setattr(holder, name, value)
+        if name in holder.extra:
+            holder.extra = {key: other for key, other in holder.extra.items() if key != name}
 
 
 def _merge_usage(message: Message, usage: Usage) -> None:
-    message.usage = message.usage or Usage()
+    if message.usage is None:
+        _replace(message, "usage", Usage())
+    stood: Any = message.usage
+    kept = _INPUT_COUNTS if _is_reset(stood, usage) else ()
     for name in Usage.__struct_fields__:
-        if name != "extra":
+        if name != "extra" and not (name in kept and getattr(stood, name) is not None):
             # Counts are cumulative: a later one replaces, and is never added.
-            _replace(message.usage, name, getattr(usage, name))
-    _merge_extra(message.usage, usage.extra)
+            _replace(stood, name, getattr(usage, name))
+    _merge_extra(stood, usage.extra)
+
+
+def _is_reset(stood: Usage | None, usage: Usage) -> bool:
+    """Whether all input counts that are stated are 0, and one of them stood at more: some gateways end so.
+
+    If one that is stated is positive all are the last word: 20591/0/0 and then 0/0/20591 is a shift, not a reset.
+    """
+    stated = [name for name in _INPUT_COUNTS if getattr(usage, name) is not None]
+    if stood is None or any(_adds_up(getattr(usage, name)) for name in stated):
+        return False
+    return any(_adds_up(getattr(stood, name)) for name in stated)
+
+
+def _adds_up(count: Any) -> bool:
+    """Whether a count, or one in an object of counts, is not 0."""
+    return any(map(_adds_up, count.values())) if isinstance(count, dict) else bool(count)
+
+
+def _usages(*fields: dict[str, Any]) -> list[Usage]:
+    """The counts among what a message_delta or message_stop carries beside its own fields."""
+    return [read_usage(extra["usage"]) for extra in fields if isinstance(extra.get("usage"), dict)]
 
 
 def _merge_fields(message: Message, fields: dict[str, Any]) -> None:
-    """Take over what a message_delta or message_stop carries beside its own fields: some are the message's."""
+    """Take over the rest of those fields: some are the message's. A value of a wrong kind never replaces a right one."""
     others = {}
     for key, value in fields.items():
         name = attribute_for(Message, key, value)
         if key not in _MESSAGE_KEYS:
             others[key] = value
-        elif key == "usage" and isinstance(value, dict):
-            # What is not of its kind there stays on the event: nobody said that this is the place for it.
-            counts = {
-                key: count for key, count in value.items() if key not in _COUNTS or attribute_for(Usage, key, count)
-            }
-            _merge_usage(message, read_usage(counts))
-        elif name is not None and (name in _RESTATED or getattr(message, name) is None):
+        elif key in _RESTATED and name is not None:
+            _replace(message, name, value)
+        elif key in _RESTATED or key == "usage":
+            if value is not None and not (key == "usage" and isinstance(value, dict)):
+                others[key] = value
+        elif name is not None and getattr(message, name) is None:
             setattr(message, name, value)
     _merge_extra(message, others)
 
@@ -494,7 +606,8 @@ def _merge_extra(holder: Message | Usage, extra: dict[str, Any]) -> None:
     if extra and holder.extra is NO_EXTRA:
         holder.extra = {}
     for key, value in extra.items():
-        if value is not None or key not in holder.extra:
+        right = key != "extra" and key in holder.__struct_fields__ and getattr(holder, key) is not None
+        if not right and (value is not None or key not in holder.extra):
             holder.extra[key] = value
 
 
@@ -502,12 +615,7 @@ def _utf8_size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def event_size(event: StreamEvent) -> int:
-    """The bytes of an event's JSON: what `max_message_size` counts."""
-    return len(to_json(event))
-
-
-def _kind_of_subclass(event: object) -> type:
+def _kind_of(event: object) -> type:
     for kind in EVENTS:
         if isinstance(event, kind):
             return kind

@@ -14,10 +14,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from ._decode import cut_text
-from ._events import (
-    CompactionDelta,
-    ContentBlockDeltaEvent,
-)
+from ._events import CompactionDelta, ContentBlockDeltaEvent, Delta
 from ._growing import Growing, GrowingFields, TextBuffer, raw_field
 from ._json import NotJSON, has_halves, read_json
 from ._message import (
@@ -77,16 +74,24 @@ class OpenedBlock:
     def fits(self, accepts: type[Block], field: str) -> bool:
         """Whether a delta can add to a field of this block: one that has none of that name, or one of that kind."""
         if not isinstance(self.block, UnknownBlock):
-            return isinstance(self.block, accepts)
+            return isinstance(self.block, accepts) or (field == "signature" and self.has_text(field))
         value = _fields(self.block).get(field)
         return value is None or isinstance(value, list if field == "citations" else str)
+
+    def has_text(self, field: str) -> bool:
+        """Whether the block has a string under that name, in a field of its class or in `extra`."""
+        value = _fields(self.block).get(field) if self._is_extra(field) else raw_field(self.block, field)
+        return isinstance(value, (str, TextBuffer)) and field != "input_json"  # which is no field of the wire
+
+    def _is_extra(self, field: str) -> bool:
+        return field not in self.block.growing or isinstance(self.block, UnknownBlock)
 
     def buffer(self, field: str) -> TextBuffer:
         """The pieces of a text field. What the start filled is their first, a tool's input gives way to them."""
         buffers = self.buffers = self.buffers or {}
         buffer = buffers.get(field)
         if buffer is None:
-            if isinstance(self.block, UnknownBlock):
+            if self._is_extra(field):
                 fields = raw_field(self.block, "extra")
                 if not isinstance(fields, GrowingFields):
                     fields = GrowingFields.begin(fields)
@@ -100,12 +105,13 @@ class OpenedBlock:
 
     def settle(self) -> None:
         """Replace the buffers by their text."""
-        if isinstance(self.block, UnknownBlock):
-            fields = raw_field(self.block, "extra")
-            if isinstance(fields, GrowingFields):
-                self.block.extra = fields.finish()
-        else:
-            for field, buffer in (self.buffers or {}).items():
+        if self.buffers is None:
+            return
+        fields = raw_field(self.block, "extra")
+        if isinstance(fields, GrowingFields):
+            self.block.extra = fields.finish()
+        for field, buffer in self.buffers.items():
+            if not self._is_extra(field):
                 setattr(self.block, field, buffer.finish())
         self.buffers = None
 
@@ -127,7 +133,7 @@ class OpenedBlock:
         if not text:
             return
         try:
-            self.block.extra["input"] = read_json(text.encode())[0]
+            self.block.extra["input"] = read_json(text.encode()).value
         except NotJSON:
             self.block.set_finished(False)
         else:
@@ -165,11 +171,18 @@ class Lane:
 
 
 class BlockAssembler:
-    """Applies block events to one message. `note(code, detail)` is told of deviations; it may raise, in strict mode."""
+    """Applies block events to one message.
 
-    def __init__(self, message: Message, note: Callable[[str, str], None]) -> None:
+    `note(code, detail)` is told of deviations; it may raise, in strict mode. `unapplied` gets the deltas that fit
+    nowhere, each with its index.
+    """
+
+    def __init__(self, message: Message, note: Callable[[str, str], None], unapplied: list[tuple[int, Delta]]) -> None:
+        self.last: ContentBlock | None = None
+        """The block that the last event was applied to; None if it changed none."""
         self._message = message
         self._note = note
+        self._unapplied = unapplied
         self._list: BlockList = BlockList.begin()
         self._lanes = self._list.lanes
         self._highest = -1
@@ -192,22 +205,29 @@ class BlockAssembler:
             opened.finish()
         block = _own(block)
         self._add(index, block, is_open=True)
+        self.last = block
         if isinstance(block, FallbackBlock):
             model = (block.to or {}).get("model")
             if isinstance(model, str):
                 self._message.model = model
 
     def add(self, event: ContentBlockDeltaEvent) -> TextBuffer | None:
-        """content_block_delta, but for unknown deltas. Returns where more text of this kind for this index goes.
+        """content_block_delta. Returns where more text of this kind for this index goes.
 
-        That is the buffer to which deltas that follow can be added without another look, None where each
-        needs one.
+        That is the buffer to which deltas that follow can be added without another look, None if each needs one.
         """
         index, delta = event.index, event.delta
+        self.last = None
+        if delta.grows is None:
+            self._add_unknown(index, delta)
+            return None
         cut = cut_text(delta)
-        assert delta.grows is not None
         accepts, field, implied = delta.grows
         opened, clean = self._target(index, field, accepts, implied)
+        if opened is None:
+            self._leave(index, delta)
+            return None
+        self.last = opened.block
         if field == "citations":
             _cite(opened.block, delta.citation)  # type: ignore[union-attr]
             return None
@@ -218,21 +238,55 @@ class BlockAssembler:
         if text and field in opened.prefilled:
             self._note("repeated_content", f"{field} in content_block_start and in deltas of block {index}")
             opened.prefilled = tuple(name for name in opened.prefilled if name != field)
+            if isinstance(opened.block, ToolCallBlock):
+                opened.buffer(field).pieces.clear()  # its input came as a string
         if text and field == "signature":
             if opened.signed:
                 self._note("repeated_signature", f"more than one signature_delta for block {index}")
             opened.signed = True
         opened.has_pieces = opened.has_pieces or field == "input_json"
+        buffer = self._append(opened, field, text)
+        return buffer if clean and field not in opened.prefilled else None
+
+    def _append(self, opened: OpenedBlock, field: str, text: str) -> TextBuffer:
         if opened.buffers is None:
             self._growing.append(opened)
         buffer = opened.buffer(field)
         if text:
             buffer.pieces.append(text)
             buffer.halves = buffer.halves or has_halves(text)
-        return buffer if clean and field not in opened.prefilled else None
+        return buffer
 
-    def _target(self, index: int, field: str, accepts: type[Block], implied: type[Block]) -> tuple[OpenedBlock, bool]:
-        """The block that a delta belongs to, and whether it is just the open one that the index names."""
+    def _add_unknown(self, index: int, delta: Delta) -> None:
+        """A delta of a type that has no class: an X_delta with one text adds it to a block of type X that has such a text.
+
+        So do `connector_text_delta` and its like, which nobody announced. Whatever else it is fits nowhere.
+        """
+        named = self._lanes[index].named if index in self._lanes else None
+        field = delta.text_field
+        if field is None or named is None or delta.type != f"{named.block.type}_delta" or not named.has_text(field):
+            self._leave(index, delta)
+            return
+        if not named.is_open:
+            self._note("delta_after_stop", f"{delta.type} for block {index}, which is finished")
+        cut = cut_text(delta)
+        assert cut is not None
+        self._append(named, field, cut.raw)
+        self.last = named.block
+
+    def _leave(self, index: int, delta: Delta) -> None:
+        """Keep a delta that fits nowhere: the block lacks something now."""
+        self._unapplied.append((index, delta))
+        if index in self._lanes:
+            self._lanes[index].named.block.set_unapplied()
+
+    def _target(
+        self, index: int, field: str, accepts: type[Block], implied: type[Block]
+    ) -> tuple[OpenedBlock | None, bool]:
+        """The block that a delta belongs to, and whether it is just the open one that the index names.
+
+        None for a signature under a block that can have none: a block of its own would say what nobody thought.
+        """
         lane = self._lanes.get(index)
         if lane is None:
             self._note("delta_without_block", f"{_a(field)} delta for block {index}, which was never opened")
@@ -242,17 +296,27 @@ class BlockAssembler:
         fits = named.fits(accepts, field)
         if named.is_open and fits:
             return named, True
-        if named.is_open:
+        last = (lane.further or {}).get(accepts) or (named if fits else None)
+        if named.is_open or (last is None and field == "signature"):
             self._note("delta_kind_mismatch", f"{_a(field)} delta for block {index}, a {named.block.type} block")
         else:
             self._note("delta_after_stop", f"{_a(field)} delta for block {index}, which is finished")
-        last = (lane.further or {}).get(accepts) or (named if fits else None)
+        if last is None and field == "signature":
+            return None, False
         if last is not None and (last.is_open or field in _TEXT_FIELDS):
             return last, False
         return self._add(index, implied(), is_open=True, further=accepts), False
 
     def stop(self, index: int) -> None:
         """content_block_stop."""
+        if index not in self._lanes:
+            self._note("stop_without_block", f"content_block_stop for block {index}, which was never opened")
+            self.last = None
+            return
+        self._finish(index)
+        self.last = self._lanes[index].current()[-1].block
+
+    def _finish(self, index: int) -> None:
         lane = self._open.pop(index, None)
         if lane is not None:
             for opened in lane.current():
@@ -265,7 +329,7 @@ class BlockAssembler:
     def finish_all(self) -> None:
         """The message has stopped, and with it every block."""
         for index in list(self._open):
-            self.stop(index)
+            self._finish(index)
 
     def settle(self) -> None:
         """Nothing more comes: no buffer stays, not even in blocks that never finished."""
@@ -316,8 +380,8 @@ def _own(block: ContentBlock) -> ContentBlock:
     return block
 
 
-def _fields(block: UnknownBlock) -> dict[str, Any]:
-    """What a block without a class carries, its growing texts as they stood when they were read last."""
+def _fields(block: Block) -> dict[str, Any]:
+    """A block's `extra`, its growing texts as they stood when they were read last."""
     fields = raw_field(block, "extra")
     return fields.fields if isinstance(fields, GrowingFields) else fields
 
@@ -334,6 +398,8 @@ def _cite(block: TextBlock | UnknownBlock, citation: Any) -> None:
 
 def _replace(block: CompactionBlock | UnknownBlock, delta: CompactionDelta) -> None:
     if isinstance(block, UnknownBlock):
-        _fields(block).update(content=delta.content, encrypted_content=delta.encrypted_content)
+        _fields(block).update(delta.extra, content=delta.content, encrypted_content=delta.encrypted_content)
     else:
         block.content, block.encrypted_content = delta.content, delta.encrypted_content
+        if delta.extra:  # the beta's `signature` and `tool_changes`
+            block.extra = {**block.extra, **delta.extra}

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 else:
 
     class Extra(dict):
-        """The empty `extra`, one for all: a dict of its own for each of 100,000 deltas costs 6 MB.
+        """The empty `extra` that all objects share: a dict for each of 100,000 deltas would cost 6 MB.
 
-        Its class is one that msgspec can't decode to, so that a wire field called `extra` is refused by
-        the typed decoder and, like every other unknown field, read by the general one.
+        msgspec can't decode to this class. So the typed decoder refuses a wire field called `extra`, and the
+        general one reads it like every other unknown field.
         """
 
         def _read_only(self, *args, **kwargs):
-            raise TypeError("no extra fields here, and this dict is everybody's; set `extra` to one of your own")
+            raise TypeError("this empty `extra` is shared and read-only; set `extra` to a dict of your own")
 
         __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = __ior__ = _read_only
 
@@ -36,7 +36,7 @@ NO_EXTRA: Extra = Extra()
 
 
 class WireStruct:
-    """Base of all: fields that the wire carried and the type does not name are in `extra`."""
+    """Base of all types: `extra` holds the fields that the wire carried and the type does not name."""
 
     __slots__ = ()
     __struct_fields__: ClassVar[tuple[str, ...]]
@@ -50,11 +50,11 @@ class WireStruct:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __rich_repr__(self, /) -> list[tuple[str, Any]]:
-        # msgspec's own reads the slots, past the properties that some fields have become.
+        # msgspec's own method reads the slots and bypasses the properties that some fields have become.
         return list(self._shown())
 
     def _shown(self) -> Iterator[tuple[str, Any]]:
-        """The fields that say something, in the words of their own attributes."""
+        """The fields that say something, with the values that their attributes give."""
         for name in self._shown_fields():
             value = getattr(self, name)
             if name[0] != "_" and value is not None and (name != "extra" or value):
@@ -73,6 +73,6 @@ class Event(
 
 
 class Part(WireStruct, msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Base of messages and what they are made of: they grow while a stream is read."""
+    """Base of messages and their parts: they grow while a stream is read."""
 
     extra: Extra = NO_EXTRA

@@ -1,4 +1,4 @@
-"""Time limits of one streaming call, decided without a clock: whoever owns one says what happened and when.
+"""Time limits of one streaming call, decided without a clock: the owner of one says what happened and when.
 
     now = clock()
     deadlines = Deadlines(Timeouts(), now)
@@ -21,7 +21,7 @@ import msgspec
 
 from ._errors import DeadlineExceeded
 
-# The events that carry a message. A ping doesn't, and an event that nobody knows might be a heartbeat.
+# The events that carry a message. A ping doesn't, and an unknown event might be a heartbeat.
 _CONTENT: Final = frozenset(
     {
         "message_start",
@@ -38,13 +38,13 @@ _CONTENT: Final = frozenset(
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one call in seconds, None for no limit.
 
-    `connect`: until a connection stands, TLS and proxy included, for each attempt.
-    `first_event`: from then until the first event that is no ping.
-    `idle`: without a single byte, once the response has begun.
-    `stall`: without content, however many pings and comments come, once the first event came.
-    `after_stop`: from a message_stop, without another message_start; the message is whole then, and some servers
-    leave the response open after it.
-    `total`: for the whole call, retries and the waiting between them included.
+    `connect`: the time until a connection is made, TLS and proxy included, for each attempt.
+    `first_event`: the time from then until the first event that is not a ping.
+    `idle`: the time without a single byte after the response has begun.
+    `stall`: the time without content after the first event, however many pings and comments come.
+    `after_stop`: the time after a message_stop without another message_start. The message is whole by then, and
+    some servers leave the response open.
+    `total`: the time for the whole call, including retries and the waits between them.
     """
 
     connect: float | None = 10.0
@@ -58,24 +58,24 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
         for name in self.__struct_fields__:
             seconds = getattr(self, name)
             if seconds is not None and not (isinstance(seconds, (int, float)) and 0 < seconds < math.inf):
-                raise ValueError(f"{name}: {seconds!r} is no positive number of seconds (None for no limit)")
+                raise ValueError(f"{name}: {seconds!r} is not a positive number of seconds (None for no limit)")
 
 
 class Deadlines:
-    """Which limits of `timeouts` run at the moment, and when the next one ends.
+    """Knows which limits of `timeouts` are running, and when the next one ends.
 
-    Made when the call begins, with the attempt to connect running. Tell it `connected`, `bytes_received` and
-    `events_received` as they happen, `connecting` for a further attempt and `paused` for the time in between.
+    Make it when the call begins: the limit on connecting runs from then. Call `connected`, `bytes_received` and
+    `events_received` as these happen, `connecting` for a further attempt and `paused` for the time in between.
     """
 
     __slots__ = ("_begun", "_content", "_running", "timeouts")
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self.timeouts: Timeouts = timeouts
-        # The name of each limit that runs, and when it ends.
+        # The name of each limit that is running, and when it ends.
         self._running: dict[str, float] = {}
         self._begun = False  # an event other than a ping has come
-        self._content = True  # the events that came last, if any did, said something
+        self._content = True  # the events that came last carried content; true before any came
         self._start("total", now)
         self._start("connect", now)
 
@@ -85,12 +85,12 @@ class Deadlines:
         )
 
     def connecting(self, now: float) -> None:
-        """A new attempt begins: of the limits before it, only `total` goes on."""
+        """A new attempt begins: of the limits that were running, only `total` goes on."""
         self.paused()
         self._start("connect", now)
 
     def connected(self, now: float, *, streaming: bool = True) -> None:
-        """The connection stands. Without `streaming` the response is one document, which has no first event."""
+        """The connection is made. Without `streaming` the response is one document, which has no first event."""
         self._running.pop("connect", None)
         if streaming:
             self._start("first_event", now)
@@ -100,14 +100,14 @@ class Deadlines:
         self._start("idle", now)
 
     def events_received(self, events: Iterable[object], now: float) -> None:
-        """These events came (none is fine: a comment, or part of one)."""
+        """These events came. There may be none: the bytes were a comment, or part of an event."""
         self._content = False
         for event in events:
             kind = getattr(event, "type", None)
             if kind == "ping":
                 continue
             if not self._begun:
-                # An event that nobody knows, too: from here on the wait is for content.
+                # An unknown event counts too: from here on the wait is for content.
                 self._begun = True
                 self._running.pop("first_event", None)
                 self._start("stall", now)
@@ -120,10 +120,10 @@ class Deadlines:
             self._content = self._content or kind in _CONTENT
 
     def away(self, seconds: float) -> None:
-        """The caller was busy elsewhere for so long: limits on the other side's silence don't count it.
+        """The caller was busy elsewhere for so many seconds: limits on the other side's silence don't count them.
 
-        Busy with content, that is. A flood of pings and comments keeps the caller busy, too, and is just the silence
-        that `stall` and `after_stop` are for.
+        If the last events carried no content, only `idle` doesn't count them: a flood of pings and comments keeps
+        the caller busy too, and it is exactly the silence that `stall` and `after_stop` are for.
         """
         for name in ("first_event", "idle", "stall", "after_stop") if self._content else ("idle",):
             if name in self._running:
@@ -137,7 +137,7 @@ class Deadlines:
             del self._running[name]
 
     def next_deadline(self) -> tuple[float, str] | None:
-        """When the next limit ends, and its name; None where none runs."""
+        """When the next limit ends, and its name; None if none is running."""
         if not self._running:
             return None
         name = min(self._running, key=self._running.__getitem__)

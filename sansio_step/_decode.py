@@ -49,14 +49,21 @@ from ._message import (
     Usage,
 )
 from ._quirks import (
+    BEDROCK_EXCEPTIONS,
     Noter,
+    bare_delta_kind,
+    bedrock_error,
     error_detail,
     error_of_text,
+    index_of,
     is_bare_error,
     note_bare_block,
     note_bare_message,
+    note_wrong_type,
     split_message_delta,
     type_of,
+    without_empty,
+    without_empty_reason,
 )
 from ._receiver import as_bytes
 
@@ -102,8 +109,20 @@ def _kind_of(hint: Any) -> type | None:
     return next(kind for kind in _KINDS if kinds == {kind})
 
 
-def _build(cls: type[S], wire: JSON, where: str, **given: Any) -> S:
-    """A struct from a JSON object: known fields checked, unknown ones in `extra`, null as if absent."""
+_CONTENT = frozenset({"text", "thinking", "data", "content", "encrypted_content"})
+# The fields of blocks that are content: of a wrong kind they can't be read. A count, a name or an ornament of a wrong kind
+# is passed over, since servers send 123.45 tokens and a model that is a number, and nobody's answer should end over that.
+
+
+def _silent(code: str, detail: str) -> None:
+    """A `Noter` for what stands in no stream."""
+
+
+def _build(cls: type[S], wire: JSON, where: str, note: Noter, **given: Any) -> S:
+    """A struct from a JSON object: known fields checked, unknown ones in `extra`, null as if absent.
+
+    A value of a wrong kind is kept in `extra` under its name, and its attribute is None, unless it places content.
+    """
     fields = fields_of(cls)  # type: ignore[arg-type]  # the Struct's hash, which mypy takes for another
     known: JSON = {}
     extra: JSON = {}
@@ -113,15 +132,32 @@ def _build(cls: type[S], wire: JSON, where: str, **given: Any) -> S:
         if key in fields:
             if value is not None:
                 name, kind = fields[key]
-                known[name] = _checked(value, kind, f"{where}.{key}")
+                if fits(value, kind):
+                    known[name] = value
+                elif kind is int and is_whole(value):
+                    known[name] = int(value)
+                elif key in _CONTENT or issubclass(cls, BlockDelta):
+                    _checked(value, kind, f"{where}.{key}")
+                else:
+                    note_wrong_type(f"{where}.{key}", value, note)
+                    extra[key] = value
         elif key != "type" or value not in (None, getattr(cls, "type", None)):
             extra[key] = value
     return cls(**known, **given, extra=extra or NO_EXTRA)
 
 
+def fits(value: Any, kind: type) -> bool:
+    """Whether a JSON value is of a kind. A bool is an int to Python, not to JSON."""
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a number with a fraction is a count all the same: 10.0 is 10."""
+    return isinstance(value, float) and value.is_integer() and abs(value) < 2**63
+
+
 def _checked(value: Any, kind: type, where: str) -> Any:
-    # A bool is an int to Python, not to JSON.
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if not fits(value, kind):
         raise DecodeError(f"{where} is {json_kind(value)}, not {_KIND_NAMES[kind]}")
     return value
 
@@ -146,13 +182,18 @@ def read_event(data: bytes, name: str | None, note: Noter) -> StreamEvent:
     Departures that show in this frame are told to `note`. Raises DecodeError for what can't be read.
     """
     try:
-        wire, raw = read_json(data)
+        wire, raw, has_controls = read_json(data, controls=True)
     except NotJSON as error:
+        if name in _OPTIONAL and not data.strip():
+            return _empty(name, data, note)
         return _not_an_object(data, name, note, f"{error.reason} at character {error.position} of the data")
     if not isinstance(wire, dict):
         return _not_an_object(data, name, note, f"the data is {json_kind(wire)}, not an object")
-    if is_bare_error(wire, name):
-        return read_error(wire, note)
+    if has_controls:
+        note("control_character", "a raw control character in a JSON string")
+    exception = bedrock_error(wire, name)
+    if exception is not None or is_bare_error(wire, name):
+        return read_error(exception or wire, note)
     kind = type_of(wire, name, note)
     if kind is None:
         raise DecodeError(f"type is {json_kind(wire['type'])}, not a string")
@@ -187,7 +228,7 @@ class _CleanMessage(_Clean, tag="message"):
     stop_sequence: str | None = None
 
     def made(self) -> Message:
-        return Message(id=self.id, role=self.role, model=self.model, stop_reason=self.stop_reason,
+        return Message(id=self.id, role=self.role, model=self.model, stop_reason=self.stop_reason or None,
                        stop_sequence=self.stop_sequence, usage=self.usage)  # fmt: skip
 
 
@@ -236,7 +277,10 @@ class _CleanMessageDelta(_Clean, tag="message_delta"):
     usage: Usage
 
     def made(self) -> StreamEvent:
-        return MessageDeltaEvent(self.delta, self.usage)
+        delta = self.delta
+        if delta.stop_reason == "":  # null, see `without_empty_reason`
+            delta = msgspec.structs.replace(delta, stop_reason=None)
+        return MessageDeltaEvent(delta, self.usage)
 
 
 _decode_clean = msgspec.json.Decoder(
@@ -265,8 +309,9 @@ def decode_clean(data: bytes) -> StreamEvent | None:
 
 def _not_an_object(data: bytes, name: str | None, note: Noter, reason: str) -> StreamEvent:
     text = data.decode("utf-8", "replace")
-    if name == "error":
-        return _build(ErrorEvent, {}, "error", error=_build(ErrorDetail, error_of_text(text, note), "error"))
+    if name == "error" or name in BEDROCK_EXCEPTIONS:
+        detail = error_of_text(text, note)
+        return ErrorEvent(ErrorDetail(name if name != "error" else None, detail["message"]))
     # Without a name of its own, what begins as an object was meant as one of ours: broken, not foreign.
     if name in _READERS or (name in (None, "message") and text.lstrip()[:1] == "{"):
         raise DecodeError(f"{name or 'event'}: {reason}")
@@ -277,21 +322,27 @@ def _not_an_object(data: bytes, name: str | None, note: Noter, reason: str) -> S
 class CutText(NamedTuple):
     """The text of a delta that a server can cut inside a character."""
 
-    kind: type[BlockDelta]
-    raw: str  # with lone halves
-
-    def shown_as(self, event: ContentBlockDeltaEvent, text: str) -> ContentBlockDeltaEvent:
-        """The same event showing another text, its raw one kept for joining."""
-        delta = half_of(self.kind, text, self.raw, event.delta.extra)
-        return ContentBlockDeltaEvent(event.index, delta, extra=event.extra)
+    kind: tuple[str, str]
+    """The type of the delta and the name of the field: only texts of one kind join."""
+    raw: str
+    """With lone halves."""
 
 
 def cut_text(delta: Delta) -> CutText | None:
     """The raw text of a delta whose text a server can cut anywhere; None for the others."""
-    if delta.text_field is None:
+    field = delta.text_field
+    if field is None:
         return None
-    kind = _DELTAS[delta.type]  # not a subclass of the caller's own
-    return CutText(kind, delta.raw if isinstance(delta, Half) else getattr(delta, delta.text_field))
+    if isinstance(delta, Half):
+        return CutText((delta.type, field), delta.raw)
+    return CutText(
+        (delta.type, field), delta.extra[field] if isinstance(delta, UnknownDelta) else getattr(delta, field)
+    )
+
+
+def showing(event: ContentBlockDeltaEvent, text: str, raw: str) -> ContentBlockDeltaEvent:
+    """The same event showing another text, its raw one kept for joining."""
+    return ContentBlockDeltaEvent(event.index, half_of(event.delta.with_text(text), raw), extra=event.extra)
 
 
 def _with_halves(event: ContentBlockDeltaEvent, raw: JSON) -> ContentBlockDeltaEvent:
@@ -300,11 +351,23 @@ def _with_halves(event: ContentBlockDeltaEvent, raw: JSON) -> ContentBlockDeltaE
     if shown is None:
         return event
     text = raw["delta"].get(event.delta.text_field)
-    return CutText(shown.kind, text).shown_as(event, shown.raw) if text and has_halves(text) else event
+    return showing(event, shown.raw, text) if text and has_halves(text) else event
 
 
-def _index(wire: JSON) -> int:
-    index = wire.get("index")
+_OPTIONAL = ("ping", "message_stop", "content_block_stop", "message_delta")
+# The events without which a message can be read.
+
+
+def _empty(name: str, data: bytes, note: Noter) -> StreamEvent:
+    """One of those with empty data, as the heartbeats of some gateways have it."""
+    note("empty_data", f"{name} with empty data")
+    if name == "ping":
+        return PingEvent()
+    return MessageStopEvent() if name == "message_stop" else UnknownEvent(name, data.decode())
+
+
+def _index(wire: JSON, note: Noter) -> int:
+    index = index_of(wire, note)
     if type(index) is not int or not 0 <= index <= MAX_INDEX:
         shown = repr(index) if isinstance(index, (int, float)) and abs(index) < 1e20 else json_kind(index)
         raise DecodeError(f"index is {shown}, not an integer from 0 to 2**31-1")
@@ -314,31 +377,36 @@ def _index(wire: JSON) -> int:
 def _read_message_start(wire: JSON, note: Noter) -> MessageStartEvent:
     message = _object(wire, "message", "message_start") or {}
     note_bare_message(message, note)
-    return _build(MessageStartEvent, wire, "message_start", message=read_message(message))
+    return _build(MessageStartEvent, wire, "message_start", note, message=read_message(message, note))
 
 
 def _read_block_start(wire: JSON, note: Noter) -> ContentBlockStartEvent:
-    index = _index(wire)
+    index = _index(wire, note)
     block = _object(wire, "content_block", "content_block_start")
     if block is None:
         raise DecodeError("content_block_start without content_block")
-    made = read_block(block, "content_block")
+    made = read_block(block, "content_block", note)
     note_bare_block(block, "input" if isinstance(made, ToolCallBlock) else made.type, note)
-    return _build(ContentBlockStartEvent, wire, "content_block_start", index=index, content_block=made)
+    return _build(ContentBlockStartEvent, wire, "content_block_start", note, index=index, content_block=made)
 
 
 def _read_block_delta(wire: JSON, note: Noter) -> ContentBlockDeltaEvent:
-    index = _index(wire)
+    index = _index(wire, note)
     delta = _object(wire, "delta", "content_block_delta")
     if delta is None:
         raise DecodeError("content_block_delta without delta")
-    return _build(ContentBlockDeltaEvent, wire, "content_block_delta", index=index, delta=_read_delta(delta))
+    made = _read_delta(delta, note)
+    return _build(ContentBlockDeltaEvent, wire, "content_block_delta", note, index=index, delta=made)
 
 
-def _read_delta(wire: JSON) -> Delta:
+def _read_delta(wire: JSON, note: Noter) -> Delta:
     kind = wire.get("type")
     if kind is not None and not isinstance(kind, str):
         raise DecodeError(f"delta.type is {json_kind(kind)}, not a string")
+    implied = bare_delta_kind(wire, BLOCKS)
+    if implied is not None:
+        note("bare_delta", f"a delta {f'of type {kind!r}' if kind else 'without a type'}, read as {implied}")
+        kind = implied
     cls = _DELTAS.get(kind or "")
     if cls is None:
         return UnknownDelta(kind or "", extra={k: v for k, v in wire.items() if k != "type"} or NO_EXTRA)
@@ -347,7 +415,7 @@ def _read_delta(wire: JSON) -> Delta:
     for text in _required_texts(cls):
         if wire.get(text) is None:
             wire = {**wire, text: ""}
-    delta: Delta = _build(cls, wire, "delta")  # type: ignore[assignment]
+    delta: Delta = _build(cls, wire, "delta", note)  # type: ignore[assignment]
     return delta
 
 
@@ -359,24 +427,20 @@ def _required_texts(cls: Any) -> list[str]:
 
 
 def _read_block_stop(wire: JSON, note: Noter) -> ContentBlockStopEvent:
-    return _build(ContentBlockStopEvent, wire, "content_block_stop", index=_index(wire))
+    return _build(ContentBlockStopEvent, wire, "content_block_stop", note, index=_index(wire, note))
 
 
 def _read_message_delta(wire: JSON, note: Noter) -> MessageDeltaEvent:
-    usage = _object(wire, "usage", "message_delta")
+    wire = without_empty(wire, ("delta", "usage"), "message_delta", note)
     wire, delta = split_message_delta(wire, _object(wire, "delta", "message_delta"), note)
-    return _build(
-        MessageDeltaEvent,
-        wire,
-        "message_delta",
-        delta=_build(MessageDelta, delta, "delta"),
-        usage=None if usage is None else read_usage(usage),
-    )
+    given = {"delta": _build(MessageDelta, delta, "delta", note), **_given_usage(wire, "message_delta", note)}
+    return _build(MessageDeltaEvent, wire, "message_delta", note, **given)
 
 
-def read_error(wire: JSON, note: Noter = lambda code, detail: None) -> ErrorEvent:
+def read_error(wire: JSON, note: Noter = _silent) -> ErrorEvent:
     """An error envelope, the first party's or a barer one, with what there is."""
-    return _build(ErrorEvent, wire, "error", error=_build(ErrorDetail, error_detail(wire, note), "error"))
+    detail = _build(ErrorDetail, error_detail(wire, note), "error", note)
+    return _build(ErrorEvent, wire, "error", note, error=detail)
 
 
 _READERS: dict[str, Callable[[JSON, Noter], StreamEvent]] = {
@@ -385,46 +449,59 @@ _READERS: dict[str, Callable[[JSON, Noter], StreamEvent]] = {
     "content_block_delta": _read_block_delta,
     "content_block_stop": _read_block_stop,
     "message_delta": _read_message_delta,
-    "message_stop": lambda wire, note: _build(MessageStopEvent, wire, "message_stop"),
-    "ping": lambda wire, note: _build(PingEvent, wire, "ping"),
+    "message_stop": lambda wire, note: _build(MessageStopEvent, wire, "message_stop", note),
+    "ping": lambda wire, note: _build(PingEvent, wire, "ping", note),
     "error": read_error,
 }
 
 
-def read_message(wire: JSON) -> Message:
+def read_message(wire: JSON, note: Noter = _silent) -> Message:
     """A message object, as message_start carries it or a non-streaming body is one."""
+    wire = without_empty(without_empty_reason(wire), ("usage",), "message", note)
     content = wire.get("content")
-    usage = _object(wire, "usage", "message")
     blocks = [] if content is None else _checked(content, list, "message.content")
-    return _build(
-        Message,
-        wire,
-        "message",
-        content=[read_block(_checked(block, dict, "message.content[]"), "content block") for block in blocks],
-        usage=None if usage is None else read_usage(usage),
-    )
+    made = [read_block(_checked(block, dict, "message.content[]"), "content block", note) for block in blocks]
+    return _build(Message, wire, "message", note, content=made, **_given_usage(wire, "message", note))
 
 
-def read_usage(wire: JSON) -> Usage:
-    return _build(Usage, wire, "usage")
+def read_usage(wire: JSON, note: Noter = _silent) -> Usage:
+    return _build(Usage, wire, "usage", note)
+
+
+def _given_usage(wire: JSON, where: str, note: Noter) -> JSON:
+    """The usage of an object as an argument for its class; no argument if it is no object, and so kept in `extra`."""
+    usage = wire.get("usage")
+    if usage is None or isinstance(usage, dict):
+        return {"usage": None if usage is None else read_usage(usage, note)}
+    note_wrong_type(f"{where}.usage", usage, note)
+    return {}
 
 
 def attribute_for(cls: type[WireStruct], key: str, value: Any) -> str | None:
-    """The attribute of a class that holds a wire field, if it can hold this value; None where it can't."""
+    """The attribute of a class that holds a wire field, if it can hold this value; None if it can't."""
     name, kind = fields_of(cls).get(key, (None, object))  # type: ignore[arg-type]  # as above
-    fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
-    return name if fits else None
+    return name if fits(value, kind) else None
 
 
-def read_block(wire: JSON, where: str) -> ContentBlock:
+def read_block(wire: JSON, where: str, note: Noter) -> ContentBlock:
     kind = wire.get("type")
     if kind is not None and not isinstance(kind, str):
         raise DecodeError(f"{where}.type is {json_kind(kind)}, not a string")
     cls = BLOCKS.get(kind or "")
     if cls is None:
         return UnknownBlock(kind or "", extra={key: value for key, value in wire.items() if key != "type"} or NO_EXTRA)
-    block: ContentBlock = _build(cls, wire, where)  # type: ignore[assignment]
-    return block
+    if not issubclass(cls, ToolCallBlock):
+        return _build(cls, wire, where, note)  # type: ignore[return-value]
+    wire = without_empty(wire, ("input",), where, note)
+    text = wire.get("input")
+    if not isinstance(text, str):
+        if text is not None:
+            _checked(text, dict, f"{where}.input")
+        return _build(cls, wire, where, note)  # type: ignore[return-value]
+    note_wrong_type(f"{where}.input", text, note)
+    call = _build(cls, wire, where, note, input={})
+    call.input_json = text  # the arguments as the text that deltas would have carried
+    return call  # type: ignore[return-value]
 
 
 def decode_event(data: str | bytes, event: str = "message") -> StreamEvent:
@@ -432,7 +509,7 @@ def decode_event(data: str | bytes, event: str = "message") -> StreamEvent:
 
     `data` is the frame's data, `event` its name ("message" or "": none was given). Raises DecodeError.
     """
-    return read_event(as_json_bytes(data), None if event in ("message", "") else event, lambda code, detail: None)
+    return read_event(as_json_bytes(data), None if event in ("message", "") else event, _silent)
 
 
 def as_json_bytes(data: str | bytes | bytearray | memoryview) -> bytes:

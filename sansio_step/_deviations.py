@@ -65,6 +65,26 @@ READINGS: dict[str, Reading] = {
     ),
     "repeated_signature": Reading("more than one signature_delta", "appended"),
     "event_after_stop": Reading("anything but a ping or a new message after message_stop", "kept on the event only"),
+    "empty_data": Reading(
+        "a known event with empty data (`event: ping`, `data: `)",
+        "ping and message_stop by the event line, content_block_stop and message_delta as an `UnknownEvent`",
+    ),
+    "no_index": Reading("an event that needs an index has none", "index 0"),
+    "bare_delta": Reading(
+        "a delta without type, or with a block's type", "by the one field that it has and that is not empty"
+    ),
+    "wrong_type": Reading(
+        'a field that places no content has a wrong type (a count of 123.45, an `input` that is "")',
+        'kept in `extra`, the attribute is None; "" and [] for an object are absent, an `input` in a string is its JSON',
+    ),
+    "usage_reset": Reading("message_delta sets every input count to 0, and one was positive", "those that stood stay"),
+    "control_character": Reading("a raw control character in a JSON string", "as the character"),
+    "no_blank_line": Reading("several `data:` lines in a frame, each a whole event", "an event each"),
+    "stop_without_block": Reading("content_block_stop for an index that never opened", "nothing is changed"),
+    "bare_document": Reading(
+        "JSON in lines that are no fields (an API error, a document instead of a stream)",
+        "an `ErrorEvent` if it has an `error`, else an `UnknownEvent` with the text in `data`",
+    ),
     "bare_error": Reading("an error without its envelope", "an `ErrorEvent` with what there is"),
 }
 

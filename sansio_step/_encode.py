@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ._base import WireStruct
+from ._documents import json_object
 from ._errors import ToolInputError
 from ._events import ContentBlockDeltaEvent, Half, StreamEvent, UnknownEvent
 from ._json import json_bytes, write_json
@@ -83,6 +84,9 @@ def encode_event(event: StreamEvent) -> bytes:
     if not isinstance(event, StreamEvent):
         raise TypeError(f"expected an event, not {type(event).__name__}")
     if isinstance(event, UnknownEvent) and event.data is not None:
+        document = json_bytes(event.data)
+        if event.type == "message" and json_object(document) is not None:
+            return document + b"\n\n"  # under a field it would be read as an event without a type
         return encode_sse(ServerSentEvent(event.data, event.type))
     wire = to_dict(event)
     if isinstance(event, ContentBlockDeltaEvent) and isinstance(event.delta, Half):

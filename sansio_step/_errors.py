@@ -4,14 +4,14 @@
     ├── DecodeError          bytes that can't be read as an event
     ├── LimitExceeded        an event or a message larger than allowed
     ├── ProtocolViolation    readable, but against the protocol (strict mode; a spliced message always)
-    ├── IncompleteStream     the stream ended, or has not ended yet, without a whole message
+    ├── IncompleteStream     no whole message: the stream broke off, or has not ended yet
     ├── APIError             the server said that it failed
     ├── ToolInputError       tool arguments that are broken or not finished (a ValueError too)
     └── TransportError       the connection under the stream failed; raised by the adapters
         ├── ConnectError         no connection could be made
-        ├── ConnectionLost       it broke while the response was on its way
+        ├── ConnectionLost       the connection broke while the response was on its way
         ├── DeadlineExceeded     a time limit passed
-        └── UnexpectedResponse   an answer that is no event stream
+        └── UnexpectedResponse   an answer that is not an event stream
 
 A wrong argument or a wrong call is a TypeError or a ValueError, never one of these.
 """
@@ -30,7 +30,7 @@ class StreamError(Exception):
     """Base of all errors about a stream.
 
     `event_number` counts dispatched frames from 0. `byte_offset` is where the frame at fault starts in
-    the body. `partial` is the message as far as it came. Each is None where it is not known.
+    the body. `partial` is the message as far as it came. Each is None if it is not known.
     """
 
     event_number: int | None = None
@@ -51,7 +51,7 @@ class StreamError(Exception):
         return f"{self.reason} ({', '.join(where)})" if where else self.reason
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls cls(*args), which a subclass with more arguments doesn't survive.
+        # The default calls cls(*args), which fails for a subclass with more arguments.
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
@@ -67,7 +67,7 @@ class DecodeError(StreamError):
 
 
 class LimitExceeded(StreamError):
-    """Something grew over its limit. `name` is the limit's keyword argument, `limit` its value in bytes."""
+    """Something grew over its limit. `name` is the keyword argument that sets the limit, `limit` its value in bytes."""
 
     def __init__(self, name: str, limit: int) -> None:
         super().__init__(f"more than {limit} bytes ({name})")
@@ -76,7 +76,7 @@ class LimitExceeded(StreamError):
 
 
 class ProtocolViolation(StreamError):
-    """The stream departs from the protocol; `code` names how, as `Deviation.code` does in lenient mode."""
+    """The stream departs from the protocol. `code` names how, as `Deviation.code` does in lenient mode."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {shown(detail)}")
@@ -90,9 +90,14 @@ class IncompleteStream(StreamError):
 class APIError(StreamError):
     """The server reported a failure, by an error status or by an `error` event inside a stream.
 
-    `type` and `message` are the server's words (None where it gave none), `request_id` and `status`
-    are known for a response with headers. `retryable` tells whether the same request may succeed later;
-    it does not know whether content was already delivered, after which nothing should be retried.
+    `type` and `message` are the server's words. `code` is its more exact name for the failure, for programs to branch
+    on: the `error_code` of `details`, or the `code` that other vendors put into the error object or beside it. A number
+    stays a number. `details` is the JSON object of that name. `request_id` and `status` are known for a response with
+    headers. Each of these is None if the server did not give it.
+
+    `extra` keeps everything else as it came: the envelope's other fields, and under "error" those of the error object.
+    `{"error": {"message": "m", "param": "p"}, "trace": "t"}` leaves `{"trace": "t", "error": {"param": "p"}}`. A field
+    of a wrong type is kept there too.
     """
 
     def __init__(
@@ -100,32 +105,70 @@ class APIError(StreamError):
         type: str | None = None,
         message: str | None = None,
         *,
+        code: str | int | None = None,
+        details: dict[str, Any] | None = None,
+        extra: dict[str, Any] | None = None,
         request_id: str | None = None,
         status: int | None = None,
     ) -> None:
-        named = f"{status} " if status is not None else ""
-        super().__init__(f"{named}{shown(type or 'error')}: {shown(message or 'no message given')}")
+        words = [] if status is None else [str(status)]
+        words += [] if type is None and code is not None else [shown(type or "error")]
+        if code is not None and code != type:
+            words.append(shown(code, 80) if isinstance(code, str) else short_repr(code))
+        super().__init__(f"{' '.join(words)}: {shown(message or 'no message given')}")
         self.type = type
         self.message = message
+        self.code = code
+        self.details = details
+        self.extra = {} if extra is None else extra
         self.request_id = request_id
         self.status = status
 
     @property
     def retryable(self) -> bool:
-        """408, 409, 429 and 5xx (529 among them); without a status, the error types that stand for those."""
+        """Whether the same request may succeed later.
+
+        The first of these that applies decides:
+
+        1. `isRetryable`, true or false, in the error object or beside it: the server's own word on this failure.
+        2. A type or code that names a spend limit, billing or a used-up quota. No wait helps, whatever the status:
+           only money or a person lifts such a limit. The first party sends `contract_spend_limit_reached` with a 429.
+        3. A status of 400 or more: failures with 408, 409, 429 and 5xx (529 among them) may pass, the others stay.
+        4. If there is no such status, as in a stream that began with 200: the types and codes that stand for failures
+           that may pass, in the spelling of the first party, of other vendors and of Bedrock's exceptions.
+
+        The property does not know whether content was already delivered. After that, nothing should be retried.
+        """
+        for place in (self.extra.get("error"), self.extra):
+            word = place.get("isRetryable") if isinstance(place, dict) else None
+            if isinstance(word, bool):
+                return word
+        names = [name for name in (self.type, self.code) if isinstance(name, str)]
+        if any(map(_OF_MONEY.search, names)):
+            return False
         if self.status is not None and self.status >= 400:
             return self.status in (408, 409, 429) or self.status >= 500
-        return self.type in _RETRYABLE_TYPES
+        return not _RETRYABLE.isdisjoint(names)
 
 
-_RETRYABLE_TYPES = frozenset({"rate_limit_error", "api_error", "timeout_error", "overloaded_error"})
+# The first party has three spend limits so far: of the contract, of the tier and of the linked organization. Vendors
+# have their own names for an empty account. The word "quota" alone is not enough, since some quotas are per minute.
+_OF_MONEY = re.compile("spend_limit|billing|quota_exceeded|quota_exhausted|insufficient_(?:quota|balance|credit|funds)")
+
+_RETRYABLE = frozenset({
+    "rate_limit_error", "api_error", "timeout_error", "overloaded_error",
+    "rate_limit_exceeded", "server_error", "internal_error", "internal_server_error", "service_unavailable",
+    "engine_overloaded", "model_overloaded",
+    "internalServerException", "modelStreamErrorException", "throttlingException", "serviceUnavailableException",
+    "modelTimeoutException",
+})  # fmt: skip
 
 
 class ToolInputError(StreamError, ValueError):
-    """Tool arguments that are no whole JSON object.
+    """Tool arguments that are not a whole JSON object.
 
-    `input_json` is the raw text; `position` is where it breaks, in characters (its length where the
-    text is cut short or the block is not finished).
+    `input_json` is the raw text. `position` is where it breaks, in characters; it is the length of the text if the
+    text is cut short or the block is not finished.
     """
 
     def __init__(self, reason: str, input_json: str, position: int) -> None:
@@ -135,11 +178,11 @@ class ToolInputError(StreamError, ValueError):
 
 
 class TransportError(StreamError):
-    """The connection under the stream failed. The core never raises it, the adapters do."""
+    """The connection under the stream failed. The core never raises it; the adapters do."""
 
 
 class ConnectError(TransportError):
-    """No connection could be made: name resolution, TCP, TLS or a proxy refused."""
+    """No connection could be made: name resolution, TCP, TLS or a proxy failed."""
 
 
 class ConnectionLost(TransportError):
@@ -149,7 +192,7 @@ class ConnectionLost(TransportError):
 class DeadlineExceeded(TransportError):
     """A time limit passed.
 
-    `name` is which one (`connect`, `first_event`, `idle`, `stall`, `after_stop`, `total`), `seconds` its length.
+    `name` says which one: `connect`, `first_event`, `idle`, `stall`, `after_stop` or `total`. `seconds` is its length.
     """
 
     def __init__(self, name: str, seconds: float) -> None:
@@ -159,11 +202,11 @@ class DeadlineExceeded(TransportError):
 
 
 class UnexpectedResponse(TransportError):
-    """The answer is no event stream: HTML, a redirect, an empty body.
+    """The answer is not an event stream: HTML, a redirect, an empty body.
 
     `status`, `content_type` and `start` (the first bytes of the body) say what came instead. `partial`
-    is the message where the body was a whole Message in JSON. `retryable`: nothing came at all, as from a
-    server that went down; the same request may succeed later.
+    is the message if the body was a whole Message in JSON. `retryable` is true if nothing came at all, as from a
+    server that went down: the same request may succeed later.
     """
 
     def __init__(
@@ -177,27 +220,29 @@ class UnexpectedResponse(TransportError):
         self.retryable = retryable
 
 
-# What moves the cursor, starts an escape sequence, ends a line or turns the order of letters around: C0, DEL, C1, the
-# line separators, the marks and overrides of bidirectional text. Halves of characters, which no encoding takes.
+# Characters that move the cursor, start an escape sequence, end a line or reverse the order of letters: C0, DEL, C1,
+# the line separators, and the marks and overrides of bidirectional text. Surrogate halves too, since no encoding takes
+# them.
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def escaped(text: str) -> str:
-    """A text on one line, its control characters as Python writes them in a str.
+    """A text on one line. Control characters are written as Python writes them in the repr of a str.
 
-    A server's words end up in terminals and logs, where an escape sequence is a command and a line end a forged entry.
+    A server's words end up in terminals and logs. There an escape sequence is a command, and a line end can forge an
+    entry.
     """
     return _UNSHOWN.sub(lambda mark: repr(mark[0])[1:-1], text)
 
 
 def shown(text: str, most: int = 300) -> str:
-    """A text of the server's, as much of it as a log can take, escaped."""
-    text = escaped(text[: most + 1])  # first: an escape is up to six characters
+    """The start of a server's text, escaped and no longer than a log can take."""
+    text = escaped(text[: most + 1])  # cut before and after, since an escape takes up to six characters
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def quoted(text: str, most: int) -> str:
-    """The start of a text in quotes, with a mark if that is not all of it."""
+    """The start of a text in quotes, followed by "..." if the text is longer."""
     return repr(text) if len(text) <= most else f"{text[:most]!r}..."
 
 
@@ -212,4 +257,4 @@ _short.maxstring = 80
 _short.maxother = 240
 _short.maxlevel = 3
 short_repr = _short.repr
-"""As `repr`, of a value of any size: it ends up in logs and tracebacks."""
+"""Like `repr`, but short for a value of any size, because the result ends up in logs and tracebacks."""

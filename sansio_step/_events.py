@@ -51,6 +51,10 @@ class BlockDelta(Event, frozen=True):
     grows: ClassVar[Grows | None] = None
     text_field: ClassVar[str | None] = None
 
+    def with_text(self, text: str) -> Any:
+        """The same delta with another text in its `text_field`."""
+        return _whole_class(self)(text, extra=self.extra)
+
 
 class TextDelta(BlockDelta, frozen=True, tag="text_delta"):
     """More text for a text block."""
@@ -122,6 +126,15 @@ class UnknownDelta(BlockDelta, frozen=True):
         """The type as the wire has it, to be compared: `type` is a Literal to type checkers."""
         return str(self.type)
 
+    @property
+    def text_field(self) -> str | None:  # type: ignore[override]
+        """The name of its one field, if that is a string: this is then more text for a block that has such a field."""
+        names = [name for name, value in self.extra.items() if value is not None]
+        return names[0] if len(names) == 1 and isinstance(self.extra[names[0]], str) else None
+
+    def with_text(self, text: str) -> Any:
+        return UnknownDelta(self.type, extra={**self.extra, str(self.text_field): text})
+
 
 Delta: TypeAlias = (
     TextDelta | InputJSONDelta | ThinkingDelta | SignatureDelta | CitationsDelta | CompactionDelta | UnknownDelta
@@ -143,7 +156,6 @@ class Half:
 
     __slots__ = ()
     if TYPE_CHECKING:
-        extra: Extra
         raw: str
         text_field: ClassVar[str]
 
@@ -151,22 +163,31 @@ class Half:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        whole_class = type(self).__mro__[2]
-        return half_of, (whole_class, getattr(self, self.text_field), self.raw, self.extra)
+        return half_of, (_rebuilt(_whole_class(self), self), self.raw)
 
 
 @cache
 def _half_class(cls: type[BlockDelta]) -> Any:
-    options = {"frozen": True, "tag": cls.type, "gc": True, "dict": True}  # type: ignore[attr-defined]
+    options = {"frozen": True, "gc": True, "dict": True}
+    if cls is not UnknownDelta:
+        options["tag"] = cls.type  # type: ignore[attr-defined]
     # By the name of its kind, since it is one: that it is a class of its own shows in nothing.
     return new_class(cls.__name__, (Half, cls), options, lambda body: body.update(__module__=__name__))
 
 
-def half_of(cls: type[BlockDelta], shown: str, raw: str, extra: Extra) -> Any:
-    """A delta of a class that has a `text_field`, showing one text and keeping the one that came."""
-    delta = _half_class(cls)(shown, extra=extra)
+def half_of(shown: BlockDelta, raw: str) -> Any:
+    """A delta like the one given, which has a `text_field`; it keeps the text that came as well."""
+    delta = _rebuilt(_half_class(_whole_class(shown)), shown)
     vars(delta)["raw"] = raw
     return delta
+
+
+def _whole_class(delta: Any) -> Any:
+    return type(delta).__mro__[2] if isinstance(delta, Half) else type(delta)
+
+
+def _rebuilt(cls: Any, delta: Any) -> Any:
+    return cls(*(getattr(delta, name) for name in cls.__struct_fields__ if name != "extra"), extra=delta.extra)
 
 
 class MessageDelta(Event, frozen=True):

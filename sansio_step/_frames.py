@@ -1,8 +1,8 @@
 """Bytes to frames, and a frame's fields. A frame is the lines up to a blank line, and that line.
 
 This is the byte work under every decoder: the byte order mark, the three line ends, chunks that end
-anywhere, comments, the size limit. Whole frames come out in one common form, LF the only line end, so
-that what reads them need not know what was on the wire.
+anywhere, comments, the size limit. Whole frames come out in one common form, with LF as the only line
+end, so that their readers need not know what was on the wire.
 (WHATWG HTML, 9.2.5 "Parsing an event stream" and 9.2.6 "Interpreting an event stream".)
 """
 
@@ -18,6 +18,7 @@ MAX_EVENT_SIZE = 16 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _CRLF = re.compile(b"\r\n")
 _DIGITS = re.compile(b"[0-9]+")
+_NAMED = re.compile(b"[A-Za-z][A-Za-z0-9_-]*:")
 
 
 class FrameReader:
@@ -33,7 +34,7 @@ class FrameReader:
         self.limit = max_event_size
         self.pending = bytearray()
         self.pending_offset = 0  # where in the body the first pending byte stood
-        # Whether nothing of what came before has a say in how the next byte is read, or where it stands.
+        # Whether nothing that came before affects how the next byte is read, or where it stands.
         self.idle = False
         self._start: bytes | None = b""  # the first bytes, while they may still be a cut BOM; None after that
         self._after_cr = False  # the last byte was a CR; an LF right after it is the same line end
@@ -47,7 +48,7 @@ class FrameReader:
         self._carried_offset = 0
 
     def take_whole(self, data: bytes) -> None:
-        """Count a chunk of whole frames that somebody else reads, as it came, while this is `idle`."""
+        """Count a chunk of whole frames, as it came, that somebody else reads while this is `idle`."""
         self._raw = data
         self._consumed += len(data)
 
@@ -62,7 +63,7 @@ class FrameReader:
         carried = self._carried = len(pending)
         if carried:
             self._carried_offset = self.pending_offset
-        # Only what is new is searched: searching all that is pending again would make a long line quadratic.
+        # Only the new bytes are searched: searching all pending bytes again would make a long line quadratic.
         end = data.rfind(b"\n\n") + 2
         if end == 1 and not (carried and pending[-1] == 10 and data[:1] == b"\n"):
             end = 0  # nor is there a blank line that the chunks share
@@ -88,9 +89,9 @@ class FrameReader:
         return rest
 
     def offset_of(self, position: int) -> int:
-        """Where in the body the byte at a position of the frames last returned stood."""
+        """Where in the body the byte stood that is at this position of the frames returned last."""
         if position < self._carried:
-            # Only the start of the first frame is ever asked for: it is the start of what was pending.
+            # Callers ask only for the start of the first frame, and that is where the pending bytes began.
             return self._carried_offset
         return self._absolute(position - self._carried)
 
@@ -121,7 +122,7 @@ class FrameReader:
         if 13 in data:
             # A CR ends its line now, whatever comes next: waiting for a possible LF would hold the event back.
             self._after_cr = data.endswith(b"\r")
-            # For bytes these three are what splitlines splits at. Half the time of two replacements.
+            # On bytes, splitlines splits at just these three. It takes half the time of two replacements.
             ends = data[-1] in b"\r\n"
             data = b"\n".join(data.splitlines())
             if ends:
@@ -164,7 +165,7 @@ class FrameReader:
 def split_frames(ready: bytes) -> Iterator[tuple[int, list[bytes]]]:
     """The frames of what `FrameReader.feed` returned: where each starts, and its lines without comments.
 
-    Frames without a line are left out. A frame starts at its first line that is no comment, so that its
+    Frames without a line are left out. A frame starts at its first line that is not a comment, so that its
     place does not depend on whether comments were dropped on the way.
     """
     position = 0
@@ -184,17 +185,22 @@ def split_frames(ready: bytes) -> Iterator[tuple[int, list[bytes]]]:
             yield start, lines
 
 
-Fields = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
-"""The values of event, data, id and retry in one frame, None if there was no such line (or none that counts)."""
+Fields = tuple[bytes | None, bytes | None, bytes | None, bytes | None, bytes | None]
+"""The values of event, data, id and retry in one frame, None if there was no such line (or none that counts).
+
+The fifth value holds the lines that don't look like fields. The standard ignores them, but some servers write whole
+documents that way.
+"""
 
 
 def read_fields(frame: bytes) -> Fields:
     """Interpret one frame (WHATWG HTML 9.2.6, "process the field"). Comments and empty lines name no field."""
     first, _, second = frame.partition(b"\n")
     if first[:7] == b"event: " and second[:6] == b"data: " and 10 not in second:
-        return first[7:], second[6:], None, None  # as nearly all are: 0.3 microseconds, where the loop takes 1.2
+        return first[7:], second[6:], None, None, None  # as nearly all are: 0.3 microseconds, and the loop takes 1.2
     event = last_id = retry = None
     data: list[bytes] = []
+    bare: list[bytes] = []
     for line in frame.split(b"\n"):
         name, _, value = line.partition(b":")
         if value[:1] == b" ":
@@ -208,16 +214,19 @@ def read_fields(frame: bytes) -> Fields:
                 last_id = value
         elif name == b"retry" and _DIGITS.fullmatch(value):
             retry = value
-    return event, b"\n".join(data) if data else None, last_id, retry
+        elif name and not _NAMED.match(line):
+            bare.append(line)
+    return event, b"\n".join(data) if data else None, last_id, retry, b"\n".join(bare) if bare else None
 
 
-# The orders of fields that servers use: an id, an event, one or more data lines; comments before them. `split`
-# gives [gap, id, event, data, gap, id, event, data, ..., gap] in one C call, and a gap that is not just
-# comments and empty lines is something else. 0.4 microseconds a frame, where the loop over lines takes 1.2.
-# A match begins where a frame does, and nowhere else: of a long row of comments, empty lines or data lines
-# each would be a start otherwise, and all after it searched again.
+# The order of fields that servers use: an id, an event, one or more data lines; comments before them. `split`
+# gives [gap, id, event, data, gap, id, event, data, ..., gap] in one C call, and a gap with more than comments
+# and empty lines means another shape. It takes 0.4 microseconds a frame, the loop over lines 1.2.
+# A match can begin only where a frame does: otherwise each line in a long row of comments, empty lines or data
+# lines would be a start, and everything after it would be searched again.
 _FIELDS = rb"(?:id: ?([^\n\0]*)\n)?(?:event: ?(.*)\n)?data: ?(.*(?:\ndata:.*)*)\n\n"
-# A few keep-alives before them belong to the match, which is twice as fast as a gap; a bounded number, for the same reason.
+# The match includes a few keep-alives before the fields, which is twice as fast as a gap. Their number is bounded for
+# the same reason.
 _USUAL = re.compile(rb"(?:(?<=\n\n)|\A\n*)(?::.*\n\n?){0,3}" + _FIELDS)
 _COMMENTS = re.compile(rb"(?::.*\n|\n)*")
 _ONE_USUAL = re.compile(rb"(?::.*\n|\n)*" + _FIELDS)
@@ -232,21 +241,21 @@ def read_frames(ready: bytes) -> Iterable[Fields]:
     if not all(map(_COMMENTS.fullmatch, filter(None, parts[::4]))):
         return map(read_fields, ready.split(b"\n\n"))
     data = [_joined(value) if 10 in value else value for value in parts[3::4]]
-    return zip(parts[2::4], data, parts[1::4], repeat(None))
+    return zip(parts[2::4], data, parts[1::4], repeat(None), repeat(None))
 
 
 def read_one(chunk: bytes) -> Fields:
-    """The fields of a chunk that is just one frame of a usual shape; in all others there is no data."""
+    """The fields of a chunk that is just one frame of a usual shape; for any other chunk the data is None."""
     if 13 in chunk:
         chunk = chunk.replace(b"\r\n", b"\n")
     match = _ONE_USUAL.fullmatch(chunk) if 13 not in chunk else None  # a lone CR ends a line, too
     if match is None:
-        return None, None, None, None
+        return None, None, None, None, None
     last_id, name, data = match.groups()
-    return name, _joined(data) if 10 in data else data, last_id, None
+    return name, _joined(data) if 10 in data else data, last_id, None, None
 
 
 def _joined(lines: bytes) -> bytes:
     """The value of several data lines, given without the first one's name."""
-    value = lines.replace(b"\ndata: ", b"\n")  # a third of the time of the pattern, which is right for all
+    value = lines.replace(b"\ndata: ", b"\n")  # takes a third of the time of the pattern, which handles all forms
     return value if b"\ndata:" not in value else _NEXT_DATA.sub(b"\n", lines)

@@ -1,9 +1,8 @@
-"""JSON as the wire has it: strict, bounded in depth, and with an answer for every string.
+"""JSON as the wire has it: read strictly, bounded in depth, and with an answer for every string.
 
-msgspec reads what is in order, which is nearly all. What it refuses is read again here, without recursion:
-msgspec's own bound on nesting moves with the caller's stack, it reports a lone surrogate escape as cut
-input, and it stops at a byte that is not UTF-8. This reader is also the one that says where text breaks,
-and the one that reads text which has not all come yet.
+msgspec reads nearly every text. A text that it refuses is read again here, without recursion: msgspec's own bound
+on nesting moves with the caller's stack, it reports a lone surrogate escape as cut input, and it stops at a byte
+that is not UTF-8. This second reader also says where a text breaks, and reads a text that has not all come yet.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ import re
 from json import JSONDecodeError, dumps
 from json.decoder import scanstring  # type: ignore[attr-defined]  # missing from the type stubs only
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 MAX_NESTING = 200
 
 CANT_DECODE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-# What msgspec raises for JSON that it can't take.
+# The errors that msgspec raises for JSON that it can't read.
 
 _NOTHING = object()
 
@@ -35,7 +34,7 @@ _BRACKET_OR_STRING = re.compile(rb'[\[{\]}]|"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL
 
 
 class NotJSON(Exception):
-    """Text that is no JSON value: what is wrong, and where in characters."""
+    """The text is not a JSON value. `reason` says what is wrong, `position` where, in characters."""
 
     def __init__(self, reason: str, position: int) -> None:
         super().__init__(reason)
@@ -43,29 +42,38 @@ class NotJSON(Exception):
         self.position = position
 
 
-def read_json(data: bytes) -> tuple[Any, Any]:
-    """The value of a JSON text, twice: as the caller may see it, and raw.
+class Read(NamedTuple):
+    """The value of a JSON text, once as the caller may see it and once raw.
 
-    In the raw value strings keep lone surrogates, so that halves which a server cut in two can still be
-    joined. Where there are none the two are the same object. Bytes that are not UTF-8 are U+FFFD in both.
-    Raises NotJSON.
+    Strings in the raw value keep lone surrogates, so that the halves of a character which a server cut can still be
+    joined. If there are none, the two values are the same object. Bytes that are not UTF-8 are U+FFFD in both.
     """
+
+    value: Any
+    raw: Any
+    has_controls: bool = False
+    """Whether a string has a raw control character, which JSON forbids."""
+
+
+def read_json(data: bytes, *, controls: bool = False) -> Read:
+    """Read a JSON text. `controls` allows raw control characters in strings. Raises NotJSON."""
     try:
         value = _decode(data)
     except CANT_DECODE:
         text = data.decode("utf-8", "replace")
-        reader = _Reader(text)
+        reader = _Reader(text, controls=controls)
         raw = reader.read()
-        return (_Reader(text, mended=True).read(), raw) if reader.halves else (raw, raw)
+        value = _Reader(text, mended=True, controls=controls).read() if reader.halves else raw
+        return Read(value, raw, reader.has_controls)
     if data.count(b"{") + data.count(b"[") > MAX_NESTING:
         _check_nesting(data)
-    return value, value
+    return Read(value, value)
 
 
 def read_partial_json(text: str) -> Any:
-    """What a JSON text that is cut short, or broken, says up to there; None where that is nothing.
+    """Read a JSON text that is cut short or broken, up to that place. None if no value begins before it.
 
-    Objects, arrays and strings are closed where the text ends. A number or literal that could go on is
+    Objects, arrays and strings are closed at the end of the text. A number or literal that could go on is
     left out, and so is a key without its value.
     """
     reader = _Reader(text, mended=True)
@@ -76,9 +84,9 @@ def read_partial_json(text: str) -> Any:
 
 
 def join_halves(text: str, *, hold_back: bool = False) -> str:
-    """Join surrogate halves to characters; one that stays alone becomes U+FFFD.
+    """Join surrogate halves into characters. A half that stays alone becomes U+FFFD.
 
-    `hold_back` leaves out a first half at the very end, whose other half may still come.
+    `hold_back` leaves out a first half at the very end, because its other half may still come.
     """
     if hold_back and text[-1:] >= "\ud800" and text[-1:] <= "\udbff":
         text = text[:-1]
@@ -86,7 +94,7 @@ def join_halves(text: str, *, hold_back: bool = False) -> str:
 
 
 def has_halves(text: str) -> bool:
-    """Whether a text holds a surrogate; no text that is shown to a caller may."""
+    """Whether a text holds a surrogate. A text that a caller sees must hold none."""
     return not text.isascii() and _HALF.search(text) is not None
 
 
@@ -103,13 +111,15 @@ def _check_nesting(data: bytes) -> None:
 
 
 class _Reader:
-    """Reads one JSON text with a stack of its own. `root` is what came so far."""
+    """Reads one JSON text with a stack of its own. `root` is the value so far."""
 
-    def __init__(self, text: str, *, mended: bool = False) -> None:
+    def __init__(self, text: str, *, mended: bool = False, controls: bool = False) -> None:
         self.text = text
         self.position = 0
         self.mended = mended
+        self.controls = controls
         self.halves = False
+        self.has_controls = False
         self.root: Any = None
         self._open: list[dict[str, Any] | list[Any]] = []
         self._keys: list[str] = []
@@ -133,13 +143,13 @@ class _Reader:
         return NotJSON(ended + reason, self.position)
 
     def _skip_space(self) -> str:
-        """Go on to the next character that counts and return it, "" at the end."""
+        """Skip to the next character that is not a space and return it; "" at the end of the text."""
         match = _SPACE.match(self.text, self.position)
         self.position = match.end() if match else self.position
         return self.text[self.position : self.position + 1]
 
     def _read_value(self) -> bool:
-        """Read a scalar, an empty container, or the start of one; tell whether the value is complete."""
+        """Read a scalar, an empty container, or the start of a container; tell whether the value is complete."""
         mark = self.text[self.position : self.position + 1]
         if mark == "{" or mark == "[":
             if len(self._open) == MAX_NESTING:
@@ -169,7 +179,7 @@ class _Reader:
             container[self._keys.pop()] = value
 
     def _close_or_continue(self) -> bool:
-        """Behind a value: True where its container ends too, False where another value follows."""
+        """Read on after a value: True if its container ends too, False if another value follows."""
         container = self._open[-1]
         mark = self._skip_space()
         if mark == ",":
@@ -198,8 +208,11 @@ class _Reader:
         start = self.position + 1
         value: str
         try:
-            value, self.position = scanstring(self.text, start, True)
+            value, self.position = scanstring(self.text, start, not self.has_controls)
         except JSONDecodeError as error:
+            if self.controls and not self.has_controls and error.msg.startswith("Invalid control character"):
+                self.has_controls = True
+                return self._read_string(is_key=is_key)
             if not is_key:
                 self._attach(self._string_so_far(start))
             if error.msg.startswith("Unterminated"):
@@ -229,12 +242,12 @@ class _Reader:
         whole, fraction, exponent = match.groups()
         try:
             number = int(whole) if fraction is None and exponent is None else float(match.group())
-        except ValueError:  # Python's limit on the digits of an int
+        except ValueError:  # beyond Python's limit on the digits of an int
             raise NotJSON("number out of range", self.position) from None
         if abs(number) == inf:
             raise NotJSON("number out of range", self.position)
         if self._open and match.end() == len(self.text):
-            # More digits may follow: what is cut here is no number yet, and nothing is invented.
+            # More digits may follow, and a number that was never sent must not be invented.
             raise NotJSON("the text ends inside a number", match.end())
         if self.text[match.end() : match.end() + 1] in _NUMBER_GOES_ON:
             raise NotJSON("invalid number", match.end())
@@ -243,7 +256,7 @@ class _Reader:
 
 
 def write_json(value: Any) -> str:
-    """The compact JSON text of a value, without recursion."""
+    """The compact JSON text of a value, written without recursion."""
     written: list[str] = []
     waiting: list[tuple[str, Any]] = [("", value)]  # what to write, and the value after it
     while waiting:
@@ -263,7 +276,7 @@ def write_json(value: Any) -> str:
 
 
 def json_bytes(text: str) -> bytes:
-    """JSON text as bytes. A str can hold lone halves (json.loads makes them); they become their escapes."""
+    """JSON text as UTF-8. A str can hold lone surrogate halves (json.loads makes them); they are written as escapes."""
     if has_halves(text):
         text = _HALF.sub(lambda half: f"\\u{ord(half.group()):04x}", text)
     return text.encode()

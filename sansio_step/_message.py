@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import NoneType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -29,11 +29,11 @@ class Usage(Copied, Part, forbid_unknown_fields=True):
     fallback_credit: dict[str, Any] | None = None
 
 
-class _Finished:
-    """The default of `Block._progress`, whose other value is UNSET.
+class _Unseen:
+    """The default of a block's private fields, whose other value is UNSET.
 
-    msgspec encodes neither a default nor UNSET, so that what the wire doesn't know doesn't show; and the two
-    are equal, since how far a block came takes no part in comparisons.
+    msgspec encodes neither a default nor UNSET, so the JSON of a block never shows them. The two are equal:
+    how a block was read takes no part in comparisons.
     """
 
     __slots__ = ()
@@ -44,19 +44,20 @@ class _Finished:
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> str:
-        return "_FINISHED"
+        return "_UNSEEN"
 
     def __repr__(self) -> str:
-        return "FINISHED"
+        return "UNSEEN"
 
 
-_FINISHED = _Finished()
+_UNSEEN = _Unseen()
 
 
 class Block(Copied, Part, kw_only=True):
     """Base of content blocks. A block that a stream opened is not `is_finished` before the stream says so."""
 
-    _progress: Any = _FINISHED
+    _progress: Any = _UNSEEN  # UNSET while more belongs to the block
+    _unapplied: Any = _UNSEEN  # UNSET once a delta for the block was lost to it
 
     @property
     def is_finished(self) -> bool:
@@ -64,15 +65,23 @@ class Block(Copied, Part, kw_only=True):
         return self._progress is not msgspec.UNSET
 
     def set_finished(self, finished: bool) -> None:
-        """Say whether more belongs to it, for who builds blocks from a stream."""
-        self._progress = _FINISHED if finished else msgspec.UNSET
+        """Say whether more belongs to it, for whoever builds blocks from a stream."""
+        self._progress = _UNSEEN if finished else msgspec.UNSET
+
+    @property
+    def has_unapplied(self) -> bool:
+        """Whether a delta came for it that nobody could apply, so that it holds less than the server sent."""
+        return self._unapplied is msgspec.UNSET
+
+    def set_unapplied(self) -> None:
+        """Say that a delta for it could not be applied, for whoever builds blocks from a stream."""
+        self._unapplied = msgspec.UNSET
 
 
 class TextBlock(Block, tag="text"):
     """Text for the reader, with what it cites."""
 
     type: ClassVar[Literal["text"]] = "text"
-    growing: ClassVar[tuple[str, ...]] = ("text",)
     mutable: ClassVar[tuple[str, ...]] = ("citations", "extra")
     text: str = msgspec.field(default_factory=str)
     citations: list[Any] | None = None
@@ -82,7 +91,6 @@ class ThinkingBlock(Block, tag="thinking"):
     """The model's thinking. It can be empty but for its signature, which a later request must repeat."""
 
     type: ClassVar[Literal["thinking"]] = "thinking"
-    growing: ClassVar[tuple[str, ...]] = ("thinking", "signature")
     thinking: str = msgspec.field(default_factory=str)
     signature: str | None = None
 
@@ -113,7 +121,6 @@ class ToolCallBlock(Block):
     input: dict[str, Any] = msgspec.field(default_factory=_no_input)
     input_json: str = ""
     caller: dict[str, Any] | None = None
-    growing: ClassVar[tuple[str, ...]] = ("input_json",)
 
     def __post_init__(self) -> None:
         if raw_field(self, "input_json"):
@@ -201,7 +208,7 @@ class _InputJSONField(ReadThrough):
 
 def _parse_input(text: str) -> dict[str, Any]:
     try:
-        value, _ = read_json(json_bytes(text))
+        value = read_json(json_bytes(text)).value
     except NotJSON as error:
         raise ToolInputError(f"broken tool input: {error.reason}", text, error.position) from None
     if not isinstance(value, dict):
@@ -326,7 +333,6 @@ class UnknownBlock(Block):
 
     else:
         type: str
-    growing: ClassVar[tuple[str, ...]] = ("extra",)
 
     @property
     def wire_type(self) -> str:
@@ -361,6 +367,14 @@ def _no_content() -> list[ContentBlock]:
     return []
 
 
+def answer_start(content: list[ContentBlock]) -> int:
+    """The position of the last fallback block, 0 if there is none.
+
+    The blocks before it are of a model that declined to go on. Nobody is to run the calls among them.
+    """
+    return max((position for position, block in enumerate(content) if isinstance(block, FallbackBlock)), default=0)
+
+
 class Message(Copied, Part, tag="message"):
     """One message of the assistant: the end of a stream, a non-streaming body, or the state in between.
 
@@ -389,14 +403,22 @@ class Message(Copied, Part, tag="message"):
 
     @property
     def tool_uses(self) -> list[ToolUseBlock]:
-        """The calls of the caller's own tools, in order."""
-        return [block for block in self.content if isinstance(block, ToolUseBlock)]
+        """The calls of the caller's own tools, in order.
+
+        The calls before the last fallback block are left out: they are of a model that declined to go on.
+        """
+        content = self.content
+        return [block for block in content[answer_start(content) :] if isinstance(block, ToolUseBlock)]
 
 
-# The fields that grow while a stream is read.
-for _cls in (TextBlock, ThinkingBlock, UnknownBlock, Message):
-    for _name in _cls.growing:
+# The fields that can grow while a stream is read: deltas of types that nobody knows yet add to any text of a block.
+read_through(Message, "content")
+read_through(Block, "extra")
+for _cls in (*get_args(ContentBlock), ToolCallBlock, ToolResultBlock):
+    for _name in vars(_cls).keys() & {*_cls.__struct_fields__} - {"input", "input_json"}:
         read_through(_cls, _name)
+for _cls in get_args(ContentBlock):
+    _cls.growing = tuple(name for name in _cls.__struct_fields__ if name[0] != "_" and name != "input")
 read_through(ToolCallBlock, "input", _InputField)
 read_through(ToolCallBlock, "input_json", _InputJSONField)
 _INPUT: ReadThrough = vars(ToolCallBlock)["input"]

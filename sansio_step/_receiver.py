@@ -1,4 +1,4 @@
-"""What the decoders have in common: two verbs, one body, and an order in which a fault never swallows events."""
+"""What the decoders have in common: two verbs, one body, and a fault that never swallows events."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Item = TypeVar("Item")
 
 
 def refuse_copy(self: object) -> NoReturn:
-    """The `__reduce_ex__` of what reads one body: copies would share its buffers, and each would spoil the other's."""
+    """The `__reduce_ex__` of objects that read one body: copies would share its buffers and spoil each other."""
     name = type(self).__name__
-    raise TypeError(f"{name} can't be copied or pickled, it reads one body; its events and messages can")
+    raise TypeError(f"{name} can't be copied or pickled because it reads one body; its events and messages can")
 
 
 class Receiver(ABC, Generic[Item]):
     """Takes the bytes of one body, in pieces of any size, and returns what they complete.
 
-    What is complete before a fault is returned; the fault can then be read as `fault` and is raised
-    by the next call and by each later one. A fault with nothing before it is raised at once.
+    Items that are complete before a fault are returned. The fault can then be read as `fault`, and the next
+    call and each later one raise it. A fault with nothing before it is raised at once.
     """
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
@@ -43,7 +43,7 @@ class Receiver(ABC, Generic[Item]):
         Raises the fault of the stream (a `StreamError`), TypeError for anything but bytes, ValueError
         after `receive_eof`.
         """
-        # Raised again and again, one error would keep the frames of each time, and in them each chunk.
+        # An error that is raised again and again would keep the call frames of each time, and each chunk in them.
         if self._fault is not None:
             raise self._fault.with_traceback(None)
         if self._ended:
@@ -67,11 +67,11 @@ class Receiver(ABC, Generic[Item]):
 
     @abstractmethod
     def read_chunk(self, data: bytes) -> list[Item]:
-        """As `receive_data`, for another receiver on top of this one: raises nothing for the stream, see `fault`."""
+        """Like `receive_data`, for a receiver on top of this one: it sets `fault` and never raises it."""
 
     @abstractmethod
     def read_end(self) -> list[Item]:
-        """As `receive_eof`, likewise."""
+        """Like `receive_eof`, under the same rule."""
 
 
 class FrameReceiver(Receiver[Item]):
@@ -99,7 +99,7 @@ class FrameReceiver(Receiver[Item]):
         return items
 
     def _frames_in_limit(self, ready: bytes) -> Iterable[Fields]:
-        """The fields of each frame, up to one that is over the limit: it fails as it would have while pending."""
+        """The fields of each frame up to the first over the limit, which fails as it would have while pending."""
         limit = self._reader.limit
         return self._measured(ready, limit) if len(ready) > limit else read_frames(ready)
 
@@ -118,24 +118,24 @@ class FrameReceiver(Receiver[Item]):
 
     @abstractmethod
     def _read_ready(self, ready: bytes) -> list[Item]:
-        """The items of whole frames, as `FrameReader.feed` returns them. Sets the fault, never raises it."""
+        """The items of whole frames, given as `FrameReader.feed` returns them. Sets the fault and never raises it."""
 
 
 _SLICE = 28 * 1024
-# `bytes.split` takes 98 instead of 169 nanoseconds an event if fewer than 30,000 bytes are left (CPython sets up another
-# search for each hit in more). What is made from a slice is still in the cache when it is used, and a body that is given
-# whole needs no second copy of itself.
+# `bytes.split` takes 98 instead of 169 nanoseconds an event if fewer than 30,000 bytes are left (with more, CPython
+# sets up another search for each hit). Objects made from a slice are still in the cache when they are used, and a body
+# that is given whole needs no second copy of itself.
 
 
 def slices(data: bytes) -> Iterable[bytes]:
-    """A chunk in pieces that are read at a time."""
+    """Cut a chunk into the pieces that are read one at a time."""
     if len(data) <= _SLICE:
         return (data,)
     return (data[start : start + _SLICE] for start in range(0, len(data), _SLICE))
 
 
 def as_bytes(data: object) -> bytes:
-    """The bytes of a bytes-like object; TypeError for all else, a str above all."""
+    """The bytes of a bytes-like object; TypeError for anything else, a str above all."""
     if isinstance(data, bytes):
         return bytes(data)
     if isinstance(data, (bytearray, memoryview)):

@@ -1,7 +1,7 @@
 """The request for one message, held to the limits that the home endpoint documents.
 
-What is wrong shows where the request is made, not in a 400 from the server; and since the request keeps a
-copy of what was checked, what goes out is what was checked.
+A mistake shows when the request is made, not in a 400 from the server. The request keeps a copy of what it
+checked, so it sends exactly that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _EFFORTS: Final = ("low", "medium", "high")
 _EFFORTS_OF: Final[dict[str, tuple[str, ...]]] = {"step-3.5-flash-2603": ("low", "high")}
 
 _MAX_NESTING: Final = 256
-# A block that was read can be 200 deep (`_json.MAX_NESTING`), and stands a few levels down in a request.
+# A block that was read can be 200 levels deep (`_json.MAX_NESTING`), and it sits a few levels down in a request.
+
+_TOO_LARGE: Final = 10**4300
+# Python neither reads nor writes an integer of more than 4,300 digits.
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\r\n]+={0,2}[\r\n]*")
 
@@ -33,9 +36,9 @@ class MessageRequest:
     """A request to `/v1/messages`: checked when it is made, encoded by `to_json()`.
 
     A ValueError or TypeError names the field, the value and the rule. Fields that the endpoint does not
-    list (`thinking`, `tool_choice`, `metadata`: other vendors have them) go into `extra`, by their wire
-    names; so do efforts that it doesn't list, as `extra={"output_config": {"effort": "max"}}`.
-    `messages` take what `to_param` returns as it is. Changed copies: `request.replace(stream=True)`.
+    list (`thinking`, `tool_choice`, `metadata`: other vendors have them) go into `extra` under their wire
+    names. So do efforts that it doesn't list: `extra={"output_config": {"effort": "max"}}`.
+    `messages` takes what `to_param` returns as it is. `request.replace(stream=True)` makes a changed copy.
     """
 
     model: str
@@ -66,13 +69,13 @@ class MessageRequest:
         top_k: int | None = None,
         stop_sequences: Sequence[str] | None = None,
         extra: Mapping[str, Any] | None = None,
-        **unlisted: NoReturn,  # refused by type checkers, and below with a word on where it goes
+        **unlisted: NoReturn,  # type checkers refuse it, and the error below says where it goes
     ) -> None:
         if unlisted:
             name = next(iter(unlisted))
             raise TypeError(
-                f"{short_repr(name)} is no field that the endpoint lists; "
-                f"where the server takes it, pass extra={{{short_repr(name)}: ...}}"
+                f"{short_repr(name)} is not a field that the endpoint lists; "
+                f"if the server takes it, pass extra={{{short_repr(name)}: ...}}"
             )
         given = {
             "model": model,
@@ -93,21 +96,21 @@ class MessageRequest:
             object.__setattr__(self, name, checked)
         allowed = _EFFORTS_OF.get(self.model, _EFFORTS)
         if effort is not None and effort not in allowed:
-            raise _wrong("effort", effort, f"is not {_one_of(allowed)}, all that {self.model} takes")
+            raise _wrong("effort", effort, f"is not {_one_of(allowed)}, the only efforts that {self.model} takes")
         if effort is not None and "effort" in (self.extra or {}).get("output_config", {}):
-            raise ValueError("effort: extra.output_config.effort says it, too")
+            raise ValueError("effort: extra.output_config.effort sets it too")
 
     def __repr__(self) -> str:
-        # Short, whatever the size: it ends up in logs and tracebacks.
+        # Short, whatever the size of the request: it ends up in logs and tracebacks.
         said = [f"{name}={short_repr(value)}" for name, value in vars(self).items() if value is not None]
         return f"MessageRequest({', '.join(said)})"
 
     def replace(self, **changes: Any) -> MessageRequest:
-        """A copy with some fields changed, checked as a new one is."""
+        """A copy with some fields changed, checked like a new one."""
         return MessageRequest(**{**vars(self), **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object, with the fields that are set; `effort` is `output_config.effort` there."""
+        """The JSON object with the fields that are set; `effort` becomes `output_config.effort`."""
         values = dict(vars(self))
         extra = values.pop("extra") or {}
         effort = values.pop("effort")
@@ -118,7 +121,7 @@ class MessageRequest:
         return wire
 
     def to_json(self) -> bytes:
-        """The bytes of `to_dict`, compact, as UTF-8: the body of the request."""
+        """The body of the request: `to_dict` as compact JSON in UTF-8."""
         return encode_json(self.to_dict())
 
 
@@ -142,7 +145,7 @@ def _one_of(allowed: Sequence[str]) -> str:
 
 
 def _plain(value: Any, path: str, depth: int = 0) -> Any:
-    """A copy of a JSON value in plain types. Refuses what JSON has no word for, instead of bending it."""
+    """A copy of a JSON value in plain types. Refuses a value that JSON can't express, instead of bending it."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -151,7 +154,7 @@ def _plain(value: Any, path: str, depth: int = 0) -> Any:
         return _writable(int(value), path)
     if isinstance(value, float):
         if not isfinite(value):
-            raise _wrong(path, value, "is no JSON number")
+            raise _wrong(path, value, "is not a JSON number")
         return float(value)
     if depth == _MAX_NESTING:
         raise ValueError(f"{path[:80]}...: nested deeper than {_MAX_NESTING}")
@@ -201,8 +204,7 @@ def _integer(value: Any, path: str) -> int:
 
 
 def _writable(value: int, path: str) -> int:
-    # Python writes no integer of more than 4,300 digits, which are 14,284 bits.
-    if value.bit_length() > 14_000:
+    if abs(value) >= _TOO_LARGE:
         raise _wrong(path, value, "is too large to be written")
     return value
 
@@ -303,8 +305,8 @@ def _check_tool_result(block: Mapping[str, Any], path: str) -> None:
         _boolean(block["is_error"], f"{path}.is_error")
 
 
-# Blocks of other types are the server's business. So are images and results in an assistant's turn: it is
-# what a server said, which `to_param` gives back as it came.
+# Blocks of other types are the server's business. So are images and results in an assistant's turn: a server
+# said them, and `to_param` gives them back as they came.
 _ASSISTANT_BLOCKS: Final = {"text": _check_text, "tool_use": _check_tool_use}
 _RESULT_BLOCKS: Final = {"text": _check_text, "image": _check_image}
 _USER_BLOCKS: Final = {**_RESULT_BLOCKS, "tool_use": _check_tool_use, "tool_result": _check_tool_result}
@@ -337,7 +339,7 @@ def _tools(value: Any, path: str) -> Any:
         _filled(_member(tool, "name", here), f"{here}.name")
         if "description" in tool:
             _string(tool["description"], f"{here}.description")
-        # With a type, it is one of the tools that other vendors' servers run themselves.
+        # A tool with a type is one of those that other vendors' servers run themselves.
         if "input_schema" in tool or tool.get("type", "custom") == "custom":
             _object(_member(tool, "input_schema", here), f"{here}.input_schema")
     return _plain(value, path)

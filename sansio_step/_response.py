@@ -1,37 +1,45 @@
-"""What stands around a stream: bodies that are no stream, error responses, the turn for the next request."""
+"""What stands around a stream: bodies that are no stream, error responses."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ._decode import as_json_bytes, read_error, read_message
+from ._decode import as_json_bytes, read_message
+from ._decoder import EventDecoder
 from ._encode import to_dict
-from ._errors import APIError, DecodeError, ToolInputError, quoted, short_repr
-from ._events import ErrorEvent
+from ._errors import APIError, DecodeError, StreamError, quoted, short_repr
+from ._events import ErrorEvent, StreamEvent, UnknownEvent
 from ._json import NotJSON, read_json
-from ._message import Message, TextBlock, ThinkingBlock, ToolCallBlock
+from ._message import Message
+from ._quirks import error_detail
 
+JSON = dict[str, Any]
 Headers = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
 
-# The first party's, and StepFun's.
 _BOM = "\ufeff".encode()
+_GZIP = b"\x1f\x8b"
+_MOST_OF_GZIP = 256 * 1024
+# Bytes, read and decompressed. An error takes some hundred, but 1 MiB of gzip can hold 1 GiB, or nothing in 50,000
+# members. The worst 256 KiB take 0.1 seconds.
+# The first party's, and StepFun's.
 _REQUEST_ID_HEADERS = ("request-id", "x-request-id", "x-trace-id")
 
 
 def decode_message(body: str | bytes | bytearray | memoryview) -> Message:
     """The message of a non-streaming response body. Raises DecodeError, or APIError for an error's envelope.
 
-    The body's `type` is "message"; where it has none, its `content` tells that it is one.
+    The body's `type` is "message"; if it has none, its `content` tells that it is one.
     """
     try:
-        wire, _ = read_json(as_json_bytes(body).removeprefix(_BOM))
+        wire = read_json(as_json_bytes(body).removeprefix(_BOM), controls=True).value
     except NotJSON as error:
         raise DecodeError(f"{error.reason} at character {error.position} of the body") from None
     if not isinstance(wire, dict):
         raise DecodeError("the body is no JSON object")
     if wire.get("type") == "error" or (wire.get("error") is not None and wire.get("content") is None):
-        raise api_error(read_error(wire))
+        raise _error_of(wire)
     kind = wire.get("type")
     if kind != "message" and (kind is not None or wire.get("content") is None):
         raise DecodeError(
@@ -43,54 +51,104 @@ def decode_message(body: str | bytes | bytearray | memoryview) -> Message:
 def decode_error(status: int, headers: Headers, body: str | bytes | bytearray | memoryview) -> APIError:
     """The error of a response with an error status, whatever its body is.
 
-    Reads the first party's envelope and StepFun's, which has no outer type; a body that is neither gives
-    its first characters as the message. The request id is the body's, else that of the headers
-    `request-id`, `x-request-id` or `X-Trace-Id` (names in any case, str or bytes).
+    Reads the first party's envelope and barer ones (StepFun's has no outer type), in JSON or as the first error event
+    of an event stream. A body that is neither gives its first characters as the message. The request id is the body's,
+    else that of the headers `request-id`, `x-request-id` or `X-Trace-Id` (names in any case, str or bytes).
+
+    A body in gzip is read too, since gateways pass one on without its Content-Encoding. A broken or cut one is read up
+    to there, and none further than 256 KiB.
     """
-    data = as_json_bytes(body).removeprefix(_BOM)
+    data = as_json_bytes(body)
+    data = (_decompressed(data) if data.startswith(_GZIP) else data).removeprefix(_BOM)
     found = {_text(name).lower(): _text(value) for name, value in _pairs(headers)}
     request_id = next((found[name] for name in _REQUEST_ID_HEADERS if name in found), None)
-    try:
-        wire, _ = read_json(data)
-        event = read_error(wire) if isinstance(wire, dict) else None
-    except (NotJSON, DecodeError):
-        event = None
-    if event is None or (event.error.type is None and event.error.message is None):
-        start = data.lstrip()[:4004].decode("utf-8", "replace").strip()
-        start = f"{start[:1000]}..." if len(start) > 1000 else start
-        return APIError(None, start or None, request_id=request_id, status=status)
-    return api_error(event, status=status, request_id=request_id)
+    start = data.lstrip()[:4004].decode("utf-8", "replace").strip()
+    start = f"{start[:1000]}..." if len(start) > 1000 else start
+    return _error_of(_envelope_in(data) or {}, status=status, request_id=request_id, body=start or None)
 
 
-def api_error(event: ErrorEvent, *, status: int | None = None, request_id: str | None = None) -> APIError:
-    """The exception for an error event or envelope."""
-    return APIError(event.error.type, event.error.message, request_id=event.request_id or request_id, status=status)
+def api_error(event: ErrorEvent) -> APIError:
+    """The exception for an error event of a stream."""
+    return _error_of(to_dict(event))
 
 
-def to_param(message: Message) -> dict[str, Any]:
-    """The assistant turn for the next request: `{"role": ..., "content": [...]}`.
+def _error_of(
+    wire: JSON, *, status: int | None = None, request_id: str | None = None, body: str | None = None
+) -> APIError:
+    """The exception for an error's envelope. Each attribute is read in the error object, else beside it.
 
-    Only what a server takes back: finished blocks, so that a message which broke off can be replayed; no
-    thinking without its signature, no tool call whose arguments are broken, no empty text.
-    TypeError for anything but a message.
+    `body` is the message if the envelope has no words of its own.
     """
-    if not isinstance(message, Message):
-        raise TypeError(f"expected a message, not {type(message).__name__}")
-    content = [to_dict(block) for block in message.content if block.is_finished and _can_be_sent(block)]
-    return {"role": "assistant", "content": content}  # whatever the server called itself
+    error = {} if wire.get("error") is None else dict(error_detail(wire, lambda code, detail: None))
+    # The types "error" and "message" name an envelope. Any other there names the failure.
+    envelope = {
+        key: value
+        for key, value in wire.items()
+        if key != "error" and not (key == "type" and value in ("error", "message"))
+    }
+
+    def taken(key: str, *kinds: type) -> Any:
+        for place in (error, envelope):
+            value = place.get(key)
+            if type(value) in kinds and value != "":
+                del place[key]
+                if type(envelope.get(key)) is type(value) and envelope[key] == value:
+                    del envelope[key]  # said twice, as in an ErrorEvent that came without an error object
+                return value
+        return None
+
+    kind = taken("type", str)
+    message = taken("message", str)
+    if message is None and (kind is None or wire.get("error") is None):
+        message = body
+    details = taken("details", dict)
+    code = (details or {}).get("error_code")
+    if type(code) not in (str, int) or code == "":
+        code = taken("code", str, int)
+    request_id = taken("request_id", str) or request_id
+    extra = {**envelope, "error": error} if error else envelope
+    return APIError(kind, message, code=code, details=details, extra=extra, request_id=request_id, status=status)
 
 
-def _can_be_sent(block: object) -> bool:
-    if isinstance(block, TextBlock):
-        return bool(block.text)
-    if isinstance(block, ThinkingBlock):
-        return bool(block.signature)
-    if isinstance(block, ToolCallBlock):
-        try:
-            return isinstance(block.input, dict)
-        except ToolInputError:
-            return False
-    return True
+def _envelope_in(data: bytes) -> JSON | None:
+    """The JSON object of an error's body, None if there is none."""
+    try:
+        wire = read_json(data, controls=True).value
+    except NotJSON:
+        return _envelope_of_stream(data)
+    return wire if isinstance(wire, dict) else None
+
+
+def _envelope_of_stream(data: bytes) -> JSON | None:
+    """The first error event of an event stream, else its first event of an unknown type that has a message."""
+    decoder = EventDecoder()
+    events: list[StreamEvent] = []
+    try:
+        events += decoder.receive_data(data)
+        events += decoder.receive_eof()
+    except StreamError:
+        pass  # the events before the fault count
+    errors: list[StreamEvent] = [event for event in events if isinstance(event, ErrorEvent)]
+    errors += [event for event in events if isinstance(event, UnknownEvent) and event.extra.get("message")]
+    return to_dict(errors[0]) if errors else None
+
+
+def _decompressed(data: bytes) -> bytes:
+    """The text in gzip members, up to a cut or a fault; the data itself if there is none."""
+    plain = bytearray()
+    member = zlib.decompressobj(31)
+    try:
+        # Byte by byte: a call that meets a fault loses what it decoded before that, and after each member zlib copies
+        # all that is left of its input.
+        for at in range(min(len(data), _MOST_OF_GZIP)):
+            if member.eof:
+                member = zlib.decompressobj(31)
+            plain += member.decompress(data[at : at + 1], _MOST_OF_GZIP - len(plain))
+            if len(plain) == _MOST_OF_GZIP:
+                break
+    except zlib.error:
+        pass
+    return bytes(plain) or data
 
 
 def _pairs(headers: Headers) -> Iterable[tuple[str | bytes, str | bytes]]:

@@ -1,9 +1,10 @@
 """Whether a failed call is worth another try, and after how long: a pure function of what came back.
 
 Messages requests are billed and not idempotent, so nothing is retried once the first event has come, pings aside. Before
-that, connection failures, streams without an event, 408, 409, 429 and 5xx are, and an `error` event of that kind where
-it is the first event that is no ping.
-The server has the last word: `x-should-retry` says whether, `retry-after-ms` and `retry-after` say when.
+that, connection failures, streams without an event, 408, 409, 429 and 5xx are, and an `error` event of that kind if
+it is the first event that is no ping. A spend limit or a used-up quota is not, whatever its status: no wait lifts it.
+The server has the last word: `x-should-retry` says whether (and `isRetryable` in the error, without that header),
+`retry-after-ms` and `retry-after` say when.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often and how patiently to retry.
 
     The n-th retry waits `first_delay * 2**n` seconds, at most `max_delay`, shortened by up to a quarter so that many
-    clients don't come back at once. A server's own wish is kept exactly; where it asks for more than
+    clients don't come back at once. A server's own wish is kept exactly; if it asks for more than
     `max_server_delay`, the call fails now, since an earlier try would be against its word and a later one is a
     decision for people.
     """
@@ -58,7 +59,7 @@ def retry_delay(
     now: float,
     headers: Mapping[str, str] | None = None,
 ) -> float | None:
-    """Seconds to wait before the next attempt, or None where the failure is final.
+    """Seconds to wait before the next attempt, or None if the failure is final.
 
     `attempt` counts from 0, the first try. `delivered` says that an event other than a ping has already gone to the caller. `headers`
     are those of the failed response, with names in lower case. `jitter` is a random number from 0 to 1, `now` the
@@ -88,7 +89,7 @@ def _worth_it(failure: StreamError, headers: Mapping[str, str]) -> bool:
 
 
 def _server_delay(headers: Mapping[str, str], now: float) -> float | None:
-    """What the server asks for in seconds; None where it says nothing, nothing readable, or a time gone by."""
+    """What the server asks for in seconds; None if it says nothing, nothing readable, or a time gone by."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
         if _SECONDS.fullmatch(value):

@@ -1,6 +1,6 @@
-"""Runs of deltas written alike, which are most of every stream: cut out of a piece of the body, and decoded, in C.
+"""Runs of deltas written alike, which make up most of every stream: C code cuts them out and decodes them.
 
-This is the seam for an accelerator: `cut_runs` and `decode_run` are all that reads many frames at once.
+This is the seam for an accelerator: only `cut_runs` and `decode_run` read many frames at once.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ decode_delta = msgspec.json.Decoder(ContentBlockDeltaEvent | _Never).decode
 
 
 def cut_runs(ready: bytes) -> list[tuple[list[bytes], bytes]]:
-    """The data of deltas in a row, and the frames after them that are written otherwise; again and again.
+    """Cut `ready` into pairs: the data of deltas in a row, and the frames after them that are written differently.
 
-    All of `ready`, in order. The data is what stands in the one data line of a frame that is named
-    content_block_delta, or in several if all are written so. If another shape prevails, with comments or ids,
-    all is left to be read otherwise: runs of two or three would be slower than none.
+    The pairs cover all of `ready`, in order. A delta's data is the value of the one data line of a frame named
+    content_block_delta, or of several data lines if all deltas are written so. If another shape prevails, with
+    comments or ids, no run is cut: runs of two or three would be slower than none.
     """
     pieces = (b"\n\n" + ready).split(_NEXT_DELTA)
     first = pieces.pop(0)
@@ -39,8 +39,8 @@ def cut_runs(ready: bytes) -> list[tuple[list[bytes], bytes]]:
         return [([], ready)]
     pieces[-1] = pieces[-1][:-2]
     runs: list[tuple[list[bytes], bytes]] = [([], first[2:] + b"\n\n")] if first else []
-    # A piece with a line end is more than the one data line of a delta: other lines, or other frames.
-    # Joined they are searched in a third of the time.
+    # A piece with a line end holds more than the one data line of a delta: other lines, or other frames.
+    # Searching all pieces joined takes a third of the time.
     if 10 not in b"".join(pieces):
         return [*runs, (pieces, b"")]
     odd = [number for number, piece in enumerate(pieces) if 10 in piece]
@@ -63,12 +63,12 @@ def cut_runs(ready: bytes) -> list[tuple[list[bytes], bytes]]:
 
 
 def _join_lines(lines: bytes) -> bytes | None:
-    """The data of data lines, given without the first one's name; None if another line is among them."""
+    """Join the data of data lines, given without the first one's name; None if any other line is among them."""
     return lines.replace(_DATA_LINE, b"\n") if lines.count(b"\n") == lines.count(_DATA_LINE) else None
 
 
 def decode_run(run: list[bytes]) -> list[ContentBlockDeltaEvent] | None:
-    """The events of a run, None if msgspec objects to any of them: each needs a closer look then."""
+    """The events of a run, or None if msgspec objects to any of them: each needs a closer look then."""
     try:
         return list(map(decode_delta, run))
     except CANT_DECODE:

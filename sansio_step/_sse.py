@@ -1,4 +1,4 @@
-"""Frames to events: `text/event-stream` by the WHATWG rules, to the letter, for any use of the format."""
+"""Frames to events: `text/event-stream` exactly by the WHATWG rules, for any use of the format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._receiver import FrameReceiver
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
-    """One dispatched event. `id` is the last event id as of the dispatch, not only this event's own."""
+    """One dispatched event. `id` is the last event id at the dispatch, which an earlier event may have set."""
 
     data: str
     event: str = "message"
@@ -24,9 +24,9 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
         return f"ServerSentEvent(data={data}, event={event}, id={last_id})"
 
 
-# The shape that nearly every server sends: one event line, one data line, a space in each. 0.3 microseconds
-# an event, where the usual shapes together take 1. Two at the start, or one that is all, tell whether it is worth the try.
-# Only the start of a line is one here: of a line full of event names each would be a start otherwise.
+# The shape that nearly every server sends: one event line, one data line, a space in each. It takes 0.3 microseconds
+# an event, and the pattern for all usual shapes 1. It is tried if the input starts with two such events, or is one.
+# A match can begin only where a line does: otherwise each name in a line full of event names would be a start.
 _COMMON = re.compile(r"^event: (.+)\ndata: (.*)\n\n", re.MULTILINE)
 _COMMON_START = re.compile(r"event: .+\ndata: .*\n\n(?:\Z|event: .+\ndata: .*\n\n)")
 
@@ -34,24 +34,24 @@ _COMMON_START = re.compile(r"event: .+\ndata: .*\n\n(?:\Z|event: .+\ndata: .*\n\
 class SSEDecoder(FrameReceiver[ServerSentEvent]):
     """Bytes of any text/event-stream to `ServerSentEvent`s.
 
-    `max_event_size` bounds the bytes of one event (each line end counts as one, comments not at all):
-    over it the fault is `LimitExceeded`. `last_event_id` and `retry` are what a client needs to
+    `max_event_size` bounds the bytes of one event (each line end counts as one, comments don't count):
+    the fault for a larger one is `LimitExceeded`. A client needs `last_event_id` and `retry` to
     reconnect. An event that the end of the body cuts off is discarded, as the standard says.
     """
 
     def __init__(self, *, max_event_size: int = MAX_EVENT_SIZE) -> None:
         super().__init__(max_event_size)
-        self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely one event: not worth the look
+        self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely just one event
         self._retry: bytes | None = None
         self.last_event_id: str = ""
-        # What stands before the data of the last event that was a chunk, and its name: mostly the next one's too.
+        # The bytes before the data of the last one-chunk event, and its name: the next one mostly has the same.
         self._head = b"data: "
         self._event_name = "message"
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[ServerSentEvent]:
-        """As `Receiver.receive_data`, with a short way for a chunk that is just one event, as servers flush them.
+        """Like `Receiver.receive_data`, with a short way for a chunk that is just one event, as servers flush them.
 
-        0.5 microseconds, where the way through the layers takes 2.
+        It takes 0.5 microseconds, the way through the layers 2.
         """
         reader = self._reader
         if not reader.idle or type(data) is not bytes or len(data) > self._most_for_one:
@@ -59,7 +59,7 @@ class SSEDecoder(FrameReceiver[ServerSentEvent]):
         head = len(self._head)
         value = data[head:-2]
         if data[:head] != self._head or data[-2:] != b"\n\n" or 10 in value or 13 in value:
-            name, usual, last_id, _ = read_one(data)
+            name, usual, last_id, _, _ = read_one(data)
             if usual is None:
                 return super().receive_data(data)
             value = usual
@@ -78,9 +78,9 @@ class SSEDecoder(FrameReceiver[ServerSentEvent]):
 
     @property
     def retry(self) -> int | None:
-        """The reconnection time in milliseconds that the stream asked for last, None where it never did."""
-        # A retry line counts as soon as it is complete, even if its frame never will be. Digits become
-        # a number only here: of a hostile stream's million digits that is work nobody may ask for.
+        """The reconnection time in milliseconds that the stream asked for last, None if it never did."""
+        # A retry line counts as soon as it is complete, even if its frame never will be. Digits become a
+        # number only here: a hostile stream can send a million, and nobody may ever ask for the number.
         waiting = bytes(self._reader.pending).rpartition(b"\n")[0]
         digits = read_fields(waiting)[3] or self._retry
         return None if digits is None else _to_int(digits)
@@ -95,8 +95,8 @@ class SSEDecoder(FrameReceiver[ServerSentEvent]):
                     self._number += len(data)
                     return list(map(ServerSentEvent, data, names, repeat(self.last_event_id)))
         events = []
-        shown: dict[bytes | None, str] = {None: "message", b"": "message"}  # mostly one for all
-        for name, value, last_id, retry in self._frames_in_limit(ready):
+        shown: dict[bytes | None, str] = {None: "message", b"": "message"}  # mostly one name for all
+        for name, value, last_id, retry, _ in self._frames_in_limit(ready):
             if last_id is not None:
                 self.last_event_id = _text(last_id)
             if retry is not None:
@@ -114,10 +114,11 @@ class SSEDecoder(FrameReceiver[ServerSentEvent]):
 
 
 def encode_sse(event: ServerSentEvent) -> bytes:
-    """The bytes of one event: an `event:` line unless it is the default, an `id:` line if there is one, its data.
+    """The bytes of one event: an `event:` line unless it has the default name, an `id:` line if it has one, its data.
 
-    Decoding gives the same event back. ValueError for what the format can't carry: a CR in `data` (it
-    would come back as LF), an empty `event` or a line end in it, a line end or NUL in `id`. TypeError for all else.
+    Decoding gives the same event back. Raises ValueError for what the format can't carry: a CR in `data` (it would
+    come back as LF), an empty `event` or a line end in it, a line end or NUL in `id`. Raises TypeError for anything
+    but a ServerSentEvent.
     """
     if not isinstance(event, ServerSentEvent):
         raise TypeError(f"expected a ServerSentEvent, not {type(event).__name__}")
@@ -143,7 +144,7 @@ def _text(data: bytes) -> str:
 
 
 def _to_int(digits: bytes) -> int:
-    """`int` of ASCII digits without Python's limit of 4,300."""
+    """`int` of ASCII digits, without Python's limit of 4,300 digits."""
     if len(digits) <= 4000:
         return int(digits)
     half = len(digits) // 2

@@ -1,7 +1,8 @@
-"""The life of a message, as one table: in which state an event is what.
+"""The life of a message as one table: what an event means in each state.
 
-A row is a state, a column an event, and the rule there says what becomes of it; what a rule does is in `_accumulator`.
-The table is complete: a state without a rule for an event is a KeyError, and a test looks each up.
+A row is a state, a column is an event, and the rule in their cell says what becomes of the event. `_accumulator`
+carries the rules out. The table is complete: a state without a rule for an event is a KeyError, and a test looks up
+each pair.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ._events import (
 
 
 class State(Enum):
-    """How far the last message of a body is."""
+    """How far the last message of a body has come."""
 
     EMPTY = "no message yet"
     OPEN = "on its way"
@@ -40,6 +41,7 @@ class Rule(Enum):
     APPLY = "is applied"
     OPEN = "no_message_start: opens an empty message, is applied"
     UNSTARTED = "no_message_start: changes nothing"
+    UNOPENED = "stop_without_block: changes nothing"
     LATE = "event_after_stop: changes nothing"
     IGNORE = "changes nothing"
 
@@ -56,10 +58,10 @@ EVENTS: tuple[type, ...] = (
     PingEvent,
 )
 
-_BEGIN, _REPEAT, _NEXT, _APPLY, _OPEN, _UNSTARTED, _LATE, _IGNORE = Rule
+_BEGIN, _REPEAT, _NEXT, _APPLY, _OPEN, _UNSTARTED, _UNOPENED, _LATE, _IGNORE = Rule
 _ROWS = {
     #               message_start  block start  delta   stop    message_delta  message_stop  error   unknown  ping
-    State.EMPTY:   (_BEGIN,        _OPEN,       _OPEN,  _IGNORE,  _OPEN,         _UNSTARTED,   _APPLY, _IGNORE, _IGNORE),
+    State.EMPTY:   (_BEGIN,        _OPEN,       _OPEN,  _UNOPENED, _OPEN,        _UNSTARTED,   _APPLY, _IGNORE, _IGNORE),
     State.OPEN:    (_REPEAT,       _APPLY,      _APPLY, _APPLY, _APPLY,        _APPLY,       _APPLY, _IGNORE, _IGNORE),
     State.ENDING:  (_NEXT,         _APPLY,      _APPLY, _APPLY, _APPLY,        _APPLY,       _APPLY, _IGNORE, _IGNORE),
     State.STOPPED: (_BEGIN,        _LATE,       _LATE,  _LATE,  _LATE,         _LATE,        _LATE,  _LATE,   _IGNORE),
@@ -70,7 +72,10 @@ RULES: dict[State, dict[type, Rule]] = {state: dict(zip(EVENTS, row, strict=True
 
 
 def diagram() -> str:
-    """The table in Markdown, as CONTRIBUTING.md has it: `python -c "import sansio_step._states as s; print(s.diagram())"`."""
+    """The table in Markdown, as CONTRIBUTING.md has it.
+
+    Print it by `python -c "import sansio_step._states as s; print(s.diagram())"`.
+    """
     lines = ["| event | " + " | ".join(f"{state.name}: {state.value}" for state in State) + " |"]
     lines.append("|---" * (len(State) + 1) + "|")
     for event in EVENTS:

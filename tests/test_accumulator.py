@@ -121,7 +121,10 @@ FITS = {
 @pytest.mark.parametrize("kind", DELTAS)
 @pytest.mark.parametrize("block", FITS)
 def test_each_delta_on_each_block(kind, block):
-    """A delta is merged into a block that it fits without a word, else it opens a further block of its own kind."""
+    """A delta is merged into a block that it fits without a word, else it opens a further block of its own kind.
+
+    But a signature opens none: there was no thinking for it.
+    """
     wire, alone = DELTAS[kind]
     start = {
         "type": block,
@@ -137,7 +140,8 @@ def test_each_delta_on_each_block(kind, block):
         assert merged == {**start, **alone, "type": block}
     else:
         assert [deviation.code for deviation in shown["deviations"]] == ["delta_kind_mismatch"]
-        assert shown["messages"][0]["content"] == [start, alone]
+        assert shown["messages"][0]["content"] == [start, *([] if kind == "signature" else [alone])]
+        assert [unapplied.type for _, unapplied in shown["unapplied"]] == ["signature_delta"] * (kind == "signature")
 
 
 @pytest.mark.parametrize("kind", DELTAS)
@@ -541,10 +545,11 @@ def test_what_message_stop_says_of_the_message_counts():
 
 
 def test_a_wrong_count_in_message_stop_takes_no_other_with_it():
-    """Each count stands for itself; what is no count stays on the event."""
+    """Each count stands for itself. One of a wrong kind is in `extra`, unless a right one stands."""
     usage = {"output_tokens": 9, "cost": 2, "input_tokens": "5", "iterations": 1, "cache_read_input_tokens": True}
     message = parse(message_start() + text_block("a") + message_delta() + frame("message_stop", usage=usage))
-    assert message.usage == Usage(input_tokens=3, output_tokens=9, extra={"cost": 2})
+    kept = {"cost": 2, "iterations": 1, "cache_read_input_tokens": True}
+    assert message.usage == Usage(input_tokens=3, output_tokens=9, extra=kept)
 
 
 @pytest.mark.parametrize("wrong", [5, "x", [], {"output_tokens": "x"}, None])

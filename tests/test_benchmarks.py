@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_folder_takes_plain_streams_and_names_the_others(tmp_path: Path) -> None
     workload, left_out = workloads.folder(tmp_path)
     assert [captured.body for captured in workload.streams] == [stream.body]
     assert left_out == [
-        "comment.sse: lines beside one event line and one data line",
+        "comment.sse: lines besides one event line and one data line",
         "crlf.sse: line ends other than LF",
         "cut.sse: ends inside an event",
         "half.sse: not one whole message",
@@ -165,22 +166,37 @@ def test_floor_takes_unknown_events_as_dicts() -> None:
 # -- targets -----------------------------------------------------------------------------------------------
 
 
-def test_targets() -> None:
-    """The table, written once more: a target is not moved by accident."""
-    ld, httpx, sdk = targets.LAUNCHDARKLY, targets.HTTPX_SSE, targets.SDK_FRAMES
-    assert [(row.stage, row.chunkings, row.floor, row.peers) for row in targets.TARGETS] == [
-        ("frames", ("64 KiB",), 2.4, {ld: 2, httpx: 5, sdk: 6}),
-        ("frames", ("one event",), 3.5, {ld: 2, httpx: 3, sdk: 4}),
-        ("events", ("whole", "64 KiB"), 1.8, {targets.SDK_EVENTS: 35, targets.NODE: 1.8}),
-        ("events", ("1460 B",), 2.4, {targets.SDK_EVENTS: 25}),
-        ("events", ("one event",), 3.5, {targets.SDK_EVENTS: 15}),
-        ("message", ("64 KiB",), 2.4, {targets.SDK_MESSAGE: 70}),
-        ("message", ("one event",), 4.5, {targets.SDK_MESSAGE: 35}),
-    ]
-    assert (targets.GUARD_TOLERANCE, targets.DETOUR) == (1.5, 3)
-    assert (targets.GROWTH_OF_MSGSPEC, targets.GROWTH_FLAT) == (1.5, 1.3)
-    assert (targets.MEMORY_PARSE, targets.MEMORY_EVENT, targets.MEMORY_CHUNK) == (2.5, 4, 12)
-    assert targets.IMPORT_SECONDS == 0.015
+def test_targets_are_of_what_is_measured() -> None:
+    """A row that no figure ever meets would be a promise that nobody checks."""
+    for row in targets.TARGETS:
+        assert row.stage in targets.CORE
+        assert set(row.chunkings) <= set(CHUNKINGS)
+        assert set(row.peers) <= set(PEERS)
+
+
+def test_one_target_for_a_stage_at_a_chunking() -> None:
+    """Of two the guard would hold a figure against the first alone. Each stage has one for a busy and a live stream."""
+    spoken_of = [(row.stage, chunking) for row in targets.TARGETS for chunking in row.chunkings]
+    assert len(spoken_of) == len(set(spoken_of))
+    assert set(spoken_of) >= {(stage, chunking) for stage in targets.CORE for chunking in ("64 KiB", "one event")}
+
+
+def test_targets_can_be_met_and_can_be_missed() -> None:
+    """Nothing is faster than the floor, no peer as fast as the library, and noise alone misses no target of the guard."""
+    for row in targets.TARGETS:
+        assert 1 < row.floor < math.inf
+        assert all(1 < factor < math.inf for factor in row.peers.values())
+    assert targets.GUARD_TOLERANCE > 1
+
+
+def test_who_does_more_may_take_longer() -> None:
+    """Smaller pieces, and the message on top of its events, never have a closer target than what is less work."""
+    for stage in targets.CORE:
+        floors = [row.floor for chunking in CHUNKINGS if (row := targets.target_for(stage, chunking))]
+        assert floors == sorted(floors), stage
+    for chunking in CHUNKINGS:
+        events, message = (targets.target_for(stage, chunking) for stage in ("events", "message"))
+        assert events is None or message is None or events.floor <= message.floor, chunking
 
 
 def test_verdicts_hold_figures_against_floor_and_peers() -> None:
@@ -246,7 +262,7 @@ def test_detours_are_the_same_stream(subject: Subject, shape: str) -> None:
     ],
 )
 def test_growth_is_held_against_msgspec(body: int, reference: float, growth_: float, met: bool) -> None:
-    """1.5 times the growth of msgspec, and flat up to 8 MiB where msgspec is flat."""
+    """1.5 times the growth of msgspec, and flat up to 8 MiB if msgspec is flat."""
     assert growth.Point("", "", "", body, 1.0, growth_, reference).met is met
 
 
@@ -297,7 +313,7 @@ def test_import_brings_no_io() -> None:
 
 
 def test_chart_is_the_same_for_the_same_figures(tmp_path: Path) -> None:
-    """A redrawn chart differs only where figures do."""
+    """A redrawn chart differs only if figures do."""
     pytest.importorskip("matplotlib")
 
     def figure(subject: str, stage: str, chunking: str, seconds: float) -> comparison.Figure:
@@ -334,12 +350,13 @@ def test_load() -> None:
 
     root = Path(__file__).parent.parent
     command = [sys.executable, "-m", "benchmarks.load", "--streams=20", "--events=20", "--json"]
-    # With so few streams the memory of each is not told from the process's own: only the full run is held to it.
     done = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert done.stderr == ""
     figures = json.loads(done.stdout)
     assert figures["events per second"] > 0
-    assert figures["KiB a stream"] >= 0
+    # With so few streams the memory of each is not told from the process's own, which may shrink meanwhile: only the
+    # full run is held to it.
+    assert isinstance(figures["KiB a stream"], float)
     assert len(figures["ms of lag at 5000 events/s"]) == 3
     for decoder in ("EventDecoder", "MessageStream"):
         assert figures["KiB an idle decoder"][decoder] <= load.LIMITS["KiB an idle decoder"]

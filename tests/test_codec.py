@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 
 import pytest
 
@@ -25,11 +26,13 @@ from sansio_step import (
     MessageStartEvent,
     MessageStopEvent,
     PingEvent,
+    ProtocolViolation,
     SignatureDelta,
     TextBlock,
     TextDelta,
     ThinkingBlock,
     ThinkingDelta,
+    ToolInputError,
     ToolUseBlock,
     UnknownBlock,
     UnknownDelta,
@@ -206,21 +209,67 @@ def reason_of(read, data):
     return caught.value.reason
 
 
+def seen(wire):
+    """The event of a frame, and the codes of the deviations in it, which strict mode refuses by the first."""
+    body = b"event: %b\ndata: %b\n\n" % (wire["type"].encode(), json.dumps(wire).encode())
+    decoder = EventDecoder()
+    (event,) = decoder.receive_data(body)
+    codes = [each.code for each in decoder.deviations]
+    if codes:
+        with pytest.raises(ProtocolViolation) as caught:
+            EventDecoder(strict=True).receive_data(body)
+        assert caught.value.code == codes[0]
+    return event, codes
+
+
+# The fields of blocks that are content.
+CONTENT = {
+    "text.text",
+    "thinking.thinking",
+    "redacted_thinking.data",
+    "compaction.content",
+    "compaction.encrypted_content",
+}
+
+
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_every_field_of_a_block_has_its_type(kind):
-    """A known field of a wrong type is a DecodeError that names it; only `content` of a result can be anything."""
+    """Content of a wrong type is a DecodeError that names it; any other field is kept in `extra`, with a word.
+
+    Only `content` of a result can be anything.
+    """
     _, fields = BLOCKS[kind]
     for field, value in fields.items():
         wrong = 5 if not isinstance(value, int) or isinstance(value, bool) else "x"
-        data = json.dumps(
-            {"type": "content_block_start", "index": 0, "content_block": {"type": kind, **fields, field: wrong}}
-        )
+        wire = {"type": "content_block_start", "index": 0, "content_block": {"type": kind, **fields, field: wrong}}
         if field == "content" and kind.endswith("_result"):
-            assert decode_event(data).content_block.content == wrong
-        else:
+            assert decode_event(json.dumps(wire)).content_block.content == wrong
+        elif f"{kind}.{field}" in CONTENT or field == "input":
+            data = json.dumps(wire)
             assert reason_of(decode_event, data) == refused(f"content_block.{field}", wrong, type(value))
             data = json.dumps({"content": [{"type": kind, field: wrong}]})
             assert reason_of(decode_message, data) == refused(f"content block.{field}", wrong, type(value))
+        else:
+            event, codes = seen(wire)
+            assert codes == ["wrong_type"]
+            assert event.content_block.extra == {field: wrong}
+            assert getattr(event.content_block, "from_" if field == "from" else field) is None
+            assert to_dict(event) == wire
+
+
+@pytest.mark.parametrize("kind", ["tool_use", "server_tool_use", "mcp_tool_use"])
+def test_an_input_that_is_no_object(kind):
+    """ "" and [] are none, a string is the text of the arguments; each is said. Only what is none of them is refused."""
+    start = {"type": "content_block_start", "index": 0, "content_block": {"type": kind, "id": "i", "name": "n"}}
+    for empty in ("", []):
+        event, codes = seen({**start, "content_block": {**start["content_block"], "input": empty}})
+        assert (event.content_block.input, event.content_block.input_json, codes[0]) == ({}, "", "wrong_type")
+    event, codes = seen({**start, "content_block": {**start["content_block"], "input": '{"a": 1}', "input_json": "x"}})
+    assert (event.content_block.input, event.content_block.input_json, codes) == ({"a": 1}, '{"a": 1}', ["wrong_type"])
+    assert event.content_block.extra == {"input_json": "x"}
+    event, _ = seen({**start, "content_block": {**start["content_block"], "input": '{"a'}})
+    with pytest.raises(ToolInputError):
+        event.content_block.input  # noqa: B018
 
 
 def test_what_is_no_block_is_refused():
@@ -230,7 +279,6 @@ def test_what_is_no_block_is_refused():
         ({"content": [None]}, "message.content[] is null, not an object"),
         ({"content": [[]]}, "message.content[] is an array, not an object"),
         ({"content": [{"type": 1.5}]}, "content block.type is a number, not a string"),
-        ({"content": [], "usage": 1}, "message.usage is an integer, not an object"),
     ]:
         assert reason_of(decode_message, json.dumps(wire)) == reason
         data = json.dumps({"type": "message_start", "message": wire})
@@ -282,12 +330,20 @@ TYPED = {
                       "delta.stop_sequence": str, "delta.stop_details": dict, "delta.container": dict},
     "error": {"error.type": str, "error.message": str, "request_id": str},
 }  # fmt: skip
-REQUIRED = {"index", "content_block", "content_block_delta.delta"}
+REQUIRED = {"content_block", "content_block_delta.delta"}
+PLACES = {
+    "message_start.message", "message_start.message.content", "content_block_start.index", "content_block_start.content_block",
+    "content_block_start.content_block.text", "content_block_delta.index", "content_block_delta.delta",
+    "content_block_delta.delta.text", "content_block_stop.index", "message_delta.delta",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "path"), [(kind, path) for kind, typed in TYPED.items() for path in typed])
 def test_every_field_of_an_event_has_its_type(kind, path):
-    """A wrong type is a DecodeError that names the field; null is as if it were not there."""
+    """Null is as if a field were not there. A wrong type is refused in what places content, by name; all else is kept.
+
+    It is in `extra` then, and its attribute None. A count of 7.0 is 7.
+    """
     original = next(wire for wire, _ in EVENTS if wire["type"] == kind)
     *parents, last = path.split(".")
 
@@ -302,9 +358,21 @@ def test_every_field_of_an_event_has_its_type(kind, path):
         return json.dumps(wire)
 
     for wrong in (True, 1.5, 7, "x", [{}], {"a": 1}):
-        if type(wrong) is not TYPED[kind][path]:
+        if type(wrong) is TYPED[kind][path]:
+            continue
+        if f"{kind}.{path}" in PLACES:
             where = ".".join((kind, *parents, last)[-2:])
             assert reason_of(decode_event, changed(wrong)) == refused(where, wrong, TYPED[kind][path])
+            continue
+        wire = json.loads(changed(wrong))
+        event, codes = seen(wire)
+        assert codes == ["wrong_type"]
+        assert to_dict(event) == wire
+        holder = reduce(getattr, parents, event)
+        assert (getattr(holder, last), holder.extra[last]) == (None, wrong)
+    if TYPED[kind][path] is int and path != "index":
+        event, codes = seen(json.loads(changed(7.0)))
+        assert (getattr(reduce(getattr, parents, event), last), codes) == (7, [])
     if {path, f"{kind}.{path}"} & REQUIRED:
         for text in (changed(None), changed(None, absent=True)):
             with pytest.raises(DecodeError, match=last):

@@ -63,7 +63,6 @@ UNREADABLE = {
     "index 0.0": ('{"type":"content_block_stop","index":0.0}', "content_block_stop", "index is 0.0, not an integer from 0 to 2**31-1"),
     "index true": ('{"type":"content_block_stop","index":true}', "content_block_stop", "index is True, not an integer from 0 to 2**31-1"),
     "index a string": ('{"type":"content_block_stop","index":"0"}', "content_block_stop", "index is a string, not an integer from 0 to 2**31-1"),
-    "no index": ('{"type":"content_block_stop"}', "content_block_stop", "index is null, not an integer from 0 to 2**31-1"),
     "no delta": ('{"type":"content_block_delta","index":0}', "content_block_delta", "content_block_delta without delta"),
     "delta a string": ('{"type":"content_block_delta","index":0,"delta":"x"}', "content_block_delta", "content_block_delta.delta is a string, not an object"),
     "delta type a number": ('{"type":"content_block_delta","index":0,"delta":{"type":1}}', "content_block_delta", "delta.type is an integer, not a string"),
@@ -71,12 +70,12 @@ UNREADABLE = {
     "no citation": ('{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta"}}', "content_block_delta", "citations_delta without citation"),
     "no block": ('{"type":"content_block_start","index":0}', "content_block_start", "content_block_start without content_block"),
     "block type a list": ('{"type":"content_block_start","index":0,"content_block":{"type":[]}}', "content_block_start", "content_block.type is an array, not a string"),
-    "tool input a list": ('{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","input":[]}}', "content_block_start", "content_block.input is an array, not an object"),
+    "tool input a list": ('{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","input":[1]}}', "content_block_start", "content_block.input is an array, not an object"),
     "content a string": ('{"type":"message_start","message":{"content":"x"}}', "message_start", "message.content is a string, not an array"),
     "content of strings": ('{"type":"message_start","message":{"content":["x"]}}', "message_start", "message.content[] is a string, not an object"),
-    "usage a list": ('{"type":"message_start","message":{"usage":[]}}', "message_start", "message.usage is an array, not an object"),
-    "tokens a bool": ('{"type":"message_delta","delta":{},"usage":{"output_tokens":true}}', "message_delta", "usage.output_tokens is a boolean, not an integer"),
-    "tokens a float": ('{"type":"message_delta","delta":{},"usage":{"output_tokens":1.5}}', "message_delta", "usage.output_tokens is a number, not an integer"),
+    "message an empty list": ('{"type":"message_start","message":[]}', "message_start", "message_start.message is an array, not an object"),
+    "delta an empty string": ('{"type":"content_block_delta","index":0,"delta":""}', "content_block_delta", "content_block_delta.delta is a string, not an object"),
+    "delta of a message a number": ('{"type":"message_delta","delta":1}', "message_delta", "message_delta.delta is an integer, not an object"),
     "broken and without a name": ('{"type":"content_block_d', "message", "event: the text ends too early: a string without its end at character 24 of the data"),
 }  # fmt: skip
 
@@ -412,7 +411,7 @@ def test_byte_offsets_of_events_in_chunks_of_their_own(end):
     """Where each event is a chunk, one that the message refuses is still found on the wire, in any line ends."""
     start, stop, wrong = (
         wire.replace(b"\n", end, 1)
-        for wire in (message_start(), frame("content_block_stop", index=7), delta(7, text="a"))
+        for wire in (message_start(), frame("message_delta", delta={}, usage={}), delta(7, text="a"))
     )
     stream = MessageStream(strict=True)
     assert len(stream.receive_data(start)) == 1

@@ -22,6 +22,7 @@ from sansio_step import (
     Outcome,
     ProtocolViolation,
     StreamError,
+    TextBlock,
     UnknownDelta,
     UnknownEvent,
     decode_event,
@@ -137,6 +138,23 @@ ROWS = {
         [{"type": "thinking", "thinking": "", "signature": "ab"}],
     ),
     "event_after_stop": (whole(HELLO) + delta(text="late"), ["event_after_stop"], [text("Hello")]),
+    "empty_data": (whole(b"event: ping\ndata: \n\n", HELLO), ["empty_data"], [text("Hello")]),
+    "no_index": (whole(HELLO.replace(b',"index":0', b"")), ["no_index"], [text("Hello")]),
+    "bare_delta": (whole(HELLO.replace(b'"type":"text_delta",', b"")), ["bare_delta"], [text("Hello")]),
+    "wrong_type": (message_start(model=42) + HELLO + message_delta() + MESSAGE_STOP, ["wrong_type"], [text("Hello")]),
+    "usage_reset": (
+        message_start() + HELLO + message_delta(usage={"input_tokens": 0, "output_tokens": 5}) + MESSAGE_STOP,
+        ["usage_reset"],
+        [text("Hello")],
+    ),
+    "control_character": (whole(HELLO.replace(b"Hello", b"Hel\tlo")), ["control_character"], [text("Hel\tlo")]),
+    "no_blank_line": (
+        whole(block_start(TEXT), delta(text="Hel")[:-1] + unnamed(delta(text="lo")), block_stop()),
+        ["no_blank_line"],
+        [text("Hello")],
+    ),
+    "stop_without_block": (whole(HELLO, block_stop(1)), ["stop_without_block"], [text("Hello")]),
+    "bare_document": (whole(b'{"detail":"busy"}\n\n', HELLO), ["bare_document"], [text("Hello")]),
 }
 
 
@@ -409,7 +427,7 @@ FOREIGN = [
     ("text", {"a": 1}, delta(text="x"), {"type": "text", "text": "x"}),
     ("text", ["a"], delta(text="x"), {"type": "text", "text": "x"}),
     ("thinking", 5, delta(thinking="x"), {"type": "thinking", "thinking": "x"}),
-    ("signature", True, delta(signature="x"), {"type": "thinking", "thinking": "", "signature": "x"}),
+    ("signature", True, delta(signature="x"), None),
     ("input_json", {"a": 1}, delta(partial_json="{}"), {"type": "tool_use", "input": {}}),
     (
         "content",
@@ -426,11 +444,15 @@ FOREIGN = [
 
 @pytest.mark.parametrize(("field", "value", "part", "further"), FOREIGN)
 def test_a_field_of_another_kind_in_an_unknown_block_stays(field, value, part, further):
-    """What it started with is no text to go on with, nor a list: the delta gets a block of its own behind it."""
+    """What it started with is no text to go on with, nor a list: the delta gets a block of its own after it.
+
+    A signature gets none: it fits nowhere.
+    """
     start = {"type": "new", field: value}
     shown = read([whole(block_start(start), part, block_stop())])
     assert [each.code for each in shown["deviations"]] == ["delta_kind_mismatch"]
-    assert shown["messages"][0]["content"] == [start, further]
+    assert shown["messages"][0]["content"] == [start, *([further] if further else [])]
+    assert len(shown["unapplied"]) == (further is None)
 
 
 def test_a_half_at_the_end_of_an_unknown_blocks_text_is_replaced():
@@ -452,7 +474,8 @@ def test_arguments_of_an_unknown_block():
     assert replaced["messages"][0]["content"] == [{**start, "input": [1]}]
     cut = parse(whole(block_start(start), delta(partial_json='{"a":'), block_stop(), stop_reason="max_tokens"))
     assert to_dict(cut)["content"] == [{**start, "input_json": '{"a":'}]
-    assert to_param(cut)["content"] == []
+    with pytest.raises(ValueError, match="no block"):
+        to_param(cut)
     assert to_param(empty)["content"] == [start]
 
 
@@ -470,9 +493,11 @@ def test_late_arguments_of_an_unknown_block_are_appended(first, late, shown, aga
         body = whole(block_start(block), delta(partial_json=first), block_stop(), delta(partial_json=late), again)
         message = parse(body)
         assert to_dict(message)["content"][0] == {**block, **shown}
-        assert len([each for each in to_param(message)["content"] if each["type"] != "text"]) == (
-            "input_json" not in shown
-        )
+        message.content.append(TextBlock("x"))
+        assert [each["type"] for each in to_param(message)["content"]] == [
+            *([] if "input_json" in shown else [block["type"]]),
+            "text",
+        ]
 
 
 def test_unknown_blocks_show_their_text_while_they_grow():
@@ -513,9 +538,11 @@ def test_message_stop_alone_is_no_message():
 
 
 def test_stop_of_a_block_never_opened_changes_nothing():
-    """A stop without its block is no content and no loss."""
+    """A stop without its block is no content and no loss, before a message_start neither; a second stop is no news."""
     assert content(whole(block_stop(3), HELLO)) == [text("Hello")]
-    assert codes(block_stop(0)) == []
+    assert codes(whole(block_stop(3), HELLO)) == codes(block_stop(0)) == ["stop_without_block"]
+    assert codes(whole(HELLO, block_stop())) == []
+    assert read([block_stop(0)])["messages"] == []
 
 
 def test_unfinished_event_says_what_was_dropped():
@@ -564,6 +591,12 @@ LEGAL = {
     "pre-filled tool": whole(tool_block(start={**TOOL, "input": {"a": 1}})),
     "empty pieces": whole(tool_block("", "")),
     "usage zero and null at the start": message_start(usage={"input_tokens": 0, "output_tokens": None}) + HELLO + message_delta() + MESSAGE_STOP,
+    "a stop_reason of no characters": message_start(stop_reason="") + HELLO + message_delta("") + message_delta() + message_delta("") + MESSAGE_STOP,
+    "counts with a fraction of 0": message_start(usage={"input_tokens": 3.0}) + HELLO + message_delta(usage={"output_tokens": 5.0}) + MESSAGE_STOP,
+    "usage that moves": message_start(usage={"input_tokens": 9, "cache_read_input_tokens": 0}) + HELLO + message_delta(usage={"input_tokens": 0, "cache_read_input_tokens": 9}) + MESSAGE_STOP,
+    "a delta of its block's own kind": whole(block_start({"type": "verse", "verse": ""}), frame("content_block_delta", index=0, delta={"type": "verse_delta", "verse": "a"}), block_stop()),
+    "lines that are no fields": whole(HELLO).replace(b"event:", b"future\n data: x\n[]\nevent:"),
+    "a blank data line": whole(HELLO).replace(b"}\n\n", b"}\ndata:\n\n"),
     "cost keys": message_start() + HELLO + message_delta(usage={"output_tokens": 1, "cost": 0.1}) + MESSAGE_STOP,
     "arguments cut by max_tokens": whole(tool_block('{"a": "b'), stop_reason="max_tokens"),
     "empty thinking with a signature": whole(block_start({"type": "thinking", "thinking": ""}), delta(signature="s"), block_stop()),
@@ -615,13 +648,23 @@ SAID = [
     (ROWS["repeated_content"][0], [('repeated_content', 2, 'text in content_block_start and in deltas of block 0', 1)]),
     (ROWS["repeated_signature"][0], [('repeated_signature', 3, 'more than one signature_delta for block 0', 1)]),
     (ROWS["event_after_stop"][0], [('event_after_stop', 6, 'content_block_delta after message_stop', 1)]),
+    (ROWS["empty_data"][0], [('empty_data', 1, 'ping with empty data', 1)]),
+    (ROWS["no_index"][0], [('no_index', 1, 'content_block_start without an index, read as 0', 3)]),
+    (ROWS["bare_delta"][0], [('bare_delta', 2, 'a delta without a type, read as text_delta', 1)]),
+    (ROWS["wrong_type"][0], [('wrong_type', 0, 'message.model is 42', 1)]),
+    (ROWS["usage_reset"][0], [('usage_reset', 4, 'every input count that is stated is 0, and one was positive', 1)]),
+    (ROWS["control_character"][0], [('control_character', 2, 'a raw control character in a JSON string', 1)]),
+    (ROWS["no_blank_line"][0], [('no_blank_line', 2, 'no blank line after each of the events in a frame: 2 whole ones', 1)]),
+    (ROWS["stop_without_block"][0], [('stop_without_block', 4, 'content_block_stop for block 1, which was never opened', 1)]),
+    (ROWS["bare_document"][0], [('bare_document', 1, "JSON where a field should be: '{\"detail\":\"busy\"}'", 1)]),
+    (block_stop(3), [('stop_without_block', 0, 'content_block_stop for block 3 before any message_start', 1)]),
     (STEPFUN, [('bare_message_start', 0, 'message_start without content, usage', 1), ('bare_message_delta', 3, 'message_delta without delta, stop_reason at the top level', 1), ('no_block_stop', 3, 'message_delta while block 0 is open', 1)]),
     (MESSAGE_STOP, [('no_message_start', 0, 'message_stop before any message_start', 1)]),
     (whole(text_block('a', index=2)), [('index_gap', 1, 'first index 2', 1)]),
     (message_start() + HELLO + message_delta() + whole(HELLO).replace(b'msg_1', b'msg_2'), [('no_message_stop', 5, "message_start of 'msg_2' before the message_stop of 'msg_1'", 1)]),
     (whole(*(block_start(TEXT, index) for index in range(7))), [('no_block_stop', 8, 'message_delta while blocks 0, 1, 2, 3, 4 and more are open', 1)]),
     (message_start() + block_start(TEXT) + MESSAGE_STOP, [('no_stop_reason', 2, 'message_stop, and no stop_reason was given', 1), ('no_block_stop', 2, 'message_stop while block 0 is open', 1)]),
-    (whole(HELLO, delta(citation={'url': 'u'}), delta(partial_json='{}'), delta(signature='s')), [('delta_after_stop', 4, 'a citations delta for block 0, which is finished', 3)]),
+    (whole(HELLO, delta(citation={'url': 'u'}), delta(partial_json='{}'), delta(signature='s')), [('delta_after_stop', 4, 'a citations delta for block 0, which is finished', 2), ('delta_kind_mismatch', 6, 'a signature delta for block 0, a text block', 1)]),
     (whole(block_start(TOOL), delta(thinking='t'), block_stop(), delta(1, partial_json='1')), [('delta_kind_mismatch', 2, 'a thinking delta for block 0, a tool_use block', 1), ('delta_without_block', 4, 'an input_json delta for block 1, which was never opened', 1), ('no_block_stop', 5, 'message_delta while block 1 is open', 1)]),
     (whole(HELLO) + MESSAGE_STOP + block_stop() + block_start(TEXT) + message_delta() + frame('error', error={}) + frame('x'), [('event_after_stop', 6, 'message_stop after message_stop', 6)]),
     (message_start() + b'data: no\n\ndata: ' + b'x' * 50 + b'\n\nevent: y\ndata: z\n\n', [('foreign_data', 1, "'message' with data that is no JSON object: 'no'", 3)]),

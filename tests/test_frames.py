@@ -75,10 +75,10 @@ def test_each_way_reads_a_frame_by_the_letter(first):
 
 def test_a_chunk_of_one_frame():
     """A frame in a usual shape, LF or CRLF, with comments around it, is read in one match; another is left alone."""
-    assert read_one(b"event: a\r\ndata: 1\r\n\r\n") == (b"a", b"1", None, None)
-    assert read_one(b": c\n\nid: 7\nevent:a\ndata:1\ndata: 2\ndata:3\n\n") == (b"a", b"1\n2\n3", b"7", None)
+    assert read_one(b"event: a\r\ndata: 1\r\n\r\n") == (b"a", b"1", None, None, None)
+    assert read_one(b": c\n\nid: 7\nevent:a\ndata:1\ndata: 2\ndata:3\n\n") == (b"a", b"1\n2\n3", b"7", None, None)
     for other in (b"event: a\rdata: 1\n\n", b"data: a\rb\r\n\r\n", b"", b"data: 1\n\ndata: 2\n\n"):
-        assert read_one(other) == (None, None, None, None)
+        assert read_one(other) == (None,) * 5
 
 
 HOSTILE = {

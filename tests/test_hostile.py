@@ -62,7 +62,7 @@ def assert_linear(prepare, small, *, most=3.0):
     """`prepare(size)` gives a function to call; at eight times the size it takes at most 8 * `most` as long."""
     few, many = prepare(small), prepare(small * TIMES)
     best_of_few = best_of_many = float("inf")
-    # More rounds only where the machine was busy elsewhere: a best time can only fall.
+    # More rounds only if the machine was busy elsewhere: a best time can only fall.
     for _ in range(10):
         best_of_few = min(best_of_few, timed(few), timed(few))
         best_of_many = min(best_of_many, timed(many))
@@ -151,11 +151,11 @@ def test_a_million_lines_of_nothing(line, size):
 
     assert_linear(prepare, number)
     chunks = pieces(line * 10_000, size or 10**9)
-    few, many = (peak(partial(feed, EventDecoder, itertools.chain(*[chunks] * times))) for times in (2, 10))
+    few, many = (peak(partial(feed, EventDecoder, itertools.chain(*[chunks] * times))) for times in (1, 3))
     # Lines without a blank one between are one block, which is kept up to its limit and has to be read at the end, as
     # short bytes objects of ten times their size; all else is gone at once.
-    growth = len(line) * 80_000 * 12 if line in (b"id: 1\n", b"\0") else 0
-    assert many < few + growth + 100_000
+    growth = len(line) * 20_000 * 12 if line in (b"id: 1\n", b"\0") else 0
+    assert many < few + growth + 100_000  # a pointer a line would be 160,000
 
 
 @pytest.mark.parametrize("size", [None, 1460, 7])
@@ -168,7 +168,7 @@ def test_a_million_data_lines_in_an_event(size):
 
 
 def test_a_line_byte_by_byte():
-    """Nor does a long line cost more where it comes in the smallest pieces."""
+    """Nor does a long line cost more if it comes in the smallest pieces."""
     assert_linear(lambda size: reading(SSEDecoder, b"data: " + b"a" * size + b"\n\n", size=1), 25_000)
     assert_linear(lambda size: reading(MessageStream, frame("ping", a="b" * size), size=1), 25_000)
 
@@ -231,6 +231,10 @@ def test_a_million_keys(key):
         return lambda: feed(EventDecoder, [body], max_event_size=64 * MIB)
 
     assert_linear(prepare, 250_000 // TIMES)
+
+
+def test_a_million_fields_are_kept():
+    """None is lost, however many."""
     (event,) = EventDecoder().receive_data(frame("ping", **{str(place): place for place in range(1_000_000)}))
     assert len(event.extra) == 1_000_000
 
@@ -322,11 +326,11 @@ TURNED = "\U0001f600" + "\u202e" * 200  # and six characters for each that is es
 
 
 def only_a_start(number):
-    return frame("message_start", _name=None, message={"id": f"{number}", "stop_reason": ""})
+    return frame("message_start", _name=None, message={"id": f"{number}", "stop_reason": "x"})
 
 
 def a_start_by_another_name(number):
-    return frame("message_start", _name=WIDE, message={"id": f"{number}", "stop_reason": ""})
+    return frame("message_start", _name=WIDE, message={"id": f"{number}", "stop_reason": "x"})
 
 
 def a_start_that_fails(number):
@@ -334,7 +338,7 @@ def a_start_that_fails(number):
 
 
 def a_stop_and_more(number):
-    start = frame("message_start", message={"id": f"{number}", "stop_reason": ""})
+    start = frame("message_start", message={"id": f"{number}", "stop_reason": "x"})
     return start + MESSAGE_STOP + frame(TURNED, _name=None) + frame(WIDE, _name="other")
 
 
@@ -420,7 +424,7 @@ def test_floods(name):
 
 @pytest.mark.parametrize("late", [delta(text="late"), MESSAGE_STOP, block_start({"type": "text", "text": "late"})])
 def test_events_after_the_end(late):
-    """What comes behind message_stop changes nothing, keeps nothing and is counted."""
+    """What comes after message_stop changes nothing, keeps nothing and is counted."""
     body = whole(text_block("Hi"))
     few, many = (
         peak(partial(feed, MessageStream, itertools.chain([body], itertools.repeat(late, n)))) for n in (500, 4_000)

@@ -28,17 +28,13 @@ VALUES = st.recursive(
 
 @given(VALUES, st.booleans())
 def test_both_readers_agree_with_the_standard_library(value, ascii_only):
-    """Whatever json.dumps writes reads back the same, by msgspec and by the reader behind it."""
+    """Whatever json.dumps writes reads back the same, by msgspec and by the reader that stands in for it."""
     text = json.dumps(value, ensure_ascii=ascii_only)
-    try:
-        data = text.encode()
-    except UnicodeEncodeError:
-        return
     assert _Reader(text).read() == value
-    assert read_json(data)[0] == value
+    assert read_json(text.encode())[0] == value
 
 
-@given(st.text(alphabet='{}[]",:0123456789.eE+-truefalsn \\u\x00d8\ud83d', max_size=12))
+@given(st.text(alphabet='{}[]",:0123456789.eE+-truefalsn \\u\x00d8', max_size=12))
 @example("1.")
 @example("[1.]")
 @example('"\\u00e')
@@ -49,10 +45,7 @@ def test_both_readers_agree_with_the_standard_library(value, ascii_only):
 def test_both_readers_refuse_the_same(text):
     """What one reader takes for JSON the other does too, lone halves aside."""
     try:
-        data = text.encode()
-        value = read_json(data)[0]
-    except UnicodeEncodeError:
-        return
+        value = read_json(text.encode())[0]
     except NotJSON as error:
         assert 0 <= error.position <= len(text)
         with pytest.raises(NotJSON):
@@ -122,7 +115,7 @@ def test_what_is_closed_is_no_depth_any_more_and_no_less():
 
 
 def depth_at(text, position):
-    """How many levels are open in front of a position: counted without strings."""
+    """How many levels are open before a position: counted without strings."""
     depth, in_string, escaped = 0, False, False
     for mark in text[:position]:
         if in_string:
@@ -151,13 +144,13 @@ def depth_at(text, position):
 def test_the_reader_behind_msgspec(text):
     """Space and empty containers, by the reader that only odd text comes to."""
     assert _Reader(text).read() == json.loads(text)
-    value, raw = read_json(b"[" + text.encode() + b',"\xff\xc3\xa9"]')  # a byte that is no UTF-8
+    value, raw, _ = read_json(b"[" + text.encode() + b',"\xff\xc3\xa9"]')  # a byte that is no UTF-8
     assert value is raw
     assert value == [json.loads(text), "\ufffdé"]
 
 
 def test_halves_of_characters():
-    """First halves (D800 to DBFF) wait for a second one (DC00 to DFFF) where more may come; other text is left alone."""
+    """First halves (D800 to DBFF) wait for a second one (DC00 to DFFF) if more may come; other text is left alone."""
     assert not has_halves("aé🦜")
     assert all(map(has_halves, "\ud800\udbff\udc00\udfff"))
     assert join_halves("a\ud800", hold_back=True) == join_halves("a\udbff", hold_back=True) == "a"

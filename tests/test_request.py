@@ -266,7 +266,7 @@ def source(**fields: Any) -> dict[str, Any]:
             "messages[0].content[0].name: 1 is of type int, not a string",
         ),
         ({"system": "\ud83d"}, ValueError, "system: '\\ud83d' has half of a surrogate pair, which UTF-8 can't carry"),
-        ({"system": [{"type": "text", "text": "", "a": NAN}]}, ValueError, "system[0].a: nan is no JSON number"),
+        ({"system": [{"type": "text", "text": "", "a": NAN}]}, ValueError, "system[0].a: nan is not a JSON number"),
         ({"tools": 1}, TypeError, "tools: 1 is of type int, not an array (a list)"),
         ({"tools": [1]}, TypeError, "tools[0]: 1 is of type int, not an object (a dict)"),
         ({"tools": [{"name": ""}]}, ValueError, "tools[0].name: '' is empty"),
@@ -351,13 +351,13 @@ def source(**fields: Any) -> dict[str, Any]:
         (
             {"tools": [{**TOOL, "input_schema": {"maximum": INF}}]},
             ValueError,
-            "tools[0].input_schema.maximum: inf is no JSON number",
+            "tools[0].input_schema.maximum: inf is not a JSON number",
         ),
         ({"effort": "max"}, ValueError, "effort: 'max' is not 'low', 'medium' or 'high'"),
         (
             {"effort": "medium", "model": "step-3.5-flash-2603"},
             ValueError,
-            "effort: 'medium' is not 'low' or 'high', all that step-3.5-flash-2603 takes",
+            "effort: 'medium' is not 'low' or 'high', the only efforts that step-3.5-flash-2603 takes",
         ),
         ({"stream": 1}, TypeError, "stream: 1 is of type int, not a boolean"),
         ({"stream": None}, TypeError, "stream: None is of type NoneType, not a boolean"),
@@ -380,7 +380,7 @@ def source(**fields: Any) -> dict[str, Any]:
         (
             {"extra": {"output_config": {"effort": "max"}}, "effort": "low"},
             ValueError,
-            "effort: extra.output_config.effort says it, too",
+            "effort: extra.output_config.effort sets it too",
         ),
         ({"max_tokens": 10**5000}, ValueError, "max_tokens: an integer of 16610 bits is too large to be written"),
         ({"top_k": 10**5000}, ValueError, "top_k: an integer of 16610 bits is too large to be written"),
@@ -388,11 +388,11 @@ def source(**fields: Any) -> dict[str, Any]:
         (
             {"tool_choice": {"type": "auto"}},
             TypeError,
-            "'tool_choice' is no field that the endpoint lists; where the server takes it, pass extra={'tool_choice': ...}",
+            "'tool_choice' is not a field that the endpoint lists; if the server takes it, pass extra={'tool_choice': ...}",
         ),
         ({"extra": {"output_config": 1}}, TypeError, "extra.output_config: 1 is of type int, not an object (a dict)"),
         ({"extra": {1: 2}}, TypeError, "a key of extra: 1 is of type int, not a string"),
-        ({"extra": {"a": NAN}}, ValueError, "extra.a: nan is no JSON number"),
+        ({"extra": {"a": NAN}}, ValueError, "extra.a: nan is not a JSON number"),
         ({"extra": {"a": {1}}}, TypeError, "extra.a: {1} is of type set, not a JSON value"),
         ({"extra": {"a": CYCLE}}, ValueError, None),
     ],
@@ -478,7 +478,8 @@ def sse(*events: dict[str, Any]) -> bytes:
 
 @given(st.lists(blocks(), max_size=4), st.sampled_from(["assistant", None]))
 def test_what_to_param_returns_is_accepted(content: list[dict[str, Any]], role: str | None):
-    """Of a document, of a stream, and of one that broke off: and it is sent as it is."""
+    """Of a document and of a stream: it is sent as it is."""
+    content = [*content, {"type": "text", "text": "hi"}]  # without any block there would be no turn
     body = {"type": "message", "role": role, "content": content}
     starts = [
         {"type": "content_block_start", "index": index, "content_block": block} for index, block in enumerate(content)

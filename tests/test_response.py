@@ -1,8 +1,10 @@
-"""Bodies that are no stream, error responses, the turn for the next request; encoding."""
+"""Bodies that are no stream, error responses; encoding."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import tracemalloc
 
 import pytest
 
@@ -11,7 +13,6 @@ from sansio_step import (
     ContentBlockDeltaEvent,
     DecodeError,
     EventDecoder,
-    MessageRequest,
     MessageStopEvent,
     MessageStream,
     PingEvent,
@@ -25,23 +26,15 @@ from sansio_step import (
     decode_event,
     decode_message,
     encode_event,
-    parse,
     to_dict,
     to_json,
-    to_param,
 )
 
 from .helpers import (
     TEXT,
-    THINKING,
-    TOOL,
-    block_start,
-    block_stop,
-    delta,
     frame,
     message_delta,
     message_start,
-    partial_of,
     text_block,
     tool_block,
     whole,
@@ -127,6 +120,13 @@ def test_decode_message_raises_an_error_body():
         (b"[1]", None, "[1]", "trace"),
         (b'{"detail":"x"}', None, '{"detail":"x"}', "trace"),
         (b'{"error":{"type":5}}', None, '{"error":{"type":5}}', "trace"),
+        (b'{"error":{"code":5}}', None, '{"error":{"code":5}}', "trace"),
+        (b'{"error":{"type":"t","message":""}}', "t", None, "trace"),
+        (b'{"error":{"type":"t"},"message":"beside"}', "t", "beside", "trace"),
+        (b'{"error":{"type":"t","request_id":"req_1"}}', "t", None, "req_1"),
+        (b'{"error":{"type":"t","message":"a\tb"},"request_id":""}', "t", "a\tb", "trace"),
+        (b'{"type":"overloaded_error","message":"busy","request_id":"req_1"}', "overloaded_error", "busy", "req_1"),
+        (b'{"type":"about:blank","title":"down"}', "about:blank", '{"type":"about:blank","title":"down"}', "trace"),
         (b"\xff" * 5000, None, "\ufffd" * 1000 + "...", "trace"),
         (b"\xff" * 1001, None, "\ufffd" * 1000 + "...", "trace"),
         (b"\xff" * 1000, None, "\ufffd" * 1000, "trace"),
@@ -161,42 +161,116 @@ def test_decode_error_counts_characters(body, message):
     assert decode_error(502, {}, body).message == message
 
 
-def test_to_param_keeps_what_a_server_takes_back():
-    """Finished blocks; signed thinking; calls whose arguments are whole; no empty text."""
-    message = parse(
-        whole(
-            block_start(THINKING), delta(thinking="hm"), delta(signature="s"), block_stop(),
-            block_start(THINKING, 1), delta(1, thinking="unsigned"), block_stop(1),
-            text_block("", index=2), text_block("Hi", index=3), tool_block('{"a":1}', index=4), tool_block('{"a', index=5),
-            block_start({"type": "redacted_thinking", "data": "x"}, 6), block_stop(6),
-        )
-    )  # fmt: skip
-    turn = to_param(message)
-    assert turn == {
-        "role": "assistant",
-        "content": [
-            {"type": "thinking", "thinking": "hm", "signature": "s"},
-            {"type": "text", "text": "Hi"},
-            {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"a": 1}},
-            {"type": "redacted_thinking", "data": "x"},
-        ],
-    }
-    MessageRequest(model="m", max_tokens=1, messages=[{"role": "user", "content": "Hi"}, turn])
+BUSY = b'{"type":"error","error":{"type":"overloaded_error","message":"busy","details":{"error_code":"c"}},"a":1}'
+BARE = b'{"error":{"type":"overloaded_error","message":"busy","code":"c"},"a":1}'
+PING = frame("ping")
 
 
-def test_to_param_of_a_broken_off_message():
-    """What was not finished when the stream broke off is left out, whatever kind it is of."""
-    result = {"type": "web_search_tool_result", "tool_use_id": "t", "content": []}
-    for cut in (
-        block_start(TEXT, 1) + delta(1, text="Hel"),
-        block_start(TOOL, 1) + delta(1, partial_json="{}"),
-        block_start(result, 1),
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"event: error\ndata: %b\n\n" % BUSY,
+        b"event: error\ndata: %b\n\n" % BARE,
+        b"data: %b\n\n" % BUSY,
+        b"data:%b\n\n" % BARE,
+        b"event: error\ndata: %b" % BUSY,
+        b"event: error\r\ndata: %b\r\n\r\n" % BUSY,
+        b"event: error\rdata: %b\r\r" % BUSY,
+        b"\xef\xbb\xbfevent: error\ndata: %b\n\n" % BUSY,
+        b": hi\n\n: there\n"
+        + PING
+        + b"id: 1\nevent: error\n:HTTP_STATUS/529\ndata: %b\n\n" % BUSY
+        + frame("message_stop"),
+        message_start() + b"event: error\ndata: %b\n\n" % BUSY,
+        b"event: error\ndata: {\ndata: %b\n\n" % BUSY[1:],
+        b"event: error\ndata: %b\n\n" % BUSY + b"event: error\ndata: second\n\n",
+        b'event: odd\ndata: {"message":"not this"}\n\nevent: error\ndata: %b\n\n' % BUSY,
+        b"event: error\ndata: %b\n\nevent: message_start\ndata: {\n\n" % BUSY,
+        b'event: error\ndata: {"type":"overloaded_error","message":"busy","code":"c","a":1}\n\n',
+        b": hi\n\n%b\n" % BUSY,
+    ],
+)
+def test_decode_error_of_an_event_stream(body):
+    """The first error event of the body is the error, whatever comes around it; so is it in gzip."""
+    for same in (body, gzip.compress(body)):
+        error = decode_error(529, {"content-type": "text/event-stream"}, same)
+        assert (error.type, error.message, error.code, error.extra) == ("overloaded_error", "busy", "c", {"a": 1})
+        assert (error.status, error.retryable) == (529, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        (b"event: error\ndata: down\n\n", None, "down"),
+        (b'event: error\ndata: {"code":"Throttling","message":"slow"}\n\n', None, "slow"),
+        (b'event: error\ndata: "down"\n\n', None, '"down"'),
+        # No error in it: what the body is, from its start.
+        (PING + b"\n", None, PING.decode().strip()),
+        (b"data: [DONE]\n\n", None, "data: [DONE]"),
+        (b'event: odd\ndata: {"a":1}\n\n', None, 'event: odd\ndata: {"a":1}'),
+        (b'data: {"a\n\nevent: error\ndata: x\n\n', None, 'data: {"a\n\nevent: error\ndata: x'),
+        (b'data: {"message":"slow"}\n\n', None, "slow"),
+    ],
+)
+def test_decode_error_of_an_event_stream_with_less(body, kind, message):
+    """An error event says what it can; a body without one is shown as it came."""
+    error = decode_error(503, {}, body)
+    assert (error.type, error.message, error.retryable) == (kind, message, True)
+
+
+def test_decode_error_of_gzip():
+    """A body in gzip without its Content-Encoding: one member or several, with something after them."""
+    for body in (
+        gzip.compress(BUSY),
+        gzip.compress(BUSY[:30]) + gzip.compress(b"") + gzip.compress(BUSY[30:]),
+        gzip.compress(b"\xef\xbb\xbf" + BUSY),
+        gzip.compress(BUSY) + b"\0" * 99,
+        gzip.compress(BUSY) + b"rest",
+        gzip.compress(BUSY)[:-8],  # its checksum and length have not come
+        gzip.compress(BUSY)[:-8] + b"\0" * 8,  # and are wrong
     ):
-        partial = partial_of(message_start() + text_block("whole") + cut)
-        assert to_param(partial)["content"] == [{"type": "text", "text": "whole"}]
-        assert len(partial.content) == 2
-    for body in (b'{"content":[]}', b'{"type":"message","role":"model"}'):
-        assert to_param(decode_message(body)) == {"role": "assistant", "content": []}
+        for same in (body, bytearray(body), memoryview(body)):
+            error = decode_error(529, {}, same)
+            assert (error.type, error.message, error.code, error.extra) == ("overloaded_error", "busy", "c", {"a": 1})
+
+
+def test_decode_error_of_gzip_that_is_cut_or_broken():
+    """As much as it holds up to there is the message: each cut gives a start of the text, and more with more bytes."""
+    text = " ".join(f"{number}-{number * 7919}" for number in range(100))
+    whole_body = gzip.compress(text.encode())
+    lengths = []
+    for cut in range(20, len(whole_body)):
+        message = decode_error(502, {}, whole_body[:cut]).message
+        assert text.startswith(message) or message.startswith("\ufffd")  # nothing is in it yet: the bytes themselves
+        lengths.append(len(message) if text.startswith(message) else 0)
+    assert lengths == sorted(lengths)
+    assert lengths[-1] == len(text)
+    # A fault takes nothing with it of what stands before: here the second member's header.
+    assert decode_error(502, {}, whole_body + b"\x1f\x8b\x00").message == text
+    for broken in (b"\x1f\x8b", b"\x1f\x8b\x08", b"\x1f\x8bno gzip", gzip.compress(b"")):
+        assert decode_error(502, {}, broken).message.startswith("\ufffd")  # the first byte of the two is white space
+
+
+def test_decode_error_of_a_bomb():
+    """At most 256 KiB are read and decompressed: no body grows beyond that, however it is built."""
+    tracemalloc.start()
+    try:
+        for bomb in (
+            gzip.compress(b"x" * (64 << 20)),
+            gzip.compress(b"x" * (1 << 20)) * 64,
+            gzip.compress(b'{"error":"' + b"x" * (64 << 20) + b'"}'),
+        ):
+            tracemalloc.reset_peak()
+            error = decode_error(500, {}, bomb)
+            assert tracemalloc.get_traced_memory()[1] < 16 << 20  # a quarter of what it holds
+            assert error.message.endswith("xxx...")
+            assert len(error.message) == 1003
+    finally:
+        tracemalloc.stop()
+    # After so many empty members no error is looked for.
+    empty = gzip.compress(b"")
+    assert decode_error(500, {}, empty * 1000 + gzip.compress(BUSY)).message == "busy"
+    assert decode_error(500, {}, empty * (256 * 1024 // len(empty) + 1) + gzip.compress(BUSY)).type is None
 
 
 def test_to_dict_of_parts():

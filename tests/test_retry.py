@@ -86,6 +86,24 @@ def test_an_error_event_as_the_first(type: str, expected: float | None) -> None:
     assert delay(APIError(type, "m")) == expected
 
 
+@pytest.mark.parametrize("code", ["contract_spend_limit_reached", "insufficient_quota"])
+def test_a_limit_of_money_is_final(code: str) -> None:
+    """A 429 that no wait lifts is not asked for again, unless the server itself says that it should be."""
+    failure = APIError("rate_limit_error", "m", code=code, status=429)
+    assert delay(failure) is None
+    assert delay(failure, {"retry-after": "1"}) is None
+    assert delay(failure, {"x-should-retry": "true", "retry-after": "1"}) == 1
+    assert delay(APIError("rate_limit_error", "m", code=code)) is None
+
+
+def test_the_error_says_whether() -> None:
+    """`isRetryable` in the error stands over its status, `x-should-retry` over both."""
+    for word, status in ((True, 400), (False, 529)):
+        failure = APIError(status=status, extra={"isRetryable": word})
+        assert delay(failure) == (0.5 if word else None)
+        assert delay(failure, {"x-should-retry": "false" if word else "true"}) == (None if word else 0.5)
+
+
 @pytest.mark.parametrize("failure", [APIError(status=529), ConnectionLost("x"), APIError("overloaded_error")])
 def test_never_after_content(failure: StreamError) -> None:
     """Once an event was delivered, nothing is retried, whatever the server says."""

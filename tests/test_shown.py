@@ -12,9 +12,10 @@ import pydoc
 import traceback
 import typing
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from enum import Enum
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ import pytest
 import sansio_step
 from sansio_step import (
     APIError,
+    AsyncMessageReader,
     ConnectError,
     ConnectionLost,
     ContentBlock,
@@ -34,6 +36,7 @@ from sansio_step import (
     IncompleteStream,
     LimitExceeded,
     MessageAccumulator,
+    MessageReader,
     MessageRequest,
     MessageStream,
     Outcome,
@@ -160,8 +163,12 @@ BY_HAND = [
 ]  # fmt: skip
 for _error in BY_HAND[:12]:
     _error.event_number, _error.byte_offset, _error.partial = 1, 2, PARTIAL  # type: ignore[union-attr]
-READERS = (MessageStream, MessageAccumulator, EventDecoder, SSEDecoder)
+READERS = (MessageStream, MessageAccumulator, EventDecoder, SSEDecoder, MessageReader, AsyncMessageReader)
 CLASSES = [each for name in sansio_step.__all__ if isinstance(each := getattr(sansio_step, name), type)]
+
+
+async def never() -> AsyncIterator[bytes]:
+    yield b""
 
 
 def moments() -> Iterator[list[Any]]:
@@ -172,8 +179,13 @@ def moments() -> Iterator[list[Any]]:
         readers = [MessageStream(**options), EventDecoder(**event_size), SSEDecoder(**event_size)]
         accumulator = MessageAccumulator()
         stream = readers[0]
+        reader_of_all = MessageReader(frames, **options)
         for wire in [*frames, None]:
-            things: list[Any] = [*readers, accumulator]
+            things: list[Any] = [*readers, accumulator, reader_of_all, AsyncMessageReader(never(), **options)]
+            try:
+                things += islice(reader_of_all, 1)
+            except StreamError as error:
+                things.append(error)
             for reader in readers:
                 try:
                     events = reader.receive_eof() if wire is None else reader.receive_data(wire)
@@ -285,7 +297,7 @@ def assert_says(plain: Any, thing: Any) -> None:
 
 def look_at_copies(thing: Any, held: Held, *, ways: tuple[Callable[[Any], Any], ...]) -> None:
     if isinstance(thing, READERS):
-        told = f"^{type(thing).__name__} can't be copied or pickled, it reads one body; its events and messages can$"
+        told = f"^{type(thing).__name__} can't be copied or pickled because it reads one body; its events and messages can$"
         for way in ways:
             with pytest.raises(TypeError, match=told):
                 way(thing)

@@ -34,8 +34,8 @@ from sansio_step import (
     iter_events,
     parse,
     to_dict,
+    to_json,
 )
-from sansio_step._accumulator import event_size
 from sansio_step._events import ErrorDetail
 
 from .helpers import (
@@ -373,7 +373,7 @@ def test_size_of_an_event_that_is_deep():
     event = UnknownEvent("x", extra={"a": json.loads("[" * 190 + "]" * 190)})
 
     def down(depth):
-        return down(depth - 1) if depth else event_size(event)
+        return down(depth - 1) if depth else len(to_json(event))
 
     sizes = [down(sys.getrecursionlimit() - len(inspect.stack()) - room) for room in (120, 400)]
     assert sizes[1] == len('{"type":"x","a":') + 2 * 190 + 1
@@ -524,6 +524,29 @@ def test_each_limit_reaches_every_door():
             with pytest.raises(LimitExceeded) as caught:
                 run(**{name: 100})
             assert (caught.value.name, caught.value.limit) == (name, 100)
+
+
+def test_events_applied_one_by_one():
+    """iter_data and iter_eof give what receive_data and receive_eof return; each event is applied when it is given."""
+    stream = MessageStream()
+    texts = [
+        stream.message.text for _ in stream.iter_data(message_start() + HELLO + message_delta() + MESSAGE_STOP[:-1])
+    ]
+    assert texts == ["", "", "Hel", "Hello", "Hello", "Hello"]
+    assert stream.outcome is Outcome.STREAMING
+    assert [event.type for event in stream.iter_eof()] == ["message_stop"]
+    assert (stream.outcome, stream.event_count, list(stream.iter_eof())) == (Outcome.COMPLETE, 7, [])
+    with pytest.raises(ValueError, match="receive_data after receive_eof"):
+        stream.iter_data(b"")
+    broken = MessageStream()
+    assert len(list(broken.iter_data(CUT + BROKEN))) == 3
+    assert isinstance(broken.fault, DecodeError)
+    for call in (lambda: broken.iter_data(b""), lambda: broken.iter_data(delta(text="x")), broken.iter_eof):
+        with pytest.raises(DecodeError) as caught:
+            call()
+        assert caught.value is broken.fault
+    with pytest.raises(TypeError, match="not str"):
+        MessageStream().iter_data("text")
 
 
 def test_why_there_is_no_result():

@@ -30,6 +30,7 @@ from sansio_step import (
     to_dict,
 )
 from sansio_step import testing as kit
+from sansio_step._deviations import READINGS
 
 from .helpers import splits
 
@@ -350,6 +351,12 @@ def test_each_deviation_alone(code):
         ("bare_error", "unterminated_event"),
         ("bare_message_delta", "no_message_start"),
         ("index_reused", "no_block_stop"),
+        ("wrong_type", "bare_message_delta"),
+        ("empty_data", "no_stop_reason"),
+        ("no_index", "event_after_stop"),
+        ("no_blank_line", "unterminated_event"),
+        ("bare_document", "unterminated_event"),
+        ("bare_document", "usage_reset"),
     ],
 )
 def test_deviations_that_touch(codes):
@@ -363,6 +370,38 @@ def test_deviations_combined(case):
     """So do streams with several."""
     assert case.codes
     check_reading(case)
+
+
+def test_every_deviation_is_drawn():
+    """Each code of the library's table is in one of the first thousand examples, most of them much sooner."""
+    assert set(kit.DEVIATION_CODES) == set(READINGS)
+    missing = set(READINGS)
+    for start in range(5):
+        for case in examples(kit.deviating_streams(), 200, start):
+            missing -= set(case.codes)
+        if not missing:
+            return
+    raise AssertionError(f"never drawn: {missing}")
+
+
+# Each way of a code that has several, as a pattern of the bytes that only this way writes.
+WAYS = {
+    "empty_data": [rb"event: ?ping\s*data: ?\s", rb"event: ?content_block_stop\s*data: ?\s", rb"event: ?message_stop\s*data: ?\s"],
+    "no_index": [rb'"index": ?null', rb'content_block_start", ?"content_block"'],
+    "bare_delta": [rb'"type": ?""', rb'"type": ?null', rb'"type": ?"compaction"', rb'"text": ?"", ?"partial_json"', rb'"citation"'],
+    "wrong_type": [rb'"model": ?42', rb'"output_tokens": ?12.5', rb'"usage": ?\[\]', rb'"delta": ?""', rb'"input": ?""', rb'"input": ?"\{'],
+    "usage_reset": [rb'"input_tokens": ?0, ?"cache_read_input_tokens": ?0'],
+    "control_character": [rb'"c\td"', rb'"c\x1fd"', rb"\0b", rb'a\s+data: ?b"'],
+    "no_blank_line": [rb"}\s+data: ?\[DONE\]", rb"event: ?error\s+data: ?{"],
+    "bare_document": [rb'\n{"error": "busy"}$', rb'\n{\n "detail"', rb'}\s+{"error"', rb'id: 7\s+{"detail"'],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", WAYS)
+def test_deviations_are_written_in_every_way(code):
+    """A code that stands for several ways of writing is drawn in each of them."""
+    ways = [re.compile(way) for way in WAYS[code]]
+    assert_drawn(kit.deviating_streams(code), *(lambda case, way=way: way.search(case.data) for way in ways))
 
 
 PAIRS = list(combinations(kit.DEVIATION_CODES, 2))

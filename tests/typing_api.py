@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import sansio_step as s
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     assert_type(stream.outcome, s.Outcome)
     assert_type(stream.deviations, list[s.Deviation])
     assert_type(stream.fault, s.StreamError | None)
+    assert_type(stream.block, s.ContentBlock | None)
+    assert_type(stream.usage_is_final, bool)
+    assert_type(stream.event_count, int)
     assert_type(stream.result(), s.Message)
 
     frames = s.SSEDecoder()
@@ -29,12 +32,26 @@ if TYPE_CHECKING:
 
     assert_type(s.parse(b""), s.Message)
     assert_type(s.parse([b""]), s.Message)
-    assert_type(s.iter_events([b""]), Generator[s.StreamEvent, None, None])
+    reader = s.iter_events([b""])
+    assert_type(reader, s.MessageReader)
+    assert_type(list(reader), list[s.StreamEvent])
+    assert_type(reader.message, s.Message | None)
+    assert_type(reader.block, s.ContentBlock | None)
+    assert_type(reader.usage_is_final, bool)
+    assert_type(reader.transport_error, Exception | None)
+    with reader as entered:
+        assert_type(entered, s.MessageReader)
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b""
 
-    assert_type(s.aiter_events(chunks()), AsyncGenerator[s.StreamEvent, None])
+    assert_type(s.aiter_events(chunks()), s.AsyncMessageReader)
+
+    async def each_event() -> None:
+        async with s.aiter_events(chunks()) as areader:
+            async for event in areader:
+                assert_type(event, s.StreamEvent)
+            assert_type(areader.result(), s.Message)
 
     event = s.decode_event("{}")
     if isinstance(event, s.ContentBlockDeltaEvent):

@@ -39,7 +39,7 @@ from sansio_step import (
 
 from ._config import Config
 from ._connection import Connection
-from ._reader import Wanted
+from ._reader import Wanted, error_of
 from ._secrets import Mask
 
 
@@ -334,7 +334,7 @@ class Call:
         for position, event in enumerate(events):
             if isinstance(event, PingEvent):
                 continue
-            if not self.delivered and isinstance(event, ErrorEvent) and self._retry(self._refusal(event), now):
+            if not self.delivered and isinstance(event, ErrorEvent) and self._retry(error_of(event), now):
                 # Pings are given at once, and say nothing that a second answer would contradict.
                 events = events[:position]
                 self._given = self._given or bool(events)
@@ -346,10 +346,6 @@ class Call:
         self.events.extend(events)
         if exchange.done and (exchange.error is None or not self._retry(exchange.error, now)):
             self._end(exchange.error)
-
-    def _refusal(self, event: ErrorEvent) -> StreamError:
-        """The error of a stream that begins with an error event."""
-        return APIError(event.error.type, event.error.message, request_id=event.request_id)
 
     def _give_up(self, error: StreamError, now: float) -> None:
         """The attempt is over without a response."""

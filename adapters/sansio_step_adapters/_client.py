@@ -11,7 +11,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
-from sansio_step import ContentBlockDeltaEvent, Deviation, Message, Outcome, StreamEvent, TextDelta, TransportError
+from sansio_step import (
+    ContentBlockDeltaEvent,
+    Delta,
+    Deviation,
+    Message,
+    Outcome,
+    StreamEvent,
+    TextDelta,
+    TransportError,
+)
 
 from ._call import Call
 from ._config import Config, Request, encode_count, encode_request, make_config
@@ -149,6 +158,16 @@ class BaseStream:
     def deviations(self) -> list[Deviation]:
         """What departs from the protocol so far."""
         return self._call.exchange.deviations
+
+    @property
+    def unapplied(self) -> list[tuple[int, Delta]]:
+        """Deltas that fit nowhere, each with the index of its block."""
+        return self._call.exchange.unapplied
+
+    @property
+    def usage_is_final(self) -> bool:
+        """Whether an output count came with the stop_reason or after it: before, it is a placeholder."""
+        return self._call.exchange.usage_is_final
 
     @property
     def status(self) -> int | None:

@@ -23,6 +23,7 @@ from sansio_step import (
     to_json,
 )
 
+from ._reader import error_of
 from ._terminal import escaped
 
 __all__ = ["Options", "parse_bodies"]
@@ -109,7 +110,7 @@ class _Body:
             _write(b"".join(to_json(event) + b"\n" for event in events))
         for number, event in enumerate(events, self.number):
             if isinstance(event, ErrorEvent):
-                error = APIError(event.error.type, event.error.message, request_id=event.request_id)
+                error = error_of(event)
                 error.event_number = number
                 self._complain(error)
         self.number += len(events)

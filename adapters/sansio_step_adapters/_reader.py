@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Final
@@ -14,10 +15,13 @@ from sansio_step import (
     APIError,
     ConnectionLost,
     DeadlineExceeded,
+    Delta,
     Deviation,
+    ErrorEvent,
     IncompleteStream,
     LimitExceeded,
     Message,
+    MessageAccumulator,
     MessageStream,
     Outcome,
     StreamError,
@@ -44,7 +48,11 @@ _SHOWN: Final = 200
 # What is looked at for it: secrets in it are replaced by something shorter.
 _KEPT: Final = 4096
 _BLANK: Final = b" \t\r\n"
+_BOM: Final = b"\xef\xbb\xbf"
 _FIELDS: Final = (b":", b"data:", b"event:", b"id:", b"retry:")
+# A line of an event stream, which no line of a JSON text begins like.
+_FIELD_LINE: Final = re.compile(rb"[\r\n](?:data|event|id|retry):")
+_LONGEST_FIELD_LINE: Final = len(b"\nevent:")
 
 
 class _Kind(enum.Enum):
@@ -175,6 +183,19 @@ class ResponseReader:
         return self._mask.deviations(self._stream.deviations)
 
     @property
+    def unapplied(self) -> list[tuple[int, Delta]]:
+        """Deltas that fit nowhere, each with the index of its block."""
+        return self._stream.unapplied
+
+    @property
+    def usage_is_final(self) -> bool:
+        """Whether an output count came with the stop_reason or after it: before, it is a placeholder."""
+        if self._whole is None:
+            return self._stream.usage_is_final
+        usage = self._whole.usage
+        return self._whole.stop_reason is not None and usage is not None and usage.output_tokens is not None
+
+    @property
     def outcome(self) -> Outcome:
         """As `MessageStream.outcome`; FAILED also for a response that was refused here."""
         if self._whole is not None and self.error is None:
@@ -215,9 +236,14 @@ class ResponseReader:
         if self._kind is _Kind.UNKNOWN:
             self._document += piece
             self._kind = self._sniff()
+            if self._kind is _Kind.DOCUMENT and self._turns_into_stream(len(self._document)):
+                self._kind = _Kind.STREAM
             piece = bytes(self._document)
         elif self._kind is not _Kind.STREAM:
             self._document += piece
+            if self._turns_into_stream(len(piece)):
+                self._kind = _Kind.STREAM
+                piece = bytes(self._document)
         elif not self._any_event:
             # The start is kept until there is an event, in case that none comes of it.
             self._document += piece[: max(_KEPT - len(self._document), 0)]
@@ -249,7 +275,7 @@ class ResponseReader:
         The content type alone can't tell: gateways answer a streaming request with a document under
         text/event-stream, and others stream under text/plain or no type at all.
         """
-        start = bytes(self._document).removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK)
+        start = bytes(self._document).removeprefix(_BOM).lstrip(_BLANK)
         if not start:
             if len(self._document) <= 1024:
                 return _Kind.UNKNOWN
@@ -258,11 +284,25 @@ class ResponseReader:
             return _Kind.DOCUMENT
         if self._says_stream or start.startswith(_FIELDS):
             return _Kind.STREAM
-        maybe = any(field.startswith(start) for field in _FIELDS) or b"\xef\xbb\xbf".startswith(start)
+        maybe = any(field.startswith(start) for field in _FIELDS) or _BOM.startswith(start)
         return _Kind.UNKNOWN if maybe else _Kind.DOCUMENT
 
+    def _turns_into_stream(self, new: int) -> bool:
+        """Whether a document was only the start of a stream: an error or a note written bare before the events.
+
+        `new` bytes of it have not been looked at yet. A page of HTML can have such a line in a script of its own.
+        """
+        if self._kind is not _Kind.DOCUMENT or self._begins_with(b"<"):
+            return False
+        start = max(len(self._document) - new - _LONGEST_FIELD_LINE, 0)
+        return _FIELD_LINE.search(self._document, start) is not None
+
+    def _begins_with(self, mark: bytes) -> bool:
+        # The first bytes suffice: a copy of all so far for each piece made documents in small pieces quadratic.
+        return bytes(self._document[:_KEPT]).removeprefix(_BOM).lstrip(_BLANK)[:1] == mark
+
     def _most(self) -> int:
-        is_json = self._kind is not _Kind.ERROR and self._document.lstrip(_BLANK)[:1] == b"{"
+        is_json = self._kind is not _Kind.ERROR and self._begins_with(b"{")
         return self._max_message_size if is_json else _MOST_OF_AN_ERROR
 
     def _finish(self, broken: StreamError | None) -> list[StreamEvent]:
@@ -355,6 +395,16 @@ class ResponseReader:
         return wrong
 
 
+def error_of(event: ErrorEvent) -> APIError:
+    """What an error event of a stream says, as an exception."""
+    accumulator = MessageAccumulator()
+    accumulator.add(event)
+    error = accumulator.api_error
+    assert error is not None
+    error.event_number = None
+    return error
+
+
 def request_id(headers: dict[str, str]) -> str | None:
     """The id that a server gives a request, by any of its usual names."""
     return next((headers[name] for name in ("request-id", "x-request-id", "x-trace-id") if name in headers), None)
@@ -375,7 +425,7 @@ def _as_message(body: bytes) -> tuple[Message | None, StreamError | None]:
 def _as_count(body: bytes) -> int | None:
     """The number in `{"input_tokens": 12}`, None where the document is another."""
     try:
-        return _read_count(body.removeprefix(b"\xef\xbb\xbf")).input_tokens
+        return _read_count(body.removeprefix(_BOM)).input_tokens
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 

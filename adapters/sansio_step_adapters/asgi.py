@@ -93,6 +93,9 @@ class Report:
     error: StreamError | None = None
     # Whether the caller went away before the end.
     disconnected: bool = False
+    # Whether `usage` is what the call cost: an output count came with the stop_reason or after it. Of a message that broke
+    # off it is a placeholder, or a running count.
+    usage_is_final: bool = False
     response_bytes: int = 0
     head_after: float | None = None
     first_event_after: float | None = None
@@ -465,7 +468,7 @@ class _Observer:
         reader.receive_eof(self._lost or gone)
         report.error = reader.error
         report.outcome, report.deviations = reader.outcome, reader.deviations
-        report.message = reader.message
+        report.message, report.usage_is_final = reader.message, reader.usage_is_final
         return report
 
     def _elapsed(self) -> float:

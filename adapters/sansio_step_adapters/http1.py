@@ -25,7 +25,7 @@ except ModuleNotFoundError as error:
     raise missing_extra("anyio", error) from error
 
 
-from sansio_step import Deviation, Message, MessageStream, Outcome, StreamError, StreamEvent, TransportError
+from sansio_step import Delta, Deviation, Message, MessageStream, Outcome, StreamError, StreamEvent, TransportError
 
 from ._framing import Framing
 from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, ResponseReader, Wanted
@@ -162,6 +162,16 @@ class Exchange:
     def deviations(self) -> list[Deviation]:
         """What departs from the protocol so far."""
         return self._reader.deviations if self._reader is not None else []
+
+    @property
+    def unapplied(self) -> list[tuple[int, Delta]]:
+        """Deltas that fit nowhere, each with the index of its block."""
+        return self._reader.unapplied if self._reader is not None else []
+
+    @property
+    def usage_is_final(self) -> bool:
+        """Whether an output count came with the stop_reason or after it: before, it is a placeholder."""
+        return self._reader is not None and self._reader.usage_is_final
 
     @property
     def count(self) -> int | None:

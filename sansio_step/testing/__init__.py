@@ -1,13 +1,14 @@
-"""Realistic Messages streams, good and bad, for whoever reads them: Hypothesis strategies, and one check for any parser.
+"""Realistic Messages streams, good and bad, to test readers with: Hypothesis strategies, and one check for any parser.
 
-For tests of a client, a proxy or a parser of the Messages stream. `messages` draws what a stream can build,
-`event_streams` the events that build it, `wire_bytes` the bytes of those, `chunked` a way to cut them. Bad input is
-half of the input: `deviating_streams` are what real servers do differently, with the reading that is expected, `damaged`
-is what networks and bugs do to bytes. `assert_chunk_invariant` needs no Hypothesis test around it.
+Use them to test a client, a proxy or a parser of the Messages stream. `messages` draws a message that a stream can
+build, `event_streams` the events that build it, `wire_bytes` the bytes of those events, `chunked` a way to cut the
+bytes. Bad input is half of the input: `deviating_streams` draws what real servers do differently, with the expected
+reading, and `damaged` does to bytes what networks and bugs do. `assert_chunk_invariant` needs no Hypothesis test
+around it.
 """
 
 try:
-    import hypothesis  # noqa: F401  # asked for here, so that its absence is said once and clearly
+    import hypothesis  # noqa: F401  # imported here so that one clear error says that it is missing
 except ImportError as _error:
     raise ImportError('sansio_step.testing needs hypothesis: pip install "sansio-step[testing]"') from _error
 
@@ -33,7 +34,7 @@ __all__ = [
     "wire_bytes",
 ]
 
-# Hypothesis makes functions of its own around these, in whose module the names in the annotations mean nothing.
+# Hypothesis wraps these in functions of its own, and the names in the annotations mean nothing in their module.
 for _module in (_damage, _deviating, _events, _messages, _wire):
     for _name in set(__all__) & vars(_module).keys():
         _made = vars(_module)[_name]

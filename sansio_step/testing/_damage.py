@@ -1,4 +1,4 @@
-"""What networks do to bytes: cut them anywhere, and, with bugs on the way, worse."""
+"""What networks do to bytes: they cut them anywhere, and with bugs on the way they do worse."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ _INJECTED = (
 
 @st.composite
 def chunked(draw: st.DrawFn, data: bytes) -> list[bytes]:
-    """The same bytes in pieces, as a network might deliver them: whole, of one size, or cut anywhere (also into nothing).
+    """The same bytes in pieces, as a network might deliver them: whole, of one size, or cut anywhere (into empty
+    pieces too).
 
     It shrinks towards the whole.
     """
     cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
     # Drawn last, so that a failing example of one size can shrink to one with few cuts.
     size = draw(st.sampled_from((0, 1, 2, 3, 7, 64, 1460)))
-    # A byte a piece is no use where that means a million pieces.
+    # One byte a piece is no use if that makes a million pieces.
     if size and len(data) <= size * 10_000:
         return [data[start : start + size] for start in range(0, len(data), size)]
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
@@ -49,8 +50,8 @@ def chunked(draw: st.DrawFn, data: bytes) -> list[bytes]:
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes) -> bytes:
-    """Bytes with one to three faults in them: cut short, a bit flipped, a stretch lost, repeated or swapped with its
-    neighbour, something foreign in between. Now and then that changes nothing (a cut at the very end).
+    """Bytes with one to three faults in them: an end cut off, a bit flipped, a stretch lost, repeated or swapped with
+    its neighbour, something foreign inserted. Now and then a fault changes nothing (a cut at the very end).
     """
     for _ in range(draw(st.integers(1, 3))):
         data = draw(st.sampled_from(_DAMAGES))(draw, data)

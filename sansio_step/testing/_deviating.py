@@ -92,18 +92,25 @@ class _Sent(msgspec.Struct, eq=False):
     codes: list[str] = msgspec.field(default_factory=list)
     name: str | None = None
     is_base: bool = False  # of the legal stream that all began with
+    is_bare: bool = False  # lines without a field
+    is_glued: bool = False  # in the frame of the event before it
 
     def plain(self) -> bool:
         """Whether its type and its event line may still be changed."""
         return self.name == self.kind != "error" and isinstance(self.data, dict) and bool(self.data.get("type"))
 
+    def fields(self) -> JSON:
+        """Its JSON without the type; nothing for one that is text."""
+        return {key: value for key, value in self.data.items() if key != "type"} if isinstance(self.data, dict) else {}
+
 
 class _Script:
     """A stream that is being written: its events, the blocks that it is to be read as."""
 
-    def __init__(self, draw: st.DrawFn, message: Message, sent: list[_Sent]) -> None:
+    def __init__(self, draw: st.DrawFn, message: Message, sent: list[_Sent], codes: tuple[str, ...]) -> None:
         self.draw = draw
         self.sent = sent
+        self.codes = codes
         self.blocks: list[tuple[int, JSON]] = [(index, to_dict(block)) for index, block in enumerate(message.content)]
         self.next_index = len(self.blocks)
         self.reusable = list(range(self.next_index))  # indices of finished blocks that nothing was done to
@@ -113,12 +120,31 @@ class _Script:
         self.end_codes: list[str] = []
 
     def closing(self) -> int:
-        """Where the events begin that end the message: a stop reason, message_stop, or what breaks it off."""
-        return next(
-            place
-            for place, event in enumerate(self.sent)
-            if event.kind in ("message_stop", "error") or _stop_reason(event) or "spliced_message_start" in event.codes
+        """Where the frames begin that end the message: a stop reason, message_stop, or what breaks it off."""
+        return self.frame_of(
+            next(
+                place
+                for place, event in enumerate(self.sent)
+                if event.kind in ("message_stop", "error")
+                or _stop_reason(event)
+                or "spliced_message_start" in event.codes
+            )
         )
+
+    def frame_of(self, place: int) -> int:
+        """Where the frame of the event at a place begins."""
+        while self.sent[place : place + 1] and self.sent[place].is_glued:
+            place -= 1
+        return place
+
+    def somewhere(self) -> int:
+        """A place between two frames, before those that end the message."""
+        return self.draw(st.integers(0, self.closing()).filter(lambda place: not self.sent[place].is_glued))
+
+    def read(self) -> list[_Sent]:
+        """The events that come to be read: those before a spliced message_start."""
+        upto = next((place for place, event in enumerate(self.sent) if "spliced_message_start" in event.codes), None)
+        return self.sent[:upto]
 
     def starts(self) -> int:
         """Where the message begins."""
@@ -169,28 +195,51 @@ def _streams(draw: st.DrawFn, strategy: st.SearchStrategy[tuple[str, ...]]) -> D
     message = draw(messages())
     events = draw(piecewise_streams(st.just(message)))
     sent = [_Sent(event.type, wire(event), [], event.type, is_base=True) for event in events]
-    script = _Script(draw, message, sent)
+    script = _Script(draw, message, sent, codes)
     for code in sorted(codes, key=_ORDER.index):
         _WRITERS[code](script)
     _note_missing(script, codes)
-    frames = [Frame(event.name, event.data) for event in script.sent]
     return DeviatingStream(
-        data=_bytes(draw, frames, script),
+        data=_bytes(draw, script),
         codes=_first_numbers(script),
         outcome=script.outcome,
         message=_reading(script),
     )
 
 
-def _bytes(draw: st.DrawFn, frames: list[Frame], script: _Script) -> bytes:
-    pieces = draw(framed(frames))
-    if not script.is_terminated:
-        # Without the blank line, or without any line end: bytes that are only LF or CR end the last line.
-        last = pieces[-2].rstrip(b"\r\n")
-        pieces[-2:] = [last + draw(st.sampled_from((b"", b"\n", b"\r\n")))]
+def _bytes(draw: st.DrawFn, script: _Script) -> bytes:
+    groups: list[list[_Sent]] = []
+    for event in script.sent:
+        if event.is_glued:
+            groups[-1].append(event)
+        else:
+            groups.append([event])
+    dressed = [Frame(group[0].name, _data(group)) for group in groups if not group[0].is_bare]
+    before, *pieces, behind = draw(framed(dressed))
+    written = iter(pieces)
+    frames = [_bare_lines(draw, group) if group[0].is_bare else next(written) for group in groups]
     if script.unfinished:
-        pieces[-1:] = [script.unfinished]
-    return b"".join(pieces)
+        behind = script.unfinished
+    elif not script.is_terminated or (groups[-1][0].is_bare and draw(st.booleans())):
+        # Without the blank line, or without any line end: bytes that are only LF or CR end the last line.
+        frames[-1] = frames[-1].rstrip(b"\r\n") + draw(st.sampled_from((b"", b"\n", b"\r\n")))
+        behind = b""
+    return b"".join((before, *frames, behind))
+
+
+def _data(group: list[_Sent]) -> JSON | str:
+    """The data of a frame: that of its one event, or of several, one on each data line."""
+    if len(group) == 1:
+        return cast("JSON | str", group[0].data)
+    return "\n".join(event.data if isinstance(event.data, str) else json.dumps(event.data) for event in group)
+
+
+def _bare_lines(draw: st.DrawFn, group: list[_Sent]) -> bytes:
+    """A frame whose lines have no field, but for one that says nothing."""
+    end = draw(st.sampled_from(("\n", "\r\n", "\r")))
+    beside = draw(st.sampled_from(([], [": keep-alive"], ["id: 7"], ["retry: 3000"])))
+    lines = [*beside, *(line for event in group for line in event.data.split("\n")), ""]
+    return "".join(line + end for line in lines).encode()
 
 
 def _first_numbers(script: _Script) -> dict[str, int]:
@@ -217,18 +266,19 @@ def _reading(script: _Script) -> JSON:
             usage = start.pop("usage", None)
             _merge(message, start, _KNOWN)
         elif event.kind == "message_delta":
-            fields = {key: value for key, value in event.data.items() if key not in ("type", "delta", "usage")}
-            _merge(message, {**fields, **(event.data.get("delta") or {})}, _KNOWN)
+            fields = {key: value for key, value in event.fields().items() if key not in ("delta", "usage")}
+            # What is wrong or set back to 0 fills what is empty, and replaces nothing.
+            yields = not {"wrong_type", "usage_reset"}.isdisjoint(event.codes)
+            _merge(message, {**fields, **(event.data.get("delta") or {})}, _KNOWN, yields=yields)
             counts = event.data.get("usage")
-            if counts is not None:
+            if isinstance(counts, dict):
                 usage = {} if usage is None else dict(usage)
-                _merge(usage, counts, frozenset())
+                _merge(usage, counts, frozenset(), yields=yields)
         elif event.kind == "content_block_start" and event.data["content_block"].get("type") == "fallback":
             model = (event.data["content_block"].get("to") or {}).get("model")
             message["model"] = model if model is not None else message.get("model")
         elif event.kind == "message_stop":
-            fields = {key: value for key, value in event.data.items() if key != "type"}
-            _merge(message, fields, _KNOWN)
+            _merge(message, event.fields(), _KNOWN)
             break
     message["content"] = [block for _, block in sorted(script.blocks, key=lambda entry: entry[0])]
     if usage is not None:
@@ -236,8 +286,10 @@ def _reading(script: _Script) -> JSON:
     return {key: value for key, value in message.items() if key != "model" or value is not None}
 
 
-def _merge(into: JSON, fields: JSON, known: frozenset[str]) -> None:
+def _merge(into: JSON, fields: JSON, known: frozenset[str], *, yields: bool = False) -> None:
     for key, value in fields.items():
+        if yields and into.get(key) is not None:
+            continue
         # Null says nothing; an unknown field that was never anything else stays as the null that came.
         if value is not None or (key not in known and key not in into):
             into[key] = value
@@ -290,7 +342,7 @@ def _delta_after_stop(script: _Script) -> None:
         script.read_as(index, {"type": "text", "text": first + second})
         return
     script.read_as(index, {"type": "text", "text": first})
-    further = draw(st.sampled_from(_IMPLIED))(second)
+    further = draw(st.sampled_from(_OPENING))(second)
     script.delta(index, code="delta_after_stop", **further.delta)
     script.stop(index)
     script.read_as(index, further.block)
@@ -332,25 +384,30 @@ def _implied_citation(text: str) -> _Implied:
     )
 
 
-_IMPLIED = (_implied_thinking, _implied_signature, _implied_arguments, _implied_compaction)
-"""Deltas that no text block takes."""
+_OPENING = (_implied_thinking, _implied_arguments, _implied_compaction)
+"""Deltas that no text block takes, so that they open a block of their own."""
+
+
+_SINGLE = (_implied_text, _implied_thinking, _implied_signature, _implied_arguments, _implied_citation)
+"""Deltas whose one field says which they are."""
 
 
 def _delta_kind_mismatch(script: _Script) -> None:
     index = script.start({"type": "text", "text": ""})
     first, second = script.text(), script.text()
     script.delta(index, "text_delta", text=first)
-    further = script.draw(st.sampled_from(_IMPLIED))(second)
+    further = script.draw(st.sampled_from((*_OPENING, _implied_signature)))(second)
     script.delta(index, code="delta_kind_mismatch", **further.delta)
     third = script.text()
     script.delta(index, "text_delta", text=third)
     script.stop(index)
     script.read_as(index, {"type": "text", "text": first + third})
-    script.read_as(index, further.block)
+    if "signature" not in further.block:  # which fits nowhere, and opens nothing
+        script.read_as(index, further.block)
 
 
 def _delta_without_block(script: _Script) -> None:
-    implied = script.draw(st.sampled_from((_implied_text, *_IMPLIED, _implied_citation)))(script.text())
+    implied = script.draw(st.sampled_from((*_SINGLE, _implied_compaction)))(script.text())
     index = script.next_index
     script.next_index += 1
     script.delta(index, code="delta_without_block", **implied.delta)
@@ -445,6 +502,42 @@ def _repeated_signature(script: _Script) -> None:
     script.read_as(index, {"type": "thinking", "thinking": "", "signature": "ABCD"})
 
 
+_EMPTY: Final[dict[str, JSON]] = {
+    "text": {"type": "text", "text": ""},
+    "thinking": {"type": "thinking", "thinking": ""},
+    "tool_use": {"type": "tool_use", "input": {}},
+}
+
+
+def _bare_delta(script: _Script) -> None:
+    """A delta without a type, or with that of a block; often with the empty fields of all others."""
+    implied = script.draw(st.sampled_from(_SINGLE))(script.text())
+    fields = {key: value for key, value in implied.delta.items() if key != "kind"}
+    kind = script.draw(st.sampled_from(({}, *({"type": kind} for kind in (None, "", *_EMPTY, "compaction")))))
+    left = dict.fromkeys(("text", "partial_json", "thinking", "signature"), "") if script.draw(st.booleans()) else {}
+    index = script.start(_EMPTY[implied.block["type"]])
+    script.add("content_block_delta", "bare_delta", index=index, delta={**kind, **left, **fields})
+    script.stop(index)
+    script.read_as(index, implied.block)
+
+
+def _control_character(script: _Script) -> None:
+    """A character that JSON wants escaped; a line end is one where two data lines join."""
+    character = script.draw(st.sampled_from("\t\n\0\x01\x0b\x0c\x1c\x1f"))
+
+    def add(kind: str, code: str, **fields: Any) -> None:
+        text = json.dumps({"type": kind, **fields}).replace("|", character)
+        script.sent.insert(script.closing(), _Sent(kind, text, [code], kind))
+
+    if script.draw(st.booleans()):
+        add("ping", "control_character", **{"a|b": "c|d"})
+        return
+    index = script.start({"type": "text", "text": ""})
+    add("content_block_delta", "control_character", index=index, delta={"type": "text_delta", "text": "a|b"})
+    script.stop(index)
+    script.read_as(index, {"type": "text", "text": f"a{character}b"})
+
+
 def _bare_message_start(script: _Script) -> None:
     event = script.sent[script.starts()]
     message = dict(event.data["message"])
@@ -492,6 +585,25 @@ def _bare_error(script: _Script) -> None:
     # Servers send nothing behind it.
     script.sent[place:] = [_Sent("error", data, ["bare_error"], name)]
     script.outcome = Outcome.FAILED
+
+
+def _bare_document(script: _Script) -> None:
+    """Lines of JSON without a field: on one line or many, one or two in a frame; an error as well."""
+    detail: JSON = {"detail": script.text(), "more": [{}]}
+    if not any(_exclude("bare_error", code) for code in script.codes) and script.draw(st.booleans()):
+        error = script.draw(st.sampled_from(("busy", {"type": "overloaded_error", "message": "busy"})))
+        made, place = [("error", {"error": error})], script.closing()
+        del script.sent[place:]  # servers send nothing after it
+        script.outcome = Outcome.FAILED
+    else:
+        made, place = [("future", detail)], script.somewhere()
+    indent = script.draw(st.sampled_from((None, 1)))
+    if indent is None and script.draw(st.booleans()):
+        made = [("future", detail), *made]
+    for number, (kind, document) in enumerate(made):
+        text = json.dumps(document, indent=indent, ensure_ascii=False)
+        event = _Sent(kind, text, ["bare_document"], is_bare=True, is_glued=number > 0)
+        script.sent.insert(place + number, event)
 
 
 def _no_message_stop(script: _Script) -> None:
@@ -544,6 +656,57 @@ def _bare_message_delta(script: _Script) -> None:
     event.codes.append("bare_message_delta")
 
 
+def _wrong_type(script: _Script) -> None:
+    """A value of a wrong kind that places no content, or an object that is "" or []; an input that is a string."""
+    draw = script.draw
+    code = "wrong_type"
+    start = next((event for event in script.read() if event.kind == "message_start"), None)
+    has_model = start is not None and isinstance(start.data["message"].get("model"), str)
+    ways = ("count", "field", "nothing", "input", "text of an input", *(["model"] if has_model else []))
+    way = draw(st.sampled_from(ways))
+    if way == "model" and start is not None:
+        start.data = {**start.data, "message": {**start.data["message"], "model": draw(st.sampled_from((42, [], {})))}}
+        start.codes.append(code)
+    elif way == "count":
+        count = draw(st.sampled_from((12.5, "7", True, [], {"a": 1})))
+        script.add("message_delta", code, delta={}, usage={"output_tokens": count})
+    elif way == "field":
+        field = draw(st.sampled_from(("stop_sequence", "container")))
+        script.add("message_delta", code, delta={field: 7}, usage={})
+    elif way == "nothing":
+        # To be absent is a deviation of its own.
+        nothing = dict.fromkeys(draw(st.sampled_from((("delta",), ("usage",)))), draw(st.sampled_from(("", []))))
+        script.add("message_delta", code, **{"delta": {}, "usage": {}, **nothing})
+        script.sent[script.closing() - 1].codes.append("bare_message_delta")
+    else:
+        arguments = {"a": script.text()}
+        text = json.dumps(arguments)
+        first = text if way == "text of an input" else draw(st.sampled_from(("", [])))
+        index = script.start({**_EMPTY["tool_use"], "input": first}, code)
+        if first != text:
+            script.delta(index, "input_json_delta", partial_json=text)
+        script.stop(index)
+        script.read_as(index, {"type": "tool_use", "input": arguments})
+
+
+def _usage_reset(script: _Script) -> None:
+    """All input counts that are stated are 0 where one stood. Nothing after it states another."""
+    sent = script.read()
+    ends = (place for place, event in enumerate(sent) if event.kind in ("message_stop", "error"))
+    place = script.frame_of(next(ends, len(sent)))
+    caches = st.sampled_from(("cache_creation_input_tokens", "cache_read_input_tokens"))
+    zeros = dict.fromkeys(("input_tokens", *script.draw(st.lists(caches, unique=True))), 0)
+    script.sent[place:place] = [
+        _sent("message_delta", {"delta": {}, "usage": {"input_tokens": 7}}),
+        _sent("message_delta", {"delta": {}, "usage": zeros}, "usage_reset"),
+    ]
+
+
+def _stop_without_block(script: _Script) -> None:
+    index = script.next_index + script.draw(st.integers(1_000, 2_000))  # no other writer goes so far
+    script.sent.insert(script.somewhere(), _sent("content_block_stop", {"index": index}, "stop_without_block"))
+
+
 def _event_after_stop(script: _Script) -> None:
     kind, fields = script.draw(
         st.sampled_from(
@@ -567,13 +730,60 @@ def _foreign_data(script: _Script) -> None:
     stop = next((place for place, event in enumerate(script.sent) if event.kind == "message_stop"), None)
     behind = stop is not None and script.outcome is Outcome.COMPLETE and script.draw(st.booleans())
     codes = ["foreign_data", *(["event_after_stop"] if behind else [])]
-    place = len(script.sent) if behind else script.draw(st.integers(0, script.closing()))
+    place = len(script.sent) if behind else script.somewhere()
     script.sent.insert(place, _Sent("future", text, codes, name))
+
+
+def _empty_data(script: _Script) -> None:
+    """A ping or message_stop without data, or a further event that says nothing without its data."""
+    stop = next((event for event in script.read() if event.kind == "message_stop"), None)
+    names = ("ping", "content_block_stop", "message_delta", *(["message_stop"] if stop else []))
+    name = script.draw(st.sampled_from(names))
+    if name == "message_stop" and stop is not None:
+        stop.data = ""
+        stop.codes.append("empty_data")
+        return
+    kind = "ping" if name == "ping" else "future"
+    script.sent.insert(script.somewhere(), _Sent(kind, "", ["empty_data"], name))
+
+
+def _no_index(script: _Script) -> None:
+    """Events of the block at 0 without their index: one of them, or all, as Go's omitempty has it."""
+
+    def able() -> list[_Sent]:
+        named = [event for event in script.read() if event.kind.startswith("content_block_")]
+        return [event for event in named if isinstance(event.data, dict) and event.data["index"] == 0]
+
+    if not able():
+        script.start({"type": "text", "text": "first"}, index=0)
+        script.stop(0)
+        script.read_as(0, {"type": "text", "text": "first"})
+        script.next_index = max(script.next_index, 1)
+    nothing = script.draw(st.sampled_from(({}, {"index": None})))
+    for event in able() if script.draw(st.booleans()) else [script.draw(st.sampled_from(able()))]:
+        event.data = {**{key: value for key, value in event.data.items() if key != "index"}, **nothing}
+        event.codes.append("no_index")
+
+
+def _no_blank_line(script: _Script) -> None:
+    """Two events in a frame, of which the event line says nothing; perhaps a `[DONE]` as well."""
+    sent = script.read()
+    able = [place for place in range(1, len(sent)) if sent[place - 1].plain() and sent[place].plain()]
+    if not able:
+        script.sent[:0] = [_sent("ping", {}), _sent("ping", {})]
+        able = [1]
+    place = script.draw(st.sampled_from(able))
+    first, second = script.sent[place - 1 : place + 1]
+    first.name = script.draw(st.sampled_from((first.name, None, "future", "error")))
+    first.codes.append("no_blank_line")
+    second.is_glued = True
+    if place < script.closing() and script.draw(st.booleans()):
+        script.sent.insert(place + 1, _Sent("future", "[DONE]", is_glued=True))
 
 
 def _unterminated_event(script: _Script) -> None:
     event = script.sent[-1]
-    if isinstance(event.data, str):
+    if isinstance(event.data, str) or event.is_glued:
         event = _sent("ping", {})
         script.sent.append(event)
     event.codes.append("unterminated_event")
@@ -588,8 +798,7 @@ def _unfinished_event(script: _Script) -> None:
 
 def _lines(script: _Script, code: str, change: Callable[[_Sent], None]) -> None:
     """Change the event line or the type of some events, or of all."""
-    upto = next((place for place, event in enumerate(script.sent) if "spliced_message_start" in event.codes), None)
-    able = [event for event in script.sent[:upto] if event.plain()]
+    able = [event for event in script.read() if event.plain()]
     if not able:
         able = [_sent("ping", {})]
         script.sent[:0] = able
@@ -633,6 +842,8 @@ _WRITERS: Final[dict[str, Callable[[_Script], None]]] = {
     "lone_surrogate": _lone_surrogate,
     "repeated_content": _repeated_content,
     "repeated_signature": _repeated_signature,
+    "bare_delta": _bare_delta,
+    "control_character": _control_character,
     "bare_message_start": _bare_message_start,
     "duplicate_message_start": _duplicate_message_start,
     "spliced_message_start": _spliced_message_start,
@@ -640,13 +851,20 @@ _WRITERS: Final[dict[str, Callable[[_Script], None]]] = {
     "no_block_stop": _no_block_stop,
     "no_stop_reason": _no_stop_reason,
     "bare_error": _bare_error,
+    "bare_document": _bare_document,
     "no_message_stop": _no_message_stop,
     "bare_message_delta": _bare_message_delta,
+    "wrong_type": _wrong_type,
+    "usage_reset": _usage_reset,
+    "stop_without_block": _stop_without_block,
     "event_after_stop": _event_after_stop,
     "foreign_data": _foreign_data,
+    "empty_data": _empty_data,
+    "no_index": _no_index,
     "no_event_line": _no_event_line,
     "no_type": _no_type,
     "type_mismatch": _type_mismatch,
+    "no_blank_line": _no_blank_line,
     "unterminated_event": _unterminated_event,
     "unfinished_event": _unfinished_event,
 }

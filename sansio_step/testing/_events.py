@@ -48,7 +48,7 @@ from ._messages import json_text, messages
 from ._values import JSON, extras, json_objects, names
 
 _PARTS = ("stop_details", "container", "context_management")
-# What a message_delta has a place of its own for: an unknown field of the message can't travel there.
+# A message_delta has its own use for these names, so an unknown field of the message can't travel there under them.
 _TAKEN = frozenset(("type", "delta", "usage", "message", "index"))
 _EVENT_NAMES = frozenset(
     (
@@ -66,14 +66,15 @@ _EVENT_NAMES = frozenset(
 
 
 def event_streams(message: Message | st.SearchStrategy[Message] | None = None) -> st.SearchStrategy[list[StreamEvent]]:
-    """The events of one message: any legal way to send just that (`to_dict` of what they build equals that of `message`).
+    """The events of one message, sent in any legal way (`to_dict` of what they build equals that of `message`).
 
-    Text and arguments are cut anywhere or come with the block's start, blocks one after another or interleaved, usage at
-    either end or growing, the stop reason in any of several message_deltas, fields in any event that may carry them,
-    pings and unknown events between; or all of it in the message_start.
+    Text and arguments are cut anywhere or come with the block's start. Blocks come one after another or interleaved.
+    Usage comes at either end or grows. The stop reason is in any of several message_deltas, and other fields are in any
+    event that may carry them. Pings and unknown events come in between. Or the message_start carries it all.
 
-    `message` is one that `messages` could draw, or a strategy for such; `messages()` where it isn't given. ValueError
-    where it lacks what every legal stream has: id, role, model, stop_reason, usage, finished blocks.
+    `message` is a Message that `messages` could draw, or a strategy for such Messages; the default is `messages()`.
+    Raises ValueError if a Message lacks what every legal stream has: id, role, model, stop_reason, usage, finished
+    blocks.
     """
     if message is None:
         message = messages()
@@ -98,14 +99,14 @@ def _event_lists(draw: st.DrawFn, strategy: st.SearchStrategy[Message], *, prefi
         events = _in_one(draw, message)
     else:
         events = _in_pieces(draw, message)
-    # Unknown events are part of a message; pings are legal everywhere, behind message_stop too.
+    # Unknown events are part of a message; pings are legal everywhere, after message_stop too.
     _insert(draw, events, 1, len(events) - 1, _unknown_events())
     _insert(draw, events, 0, len(events), _pings())
     return events
 
 
 def piecewise_streams(message: st.SearchStrategy[Message]) -> st.SearchStrategy[list[StreamEvent]]:
-    """The same without those whose message_start carries everything."""
+    """The same, without the streams whose message_start carries everything."""
     return _event_lists(message, prefilled=False)
 
 
@@ -123,7 +124,7 @@ def _pings() -> st.SearchStrategy[PingEvent]:
 
 @cache
 def _unknown_events() -> st.SearchStrategy[UnknownEvent]:
-    # An event line drops one space in front of the name, and an empty one names nothing.
+    # An event line drops one space before the name, and an empty name names nothing.
     kinds = names().filter(lambda name: name not in _EVENT_NAMES)
     return st.builds(UnknownEvent, kinds, extra=json_objects().map(_without_type))
 
@@ -133,7 +134,7 @@ def _without_type(wire: JSON) -> JSON:
 
 
 def _is_cut(block: ContentBlock) -> bool:
-    """Whether a tool's arguments are broken: only deltas can say so."""
+    """Whether a tool's arguments are broken: only deltas can carry them."""
     if isinstance(block, ToolCallBlock):
         try:
             _ = block.input
@@ -155,7 +156,7 @@ def _in_one(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
 
 
 def _arrived_whole(block: ContentBlock) -> ContentBlock:
-    """The block as a start has it: with a tool's `input`, not the text of it."""
+    """The block as a start carries it: with a tool's `input`, not the text of it."""
     if isinstance(block, ToolCallBlock) and block.input_json:
         block = copy(block)
         block.input = block.input
@@ -165,7 +166,7 @@ def _arrived_whole(block: ContentBlock) -> ContentBlock:
 def _in_pieces(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
     start = Message(id=message.id, role=message.role, model=message.model)
     stop: JSON = {}
-    tops: list[JSON] = [{} for _ in range(draw(st.integers(1, 3)))]  # the message_deltas, from the outside
+    tops: list[JSON] = [{} for _ in range(draw(st.integers(1, 3)))]  # the top level of each message_delta
     deltas: list[JSON] = [{} for _ in tops]
     last = len(tops) - 1
 
@@ -199,7 +200,7 @@ def _in_pieces(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
         for number, (delta, top, usage) in enumerate(zip(deltas, tops, usages, strict=True))
     ]
     content = _interleaved(draw, [_block_events(draw, index, block) for index, block in enumerate(message.content)])
-    # What comes before the stop reason can come between the blocks, in its order: counts are cumulative.
+    # The message_deltas before the stop reason can come between the blocks, in their order: counts are cumulative.
     gaps = sorted(draw(st.integers(0, len(content))) for _ in range(stops_at))
     for place, early in reversed(list(zip(gaps, closing, strict=False))):
         content.insert(place, early)
@@ -208,7 +209,7 @@ def _in_pieces(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
 
 
 def _usage_in_pieces(draw: st.DrawFn, usage: Usage, deltas: int) -> tuple[Usage, list[Usage]]:
-    """The usage of the message_start and of each message_delta that make up one: later counts replace earlier ones."""
+    """One usage split over the message_start and each message_delta: later counts replace earlier ones."""
     parts: list[JSON] = [{} for _ in range(deltas + 1)]
     extra: list[JSON] = [{} for _ in parts]
     for name in usage.__struct_fields__:
@@ -228,7 +229,7 @@ def _spread(draw: st.DrawFn, parts: list[JSON], name: str, value: Any) -> None:
 
 
 def _smaller(value: Any) -> Any:
-    """A value of the same kind that comes earlier."""
+    """A smaller value of the same kind, which comes earlier."""
     return value // 2 if isinstance(value, int) else type(value)()
 
 
@@ -239,7 +240,7 @@ def _interleaved(draw: st.DrawFn, blocks: list[list[StreamEvent]]) -> list[Strea
     events: list[StreamEvent] = []
     running: list[list[StreamEvent]] = []
     while waiting or running:
-        # Those that have begun, or the next to begin: starts keep their order.
+        # A block that has begun, or the next to begin: starts keep their order.
         choice = draw(st.integers(0, len(running) - (not waiting)))
         if choice == len(running):
             running.append(waiting.pop(0))
@@ -267,7 +268,7 @@ def _came_in_deltas(block: ContentBlock) -> bool:
 
 
 def _no_deltas(draw: st.DrawFn, block: ContentBlock) -> list[Delta]:
-    """A block that its start has whole gets nothing more, or an empty piece, as servers send."""
+    """The deltas of a block whose start carries all of it: none, or an empty piece, as servers send."""
     unknown_call = isinstance(block, UnknownBlock) and "input" in block.extra and "input_json" not in block.extra
     if (isinstance(block, ToolCallBlock) or unknown_call) and draw(st.booleans()):
         return [InputJSONDelta("")]
@@ -275,7 +276,7 @@ def _no_deltas(draw: st.DrawFn, block: ContentBlock) -> list[Delta]:
 
 
 def _in_deltas(draw: st.DrawFn, block: ContentBlock) -> tuple[ContentBlock, list[Delta]] | None:
-    """The start of a block and the deltas that complete it; None for the kinds that have none."""
+    """The start of a block and the deltas that complete it; None for kinds that have no deltas."""
     start: Any = copy(block)
     deltas: list[Delta] = []
     if isinstance(block, TextBlock):
@@ -304,9 +305,10 @@ def _in_deltas(draw: st.DrawFn, block: ContentBlock) -> tuple[ContentBlock, list
         _unknown_in_deltas(draw, start.extra, deltas)
     else:
         return None
-    if deltas and draw(st.sampled_from((False, False, False, True))):
-        # Beta fields on deltas (a thinking_delta's estimated_tokens) belong to the delta alone.
-        place = draw(st.integers(0, len(deltas) - 1))
+    alone = [place for place, delta in enumerate(deltas) if not isinstance(delta, CompactionDelta)]
+    if alone and draw(st.sampled_from((False, False, False, True))):
+        # Beta fields on deltas (a thinking_delta's estimated_tokens) belong to the delta alone, but for a compaction's.
+        place = draw(st.sampled_from(alone))
         deltas[place] = msgspec.structs.replace(deltas[place], extra={"estimated_tokens": 1})
     return start, deltas
 
@@ -322,8 +324,8 @@ def _unknown_in_deltas(draw: st.DrawFn, extra: JSON, deltas: list[Delta]) -> Non
 
 
 def _pieces(draw: st.DrawFn, text: str, cls: Callable[[str], Delta]) -> list[Delta]:
-    """Deltas that add up to a text: it is cut anywhere, into empty pieces too, or into its characters."""
-    # Drawn for every text: a failing example can then get shorter without all that is drawn behind it changing.
+    """Deltas that add up to a text, cut anywhere (into empty pieces too) or into its characters."""
+    # Drawn for every text, so that a failing example can get shorter without a change to all that is drawn after it.
     one_by_one = draw(st.sampled_from((False, False, True)))
     if one_by_one and 1 < len(text) <= 40:
         return [cls(character) for character in text]

@@ -9,7 +9,7 @@ from .._errors import StreamError
 
 
 class Receiver(Protocol):
-    """What takes a body in pieces. It may have a `receive_eof` too, which is called once at the end."""
+    """A parser that takes a body in pieces. If it has a `receive_eof` too, that is called once at the end."""
 
     def receive_data(self, data: bytes, /) -> Iterable[Any] | None:
         """Take bytes and return what they complete."""
@@ -28,12 +28,13 @@ def assert_chunk_invariant(
 ) -> None:
     """Assert that a parser returns the same from `data` however it is cut, and then raises the same error or none.
 
-    `factory` makes a fresh parser. What its `receive_data` returns (any iterable; None is nothing) is joined, and
-    what its `receive_eof` returns, where it has one, is added. `state` is what else must not depend on the cutting, such
-    as `lambda parser: parser.last_event_id`. The cuttings, none with an empty piece: byte by byte, pieces of several
-    sizes, two pieces cut at every place (up to 500 places, evenly spread); or `chunkings`.
+    `factory` makes a fresh parser. The items that its `receive_data` returns (any iterable; None means none) are
+    joined, and those of its `receive_eof`, if it has one, are added. `state` reads what else must not depend on the
+    cutting, such as `lambda parser: parser.last_event_id`. The cuttings are byte by byte, pieces of several sizes, and
+    two pieces cut at every place (up to 500 places, evenly spread), none with an empty piece; `chunkings` replaces
+    them.
 
-    AssertionError says which cutting gave what; nothing else is raised, whatever the parser raises.
+    The AssertionError says which cutting gave what. Nothing else is raised, whatever the parser raises.
     """
     whole = _outcome(factory, [data], state)
     for chunks in _cuttings(data) if chunkings is None else chunkings:
@@ -57,7 +58,7 @@ def _outcome(
         receive_eof = getattr(parser, "receive_eof", None)
         if receive_eof is not None:
             items += receive_eof() or ()
-    except Exception as raised:  # noqa: BLE001  # which error it is, is part of what is compared
+    except Exception as raised:  # noqa: BLE001  # the error is part of what is compared
         error = _described(raised)
     return items, error, state(parser) if state is not None else None
 

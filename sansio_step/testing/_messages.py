@@ -1,4 +1,4 @@
-"""Messages, as a stream or a response body adds up to them."""
+"""Messages that a stream or a response body can add up to."""
 
 from __future__ import annotations
 
@@ -63,12 +63,13 @@ JSON_SPACINGS = ((",", ":"), (", ", ": "), (" , ", " :\t"))
 
 @st.composite
 def messages(draw: st.DrawFn) -> Message:
-    """Any message that a legal stream can build: every kind of block, unknown ones and unknown fields among them,
-    text of any script and size, numbers at their limits, arguments that max_tokens cut short.
+    """Any message that a legal stream can build: every kind of block, unknown ones too, unknown fields, text of any
+    script and size, numbers at their limits, arguments that max_tokens cut short.
 
-    A tool's arguments are its `input` or its `input_json`, as they are after a start with all of them or after deltas.
+    A tool call has its arguments as `input`, as after a start with all of them, or as `input_json`, as after deltas.
     """
-    # The number first, not a list strategy: Hypothesis can then drop any block of a failing example, not the last only.
+    # The number is drawn first, without a list strategy, so that Hypothesis can drop any block of a failing example,
+    # not only the last.
     content = [draw(_blocks()) for _ in range(draw(st.integers(0, 4)))]
     model = draw(names())
     for block in content:
@@ -207,7 +208,7 @@ def _others() -> st.SearchStrategy[Any]:
 @st.composite
 def _unknown_blocks(draw: st.DrawFn) -> UnknownBlock:
     extra: JSON = draw(json_objects())
-    # A block of a kind to come may well grow as those of today do.
+    # A block of a future kind may well grow as today's do.
     if draw(st.booleans()):
         extra["text"] = draw(texts())
     if draw(st.booleans()):

@@ -1,4 +1,4 @@
-"""What fields hold: text in several scripts, numbers at their limits, JSON of any shape, names nobody knows."""
+"""Values for fields: text in several scripts, numbers at their limits, JSON of any shape, names nobody knows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ JSON = dict[str, Any]
 
 # Strategies are cached: making one takes longer than drawing from it.
 
-# Text that has broken readers before: astral characters, combining marks, what looks like a line end but is
-# none, what looks like syntax of a layer below, the ends of the surrogate range.
+# Text that has broken readers before: astral characters, combining marks, characters that look like a line end but
+# are none, text that looks like syntax of a layer below, the edges of the surrogate range.
 HARD_TEXTS = (
     "你好，世界",
     "🦜",
@@ -44,13 +44,14 @@ HARD_NUMBERS = (
 )
 
 
-# How often a text is repeated: some are longer than the 64 KiB that a decoder takes at once, and than any network read.
+# How often a text is repeated: some texts are longer than the 28 KiB that a decoder reads at a time, and than any
+# network read.
 _TIMES = (1,) * 40 + (30, 1_000, 20_000)
 
 
 @cache
 def texts() -> st.SearchStrategy[str]:
-    """Any text, short nearly always, some of tens of kilobytes. No lone surrogates: those are a deviation."""
+    """Any text, nearly always short, sometimes of tens of kilobytes. No lone surrogates: those are a deviation."""
     short = st.one_of(st.text("abc ", max_size=8), st.text(max_size=12), st.sampled_from(HARD_TEXTS))
     return st.builds(_repeated, short, st.sampled_from(_TIMES))
 
@@ -81,7 +82,7 @@ def _numbers() -> st.SearchStrategy[int | float]:
 
 @cache
 def json_values() -> st.SearchStrategy[Any]:
-    """Any JSON value, of few parts."""
+    """Any JSON value with few parts."""
     scalars = st.none() | st.booleans() | _numbers() | texts()
     return st.recursive(scalars, _containers, max_leaves=4)
 
@@ -92,7 +93,7 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 @cache
 def _keys() -> st.SearchStrategy[str]:
-    # Also words that a reader might take for its own.
+    # Some are words that a reader might take for its own.
     return st.sampled_from(("a", "key", "extra", "input_json", "_raw", "__class__", "delta", "text", "")) | st.text(
         max_size=6
     )
@@ -105,8 +106,8 @@ def json_objects() -> st.SearchStrategy[JSON]:
 
 @cache
 def extras(*beside: type[WireStruct]) -> st.SearchStrategy[JSON]:
-    """Fields that the given types don't name: none nearly always."""
+    """Fields that the given types don't name, mostly none."""
     taken = {"type"}.union(*(cls.__struct_encode_fields__ for cls in beside)) - {"extra"}
     some = st.dictionaries(_keys().filter(lambda key: key not in taken), json_values(), min_size=1, max_size=2)
-    # Three times nothing: examples stay readable, and drawing them quick.
+    # Three in four are empty: examples stay readable and quick to draw.
     return st.one_of(st.just({}), st.just({}), st.just({}), some)

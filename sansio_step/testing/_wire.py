@@ -1,4 +1,4 @@
-"""Events to bytes, in every dress that the format allows."""
+"""Events to bytes, in every form that the format allows."""
 
 from __future__ import annotations
 
@@ -39,22 +39,23 @@ class Style(msgspec.Struct, frozen=True):
     """One way to write a frame."""
 
     ends: tuple[str, ...] = ("\n",)  # line ends, in turn
-    space: str = " "  # behind the colon
+    space: str = " "  # after the colon
     separators: tuple[str, str] = (",", ":")
     ascii: bool = False
-    padding: str = ""  # in front of the JSON's closing brace
+    padding: str = ""  # before the JSON's closing brace
     indent: bool = False  # JSON over many data lines
     order: str = "as it is"  # of the JSON's keys
-    name_last: bool = False  # the event line behind the data
+    name_last: bool = False  # the event line comes after the data
     noise: tuple[str, ...] = ()  # comments and other lines, in between
-    comment: str = ""  # a comment that stands alone in front
+    comment: str = ""  # a comment that stands alone before the frame
 
 
 def wire_bytes(events: Iterable[StreamEvent]) -> st.SearchStrategy[bytes]:
-    """The body of a response with these events: any legal way to write them as text/event-stream.
+    """The body of a response with these events, written in any legal way as text/event-stream.
 
-    All line ends and mixtures of them, comments, ids, retry and unknown fields, a BOM, JSON with any spacing, escapes
-    and order of keys, on one data line or many. ValueError for what can't be carried (a CR in an UnknownEvent's `data`).
+    It has all line ends and mixtures of them, comments, ids, retry and unknown fields, a BOM, and JSON with any
+    spacing, escapes and order of keys, on one data line or many. Raises ValueError for what an event stream can't
+    carry (a CR in an UnknownEvent's `data`).
     """
     frames = [to_frame(event) for event in events]
     return framed(frames).map(b"".join)
@@ -72,13 +73,13 @@ def to_frame(event: StreamEvent) -> Frame:
 
 @st.composite
 def framed(draw: st.DrawFn, frames: list[Frame]) -> list[bytes]:
-    """The bytes of each frame, its blank line included; what stands before all and behind all is in the first and last."""
-    # Three styles for a body, not one for each frame: quick to draw, and a failing example is easily read.
+    """The bytes of each frame with its blank line. The first and last item are the bytes before and after them."""
+    # At most three styles for a body, not one for each frame: quick to draw, and a failing example is easy to read.
     palette = draw(st.lists(_styles(), min_size=1, max_size=3))
     lines = _Lines()
     pieces = [lines.frame(frame, draw(st.sampled_from(palette))) for frame in frames]
     before = draw(st.sampled_from((b"", b"", BOM)))
-    # An unfinished comment is no event.
+    # An unfinished comment is not an event.
     behind = draw(st.sampled_from((b"", b"", b"\n", b": bye\n\n", b": by")))
     return [before, *pieces, behind]
 
@@ -108,7 +109,7 @@ def _as_comment(text: str) -> str:
 
 
 class _Lines:
-    """Writes lines, and knows how the last one ended: an LF behind a CR would be half of a line end."""
+    """Writes lines, and knows how the last one ended: an LF after a CR would be half of a line end."""
 
     def __init__(self) -> None:
         self._after_cr = False
@@ -149,7 +150,7 @@ def _json(data: JSON, style: Style) -> str:
 
 
 def _has_halves(data: JSON) -> bool:
-    # A lone half has no UTF-8; servers that send one send its escape.
+    # UTF-8 can't carry a lone half; servers that send one send its escape.
     try:
         dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -48,6 +48,7 @@ from sansio_step import (
     Timeouts,
     UnexpectedResponse,
 )
+from sansio_step_adapters.anyio import AsyncClient
 from sansio_step_adapters.asgi import PassThrough, Report
 from sansio_step_adapters.replay import serve
 
@@ -115,8 +116,13 @@ BODY = json.dumps({**REQUEST, "stream": True}).encode()
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of captures is not here")
 @pytest.mark.parametrize("chunk_size", [7, 1460, None])
 def test_the_corpus_comes_through_unchanged(backend: str, chunk_size: int | None) -> None:
-    """For every capture the bytes behind the proxy are those in front of it, and the report says what they say."""
+    """For every capture the proxy gives the bytes that it got, and the report says what they say.
+
+    The smallest pieces are for captures of up to 16 KiB, 64 of 75: the larger ones are four fifths of all bytes.
+    """
     captures = [path.read_bytes() for path in sorted(CORPUS.glob("*.sse"))]
+    if chunk_size == 7:
+        captures = [capture for capture in captures if len(capture) <= 16 * 1024]
     assert captures
     reports: list[Report] = []
 
@@ -250,7 +256,7 @@ def test_the_request_goes_on_as_it_came(backend: str) -> None:
     ],
 )
 def test_mounted(path: str, root_path: str, expected: bytes) -> None:
-    """A router's prefix (Starlette's `Mount`) is no part of the upstream's path, where the server leaves it in."""
+    """A router's prefix (Starlette's `Mount`) is no part of the upstream's path, if the server leaves it in."""
     seen: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -416,7 +422,7 @@ def test_an_upstream_that_breaks_off(backend: str, how: str) -> None:
 def test_an_upstream_that_ends_without_tls_own_end(
     backend: str, notify: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """A body that the connection's end delimits goes on as whole only behind close_notify; anyone can forge a FIN."""
+    """A body that the connection's end delimits goes on as whole only after close_notify; anyone can forge a FIN."""
     reports: list[Report] = []
 
     def script(peer: Peer) -> None:
@@ -441,7 +447,7 @@ def test_an_upstream_that_ends_without_tls_own_end(
 
 
 def test_an_upstream_that_hangs_up_in_the_middle(backend: str, client_tls: ssl.SSLContext) -> None:
-    """During TLS it is a 502; while the request goes out too, where it has not answered before."""
+    """During TLS it is a 502; while the request goes out too, unless it has answered before."""
 
     def resets(peer: Peer) -> None:
         peer.sock.recv(1)
@@ -462,7 +468,7 @@ def test_an_upstream_that_hangs_up_in_the_middle(backend: str, client_tls: ssl.S
     ("script", "type"), [(None, ConnectError), (says(), ConnectionLost), (says(b"SSH-2.0\r\n\r\n"), ConnectionLost)]
 )
 def test_no_answer_is_a_bad_gateway(backend: str, script: Any, type: type[Exception]) -> None:
-    """Where no response began, the caller gets a 502 in the API's form."""
+    """If no response began, the caller gets a 502 in the API's form."""
     reports: list[Report] = []
 
     async def main() -> None:
@@ -509,7 +515,7 @@ def test_a_stale_connection_is_replaced(backend: str) -> None:
 
 @pytest.mark.parametrize("why", ["large", "answered", "fresh"])
 def test_what_is_not_sent_again(backend: str, why: str) -> None:
-    """Not what is too large to have been kept, nor behind a byte of an answer, nor what a fresh connection lost."""
+    """Not what is too large to have been kept, nor after a byte of an answer, nor what a fresh connection lost."""
 
     def breaks_off(peer: Peer) -> None:
         if why != "fresh":
@@ -544,7 +550,7 @@ def test_what_is_not_sent_again(backend: str, why: str) -> None:
     ids=["no TLS", "silence", "slow head", "idle", "comments", "pings for ever", "total"],
 )
 def test_deadlines(backend: str, name: str, first: bytes | None, again: bytes) -> None:
-    """An upstream that is silent for too long is a 504, or breaks the response off where it had begun."""
+    """An upstream that is silent for too long is a 504, or breaks the response off if it had begun."""
     reports: list[Report] = []
     gone = threading.Event()
 
@@ -582,25 +588,35 @@ def test_deadlines(backend: str, name: str, first: bytes | None, again: bytes) -
 
 
 def test_a_slow_caller_is_no_silent_upstream(backend: str) -> None:
-    """While the caller takes its time over a piece, no limit on the upstream's silence runs."""
-    go_on = threading.Event()
+    """While the caller takes its time over the head or a piece, no limit on the upstream's silence runs."""
+    go_on = threading.Semaphore(0)
 
     def script(peer: Peer) -> None:
         peer.read_request()
-        peer.send(head(200, CHUNKED) + chunked(HALF))
-        assert go_on.wait(10)
-        peer.send(chunked(WHOLE[len(HALF) :]) + LAST_CHUNK)
+        peer.send(head(200, CHUNKED))
+        for part in (chunked(HALF), chunked(WHOLE[len(HALF) :]) + LAST_CHUNK):
+            assert go_on.acquire(timeout=10)
+            peer.send(part)
+
+    def falls_silent(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED))
+        peer.wait_closed()
 
     async def main() -> None:
-        with FaultServer(script) as server:
-            async with PassThrough(server.base_url, timeouts=Timeouts(idle=0.3, stall=0.3)) as app:
+        limits = Timeouts(first_event=0.2, idle=0.2, stall=0.2)
+        with FaultServer(script) as server, FaultServer(falls_silent) as silent:
+            other = AsyncClient(base_url=silent.base_url, timeouts=limits, trust_env=False)
+            async with PassThrough(server.base_url, timeouts=limits) as app, other:
                 caller = Caller(BODY)
 
                 async def send(message: Any) -> None:
                     await caller.send(message)
-                    if message.get("body") == HALF:
-                        go_on.set()
-                        await anyio.sleep(0.5)
+                    if message["type"] == "http.response.start" or message["body"] == HALF:
+                        go_on.release()
+                        # For as long as another call, with the same limits, takes to run into one.
+                        with pytest.raises(DeadlineExceeded, match="idle"):
+                            await other.create(REQUEST)
 
                 await app(scope(), caller.receive, send)
                 assert caller.body == WHOLE
@@ -609,7 +625,7 @@ def test_a_slow_caller_is_no_silent_upstream(backend: str) -> None:
 
 
 def test_bytes_that_nobody_can_read_are_no_stall(backend: str) -> None:
-    """Behind a fault the bytes still go through for as long as they come."""
+    """After a fault the bytes still go through for as long as they come."""
     reports: list[Report] = []
     broken = HALF + b"event: message_stop\ndata: {\n\n"
     long_enough = threading.Event()
@@ -857,7 +873,7 @@ def test_a_caller_that_goes_away(backend: str) -> None:
 
 
 def test_a_caller_that_goes_when_all_is_said(backend: str) -> None:
-    """Servers report a disconnect behind a whole response too: that is no caller who went away."""
+    """Servers report a disconnect after a whole response too: that is no caller who went away."""
     reports: list[Report] = []
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Real servers at the other end: ASGI servers with sse-starlette, nginx in front, the proxy behind uvicorn."""
+"""Real servers at the other end: ASGI servers, sse-starlette, nginx, and the proxy run by an ASGI server."""
 
 # ruff: noqa: SIM117, a server, a client and a stream read best one a line
 
@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +44,19 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
+    """Ask again and again, and see meanwhile whether it ended: granian says that it listens before it does."""
+    for _ in range(400):
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+            assert process.stdout is not None
+            pytest.fail(f"{process.args} ended: {process.stdout.read()[-2000:].decode()}")
+    pytest.fail(f"{process.args} doesn't answer")
+
+
 @contextlib.contextmanager
 def running(command: list[str], port: int, **environ: str) -> Iterator[str]:
     """A server in a process of its own, from when it answers until the end of the block; gives its base URL."""
@@ -53,17 +65,7 @@ def running(command: list[str], port: int, **environ: str) -> Iterator[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore", **environ}
     process = subprocess.Popen(command, cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        for _ in range(400):
-            if process.poll() is not None:
-                assert process.stdout is not None
-                pytest.fail(f"{command[0]} ended: {process.stdout.read()[-2000:].decode()}")
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        else:
-            pytest.fail(f"{command[0]} doesn't answer")
+        wait_until_it_answers(process, port)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -197,7 +199,7 @@ def test_nginx(driver: Driver, tmp_path: Path, buffering: bool, gzip: bool) -> N
 
 @needs_nginx
 def test_nginx_with_a_broken_upstream(driver: Driver, tmp_path: Path) -> None:
-    """An upstream that breaks off behind nginx is a stream cut short; none at all a 502 in HTML."""
+    """An upstream of nginx that breaks off is a stream cut short; if there is none, it is a 502 in HTML."""
 
     async def main() -> None:
         with FaultServer(says(head(200, CHUNKED) + chunked(HALF))) as server:
