@@ -10,8 +10,8 @@ from operator import attrgetter
 from typing import Any, ClassVar, NoReturn, SupportsIndex, get_args
 
 from ._assembler import BlockAssembler
-from ._base import NO_EXTRA, Part
-from ._decode import attribute_for, cut_text, read_usage
+from ._base import NO_EXTRA, Part, set_right
+from ._decode import RESTATED, attribute_for, cut_text, read_usage
 from ._deviations import ENTRY_SIZE, Deviation, DeviationLog, Note
 from ._encode import to_json
 from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError
@@ -35,17 +35,17 @@ from ._states import EVENTS, RULES, Rule, State
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024
 
 _DELTA_SIZE = 79
-# The JSON of a delta event around its text, in bytes, as the first party writes it. A million deltas of
-# one character each are not a megabyte.
+# The bytes of a delta event's JSON around its text, as the first party writes it. A million deltas of one character
+# each are more than a megabyte.
 
 _MESSAGE_SIZE = 1024
-# What a message counts for beside its events, in bytes: a body can carry endless ones of 60 bytes each, and each takes
-# a kilobyte of memory.
+# The bytes for which a message counts beside its events. A body can carry endless messages of 60 bytes each, and each
+# takes a kilobyte of memory.
 
 _NO_SIZES: Mapping[int, int] = {}
 
 _BATCH = 1024
-# Events that are looked at together. What a run of deltas costs beside its own length is bounded by this.
+# The number of events that are looked at together. It bounds what a run of deltas costs beside its own length.
 
 _TEXT_OF: dict[type[Delta], Callable[[Any], str]] = {
     cls: attrgetter(cls.text_field) for cls in get_args(Delta) if isinstance(cls.text_field, str)
@@ -53,19 +53,19 @@ _TEXT_OF: dict[type[Delta], Callable[[Any], str]] = {
 
 _MESSAGE_KEYS = frozenset(("type", *Message.__struct_fields__)) - {"extra"}
 _INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation")
-_RESTATED = frozenset(("stop_reason", "stop_sequence", "stop_details", "container", "context_management"))
-# What a later event may say anew. An id, a role, a model or a content there is no change: what message_start said stands.
 
 _Run = tuple[int, type[Delta], Callable[[Any], str], list[str], ContentBlock]
-"""Deltas of one index and kind: how to read the text of each, where it goes, and the block that has it."""
+"""Deltas of one index and kind, with the way to read the text of each, the place where it goes, and the block that has
+it.
+"""
 
 
 _Doer = Callable[[Any, Any], None]
-"""A method of the accumulator that is given an event."""
+"""A method of the accumulator that takes an event."""
 
 
 def _todo(apply: dict[type, _Doer], others: dict[Rule, _Doer]) -> dict[State, dict[type, _Doer]]:
-    """The table of rules with what is done for each, so that an event is looked up once."""
+    """The table of rules with a method in place of each rule, so that an event is looked up only once."""
     return {
         state: {kind: apply[kind] if rule is Rule.APPLY else others[rule] for kind, rule in row.items()}
         for state, row in RULES.items()
@@ -73,7 +73,7 @@ def _todo(apply: dict[type, _Doer], others: dict[Rule, _Doer]) -> dict[State, di
 
 
 class Outcome(Enum):
-    """How far a message is, or how it ended."""
+    """How far a message has come, or how it ended."""
 
     STREAMING = "streaming"
     COMPLETE = "complete"
@@ -84,10 +84,10 @@ class Outcome(Enum):
 class MessageAccumulator:
     """Builds the final message from typed events.
 
-    `add` each event, then `receive_eof` when the body has ended, then `result()`. What departs from the
-    protocol is read all the same and listed in `deviations`; with `strict=True` it is a
-    `ProtocolViolation`. `max_message_size` bounds the bytes of the events that the messages of one body are made of,
-    with 1 KiB for each message and 256 bytes for each entry of `deviations` on top.
+    Call `add` with each event, `receive_eof` when the body has ended, and then `result`. Deviations from the protocol
+    are read all the same and listed in `deviations`; with `strict=True` each is a `ProtocolViolation`.
+    `max_message_size` bounds the bytes of the events that make up the messages of one body, with 1 KiB for each message
+    and 256 bytes for each entry of `deviations` on top.
     """
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
@@ -99,8 +99,9 @@ class MessageAccumulator:
         self.strict = strict
         self.max_message_size = max_message_size
         self.unapplied: list[tuple[int, Delta]] = []
-        """Deltas that fit nowhere, each with the index of its block: of types that have no class here, or a signature
-        under a block that can have none. `to_param` leaves out the blocks that lack something for it.
+        """Deltas that fit nowhere, each with the index of its block: deltas of types that have no class here, and
+        signatures under blocks that can have none. `to_param` leaves out thinking and unknown blocks that lack such a
+        delta.
         """
         self._messages: list[Message] = []
         self._message: Message | None = None
@@ -115,7 +116,7 @@ class MessageAccumulator:
         self._sizes: Mapping[int, int] = {}
         self._block: ContentBlock | None = None
         self._usage_is_final = False
-        # Where the text of further deltas of the same index and kind goes, while nothing else came between.
+        # Where the text of further deltas of the same index and kind goes, as long as nothing else comes between.
         self._run: _Run | None = None
 
     def __repr__(self) -> str:
@@ -123,15 +124,16 @@ class MessageAccumulator:
 
     @property
     def message(self) -> Message | None:
-        """The message so far, one live object; None before the first. Of several, the last.
+        """The message so far, one live object; None before the first. If there are several, it is the last.
 
-        Reading a text joins what came since it was read last, and copies it: once a message, not once a delta.
+        Reading a text joins the pieces that came since it was read last, and copies it. Read it once a message, not
+        once a delta.
         """
         return self._message
 
     @property
     def messages(self) -> list[Message]:
-        """All messages of the body, the one on its way among them."""
+        """All messages of the body, including the one on its way."""
         return list(self._messages)
 
     @property
@@ -145,7 +147,7 @@ class MessageAccumulator:
 
     @property
     def deviations(self) -> list[Deviation]:
-        """The deviations that show between events, so far: one entry for each code and message."""
+        """The deviations that show between events, so far, with one entry for each code and message."""
         return self._log.entries()
 
     @property
@@ -155,20 +157,20 @@ class MessageAccumulator:
 
     @property
     def api_error(self) -> APIError | None:
-        """What the server said about the failure of the last message, None unless it did."""
+        """What the server said about the failure of the last message; None if it reported none."""
         return self._api_error
 
     @property
     def event_count(self) -> int:
-        """How many events were applied; the number of the next."""
+        """How many events were applied, which is also the number of the next."""
         return self._number
 
     @property
     def block(self) -> ContentBlock | None:
         """The block that the last event was applied to, if that was a content_block_* event; else None.
 
-        After a start it is the block that began, after a stop the one that ended (of several the last). It is right
-        after gaps and reused indices, too, when `message.content[event.index]` is another one.
+        After a start it is the block that began, after a stop the block that ended (of several, the last). It is
+        correct even after gaps and reused indices, when `message.content[event.index]` is another block.
         """
         return self._block
 
@@ -185,13 +187,13 @@ class MessageAccumulator:
         return self._blocks is not None and self._blocks.finished(index)
 
     def add(self, event: StreamEvent) -> None:
-        """Apply the next event. Raises what is wrong with it at once; it is not applied then, nor is any later one."""
+        """Apply the next event. A fault is raised at once. Then neither this event nor any later one is applied."""
         self.extend((event,))
 
     def extend(self, events: Iterable[StreamEvent], *, sizes: Mapping[int, int] = _NO_SIZES) -> None:
-        """Apply several events; as `add` for each.
+        """Apply several events, as `add` would one after the other.
 
-        `sizes` are the bytes of their JSON by event number, for whoever knows them: an event that is not there is
+        `sizes` holds the bytes of their JSON by event number, if the caller knows them. An event that is not in it is
         encoded to be counted, unless it is a delta of text.
         """
         self._sizes = sizes
@@ -215,7 +217,7 @@ class MessageAccumulator:
     def _extend_run(self, run: _Run, events: Sequence[StreamEvent], start: int) -> int:
         """Add the text of the deltas that continue a run, joined once; return how many there were.
 
-        A stream is nearly nothing but such runs: 0.06 microseconds a delta, where `_add` takes 1.5.
+        A stream is hardly anything but such runs. A delta takes 0.06 microseconds this way, and 1.5 by `_add`.
         """
         index, kind, text_of, pieces, block = run
         deltas = []
@@ -241,9 +243,9 @@ class MessageAccumulator:
         return len(deltas)
 
     def _run_size(self, count: int, text: str) -> int | None:
-        """The size of the message with the text of some deltas more; None where they have to be looked at one by one.
+        """The size of the message with the text of `count` more deltas; None if they have to be looked at one by one.
 
-        That is, where one of them is too much, or the caller's own events have halves of characters.
+        That is so if one of them exceeds the limit, or if the caller's own events have halves of characters.
         """
         try:
             size = self._size + count * _DELTA_SIZE + (len(text) if text.isascii() else len(text.encode()))
@@ -252,7 +254,7 @@ class MessageAccumulator:
         return size if size <= self.max_message_size else None
 
     def take_one(self, event: StreamEvent) -> bool:
-        """Add one delta of a run, 0.4 microseconds; False if it has to be looked at."""
+        """Add one delta of a run in 0.4 microseconds. False, and nothing added, if the event needs a closer look."""
         if self._run is None or event.__class__ is not ContentBlockDeltaEvent:
             return False
         index, kind, text_of, pieces, block = self._run
@@ -284,7 +286,7 @@ class MessageAccumulator:
         self._number += 1
 
     def reserve(self, size: int) -> None:
-        """Count some bytes that are kept for the next event elsewhere. Raises LimitExceeded, as `add` does."""
+        """Count bytes that are kept elsewhere for the next event. Raises LimitExceeded, as `add` does."""
         try:
             self._count(size)
         except LimitExceeded as fault:
@@ -293,7 +295,7 @@ class MessageAccumulator:
             raise
 
     def receive_eof(self) -> None:
-        """The body has ended: decide the outcome. Raises nothing; a violation is kept in `fault`."""
+        """Decide the outcome, because the body has ended. Raises nothing; a violation is kept in `fault`."""
         if self._ended:
             return
         self._ended = True
@@ -310,8 +312,10 @@ class MessageAccumulator:
             self._blocks.settle()
 
     def result(self) -> Message:
-        """The finished message. Raises, with what there is as `error.partial`: IncompleteStream where it is not
-        whole, or not yet; APIError where the server said that it failed; the fault where there is one.
+        """The finished message.
+
+        Raises the fault if there is one, APIError if the server said that it failed, and IncompleteStream if the
+        message is not whole, or not yet. `error.partial` is the message so far, or None.
         """
         message = self.message
         if self._state is State.STOPPED and message is not None:
@@ -327,7 +331,7 @@ class MessageAccumulator:
         raise error
 
     def fail(self, fault: StreamError) -> None:
-        """A fault, found here or by whoever reads the events, ends the reading. What was whole before it stays so."""
+        """End the reading with a fault, found here or by the reader of the events. A whole message stays whole."""
         if self._state is not State.STOPPED:
             self._close(State.FAILED)
         self._fault = fault
@@ -352,7 +356,7 @@ class MessageAccumulator:
         self._log.add(note)
 
     def _size_of(self, event: StreamEvent) -> int:
-        """The bytes of an event's JSON: as they came, if whoever decoded it said so, else as it would be written."""
+        """The bytes of an event's JSON: as it came, if the caller of `extend` said so, else as it would be written."""
         return self._sizes.get(self._number) or len(to_json(event))
 
     def _count(self, size: int) -> None:
@@ -361,7 +365,7 @@ class MessageAccumulator:
         self._size += size
 
     def _open(self, why: str) -> None:
-        """An empty message, for content whose message_start is missing."""
+        """Open an empty message for content whose message_start is missing."""
         self._count(_MESSAGE_SIZE)
         self._note("no_message_start", why)
         self._begin(Message())
@@ -375,7 +379,7 @@ class MessageAccumulator:
         self._blocks = BlockAssembler(message, self._note, self.unapplied)
         self._usage_is_final = False
 
-    # What a rule says.
+    # What each rule does.
 
     def _start(self, event: MessageStartEvent) -> None:
         self._count(self._size_of(event) + _MESSAGE_SIZE)
@@ -387,21 +391,21 @@ class MessageAccumulator:
 
     def _repeat(self, event: MessageStartEvent) -> None:
         if not self._is_again(event):
-            reason = f"message_start of {event.message.id!r} inside {self._named()}: whose the rest is can't be told"
+            reason = f"message_start of {event.message.id!r} inside {self._named()}: nobody can tell whose the rest is"
             raise ProtocolViolation("spliced_message_start", reason)
 
     def _next(self, event: MessageStartEvent) -> None:
         if not self._is_again(event):
             before = self._current()[0].id
             if not self.strict:
-                self._close(State.STOPPED)  # it is whole, even if the next one is too much
+                self._close(State.STOPPED)  # this message is whole, even if the next one exceeds the limit
             self._note(
                 "no_message_stop", f"message_start of {event.message.id!r} before the message_stop of {before!r}"
             )
             self._start(event)
 
     def _is_again(self, event: MessageStartEvent) -> bool:
-        """Whether the message that is on its way is announced once more."""
+        """Whether an event announces the message on its way once more."""
         message = self._current()[0]
         again = event.message.id == message.id and (message.id is not None or not message.content)
         if again:
@@ -409,13 +413,13 @@ class MessageAccumulator:
         return again
 
     def _unstarted(self, event: MessageStopEvent) -> None:
-        # Nothing to finish: an empty message that is whole would be an invention.
+        # There is nothing to finish. An empty message that counts as whole would be an invention.
         self._note("no_message_start", "message_stop before any message_start")
 
     def _late(self, event: StreamEvent) -> None:
         self._note("event_after_stop", f"{event.type} after message_stop")
 
-    # What an event does to the message that is on its way.
+    # What each event does to the message on its way.
 
     def _apply_block_start(self, event: ContentBlockStartEvent) -> None:
         self._count(self._size_of(event))
@@ -455,7 +459,7 @@ class MessageAccumulator:
         self._note_reset(message, usages)
         if delta.stop_reason:
             self._finish_blocks(blocks, "message_delta")
-        # A null, or a field that is not there, never takes away what an earlier event said.
+        # A null or a missing field never takes away what an earlier event said.
         for name in ("stop_reason", "stop_sequence", "stop_details", "container"):
             _replace(message, name, getattr(delta, name))
         _replace(message, "context_management", event.context_management)
@@ -478,7 +482,7 @@ class MessageAccumulator:
     def _apply_message_stop(self, event: MessageStopEvent) -> None:
         self._count(self._size_of(event))
         message, blocks = self._current()
-        # Before anything is changed: an event at fault is not applied.
+        # Deviations are noted before anything is changed, because an event at fault is not applied.
         reason = event.extra.get("stop_reason")
         if message.stop_reason is None and not (isinstance(reason, str) and reason):
             self._note("no_stop_reason", "message_stop, and no stop_reason was given")
@@ -514,7 +518,7 @@ class MessageAccumulator:
         blocks.finish_all()
 
     def _ignore(self, event: StreamEvent) -> None:
-        """Nothing changes."""
+        """Change nothing."""
 
     def _open_and_apply(self, event: StreamEvent) -> None:
         self._open("content before any message_start")
@@ -545,11 +549,9 @@ class MessageAccumulator:
 
 
 def _replace(holder: Part, name: str, value: Any) -> None:
-    """Set what was stated; a value of a wrong kind that stood for it gives way. A stop_reason of "" states nothing."""
+    """Set a stated value. A stop_reason of "" states nothing."""
     if value is not None and (value != "" or name != "stop_reason"):
-        setattr(holder, name, value)
-        if name in holder.extra:
-            holder.extra = {key: other for key, other in holder.extra.items() if key != name}
+        set_right(holder, name, value)
 
 
 def _merge_usage(message: Message, usage: Usage) -> None:
@@ -559,15 +561,15 @@ def _merge_usage(message: Message, usage: Usage) -> None:
     kept = _INPUT_COUNTS if _is_reset(stood, usage) else ()
     for name in Usage.__struct_fields__:
         if name != "extra" and not (name in kept and getattr(stood, name) is not None):
-            # Counts are cumulative: a later one replaces, and is never added.
+            # Counts are cumulative: a later one replaces an earlier one and is never added to it.
             _replace(stood, name, getattr(usage, name))
     _merge_extra(stood, usage.extra)
 
 
 def _is_reset(stood: Usage | None, usage: Usage) -> bool:
-    """Whether all input counts that are stated are 0, and one of them stood at more: some gateways end so.
+    """Whether all stated input counts are 0 and one of them was positive before, as some gateways end a stream.
 
-    If one that is stated is positive all are the last word: 20591/0/0 and then 0/0/20591 is a shift, not a reset.
+    If one stated count is positive, all are the last word: 20591/0/0 and then 0/0/20591 is a shift, not a reset.
     """
     stated = [name for name in _INPUT_COUNTS if getattr(usage, name) is not None]
     if stood is None or any(_adds_up(getattr(usage, name)) for name in stated):
@@ -581,20 +583,23 @@ def _adds_up(count: Any) -> bool:
 
 
 def _usages(*fields: dict[str, Any]) -> list[Usage]:
-    """The counts among what a message_delta or message_stop carries beside its own fields."""
+    """The usages among the fields that a message_delta or message_stop carries beside its own."""
     return [read_usage(extra["usage"]) for extra in fields if isinstance(extra.get("usage"), dict)]
 
 
 def _merge_fields(message: Message, fields: dict[str, Any]) -> None:
-    """Take over the rest of those fields: some are the message's. A value of a wrong kind never replaces a right one."""
+    """Take over the other fields of an event, some of which are the message's.
+
+    A value of a wrong kind never replaces one of the right kind.
+    """
     others = {}
     for key, value in fields.items():
         name = attribute_for(Message, key, value)
         if key not in _MESSAGE_KEYS:
             others[key] = value
-        elif key in _RESTATED and name is not None:
+        elif key in RESTATED and name is not None:
             _replace(message, name, value)
-        elif key in _RESTATED or key == "usage":
+        elif key in RESTATED or key == "usage":
             if value is not None and not (key == "usage" and isinstance(value, dict)):
                 others[key] = value
         elif name is not None and getattr(message, name) is None:

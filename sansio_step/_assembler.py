@@ -1,6 +1,6 @@
 """The blocks of one message, put together from starts, deltas and stops.
 
-Blocks are found by the wire's index. An index can hold more than one: where a delta does not fit the block
+Blocks are found by the wire's index. An index can hold more than one block: if a delta does not fit the block
 that it names, a further block of its own kind is opened after that one, so that no content is lost and
 none lands where it does not belong.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
+from ._base import set_right
 from ._decode import cut_text
 from ._events import CompactionDelta, ContentBlockDeltaEvent, Delta
 from ._growing import Growing, GrowingFields, TextBuffer, raw_field
@@ -32,7 +33,7 @@ _TEXT_FIELDS = ("text", "thinking", "signature", "input_json")
 
 
 class BlockList(Growing):
-    """`Message.content` while blocks can still be added: in index order, put in order when read."""
+    """`Message.content` while blocks can still be added. The blocks are put in index order when the list is read."""
 
     __slots__ = ("blocks", "in_order", "lanes")
 
@@ -55,7 +56,7 @@ class BlockList(Growing):
 
 
 class OpenedBlock:
-    """A block and how far it is."""
+    """A block and how far it has come."""
 
     __slots__ = ("arguments", "block", "buffers", "has_pieces", "is_open", "prefilled", "signed")
 
@@ -63,16 +64,18 @@ class OpenedBlock:
         self.block = block
         self.is_open = is_open
         self.signed = False  # a signature_delta has come
-        self.has_pieces = False  # an input_json_delta has come: an unknown block can have a field of that name anyway
-        self.arguments = ""  # the text that became the input of a block without a class: more of it may come too late
-        self.buffers: dict[str, TextBuffer] | None = None  # a dict of its own for each of 800,000 blocks is 50 MB
+        self.has_pieces = False  # an input_json_delta has come; an unknown block can have a field of that name anyway
+        self.arguments = ""  # the text that became the input of a block without a class; more of it may come late
+        self.buffers: dict[str, TextBuffer] | None = None  # a dict for each of 800,000 blocks would take 50 MB
         # The fields that the start already filled, until a delta comes for them.
         self.prefilled = _prefilled(block)
         if is_open:
             block.set_finished(False)
 
     def fits(self, accepts: type[Block], field: str) -> bool:
-        """Whether a delta can add to a field of this block: one that has none of that name, or one of that kind."""
+        """Whether a delta can add to a field of this block. A block without a class can have no such field yet, or one
+        of the right kind.
+        """
         if not isinstance(self.block, UnknownBlock):
             return isinstance(self.block, accepts) or (field == "signature" and self.has_text(field))
         value = _fields(self.block).get(field)
@@ -81,13 +84,13 @@ class OpenedBlock:
     def has_text(self, field: str) -> bool:
         """Whether the block has a string under that name, in a field of its class or in `extra`."""
         value = _fields(self.block).get(field) if self._is_extra(field) else raw_field(self.block, field)
-        return isinstance(value, (str, TextBuffer)) and field != "input_json"  # which is no field of the wire
+        return isinstance(value, (str, TextBuffer)) and field != "input_json"  # which is not a field of the wire
 
     def _is_extra(self, field: str) -> bool:
         return field not in self.block.growing or isinstance(self.block, UnknownBlock)
 
     def buffer(self, field: str) -> TextBuffer:
-        """The pieces of a text field. What the start filled is their first, a tool's input gives way to them."""
+        """The pieces of a text field. A text from the block's start is the first piece; a tool's input gives way."""
         buffers = self.buffers = self.buffers or {}
         buffer = buffers.get(field)
         if buffer is None:
@@ -99,12 +102,12 @@ class OpenedBlock:
                 buffer = fields.buffers[field] = TextBuffer.begin(fields.fields.get(field) or self._text_before(field))
             else:
                 buffer = TextBuffer.begin(raw_field(self.block, field) or "")
-                setattr(self.block, field, buffer)
+                set_right(self.block, field, buffer)
             buffers[field] = buffer
         return buffer
 
     def settle(self) -> None:
-        """Replace the buffers by their text."""
+        """Replace the buffers with their text."""
         if self.buffers is None:
             return
         fields = raw_field(self.block, "extra")
@@ -122,9 +125,9 @@ class OpenedBlock:
         self.settle_arguments()
 
     def settle_arguments(self) -> None:
-        """Arguments that came in pieces for a block without a class are its `input`, where they are whole.
+        """Make arguments that came in pieces for a block without a class its `input`, if they are whole.
 
-        Where they are not, the block goes into no later request: to `to_param` it never finished.
+        If they are not, the block counts as never finished, so that `to_param` leaves it out of later requests.
         """
         if not isinstance(self.block, UnknownBlock) or not self.has_pieces:
             return
@@ -147,16 +150,18 @@ class OpenedBlock:
 
 def _prefilled(block: ContentBlock) -> tuple[str, ...]:
     if isinstance(block, ToolCallBlock):
-        return ("input_json",) if block.partial_input() else ()
+        return ("input_json",) if block.input_json or block.partial_input() else ()
     if isinstance(block, UnknownBlock):
-        # Its texts go on without a word, whatever they are. Its input is given up for the one in pieces.
+        # Deltas continue its texts without a deviation, whatever they are. Its input gives way to the one in pieces.
         return ("input_json",) if block.extra.get("input") else ()
     return tuple(name for name in ("text", "thinking", "signature") if getattr(block, name, None))
 
 
 class Lane:
-    """The blocks of one index: `all` in order. Those that an event can still change are the one that the last
-    content_block_start `named`, and the last `further` one of each kind after it, by what it accepts.
+    """The blocks of one index. `all` holds them in order.
+
+    Events can still change the block that the last content_block_start `named`, and the last `further` block of each
+    kind after it. These are found by the class of blocks that their deltas fit.
     """
 
     __slots__ = ("all", "further", "named")
@@ -164,7 +169,7 @@ class Lane:
     def __init__(self, named: OpenedBlock) -> None:
         self.all = [named]
         self.named = named
-        self.further: dict[type[Block], OpenedBlock] | None = None  # a dict for each of 800,000 blocks is 50 MB
+        self.further: dict[type[Block], OpenedBlock] | None = None  # a dict for each of 800,000 blocks takes 50 MB
 
     def current(self) -> list[OpenedBlock]:
         return [self.named, *(self.further or {}).values()]
@@ -173,7 +178,7 @@ class Lane:
 class BlockAssembler:
     """Applies block events to one message.
 
-    `note(code, detail)` is told of deviations; it may raise, in strict mode. `unapplied` gets the deltas that fit
+    `note(code, detail)` is told of deviations. It may raise in strict mode. `unapplied` gets the deltas that fit
     nowhere, each with its index.
     """
 
@@ -187,7 +192,7 @@ class BlockAssembler:
         self._lanes = self._list.lanes
         self._highest = -1
         self._open: dict[int, Lane] = {}
-        self._growing: list[OpenedBlock] = []  # blocks with buffers, finished ones among them if more came
+        self._growing: list[OpenedBlock] = []  # blocks with buffers, also finished ones for which more came
         for index, block in enumerate(message.content):
             self._add(index, _own(block), is_open=False)
         message.content = self._list
@@ -197,7 +202,7 @@ class BlockAssembler:
         return lane is not None and not any(opened.is_open for opened in lane.current())
 
     def start(self, index: int, block: ContentBlock) -> None:
-        """content_block_start."""
+        """Apply a content_block_start."""
         if index in self._lanes:
             self._note("index_reused", f"content_block_start for index {index}, which already has a block")
         self._note_gap(index)
@@ -209,12 +214,12 @@ class BlockAssembler:
         if isinstance(block, FallbackBlock):
             model = (block.to or {}).get("model")
             if isinstance(model, str):
-                self._message.model = model
+                set_right(self._message, "model", model)
 
     def add(self, event: ContentBlockDeltaEvent) -> TextBuffer | None:
-        """content_block_delta. Returns where more text of this kind for this index goes.
+        """Apply a content_block_delta. Returns the buffer for more text of this kind and index.
 
-        That is the buffer to which deltas that follow can be added without another look, None if each needs one.
+        The deltas that follow can be added to it without another look. It is None if each of them needs one.
         """
         index, delta = event.index, event.delta
         self.last = None
@@ -258,9 +263,9 @@ class BlockAssembler:
         return buffer
 
     def _add_unknown(self, index: int, delta: Delta) -> None:
-        """A delta of a type that has no class: an X_delta with one text adds it to a block of type X that has such a text.
+        """Apply a delta of a type that has no class. An X_delta with one text adds it to a block of type X with one.
 
-        So do `connector_text_delta` and its like, which nobody announced. Whatever else it is fits nowhere.
+        `connector_text_delta` and its like, which nobody announced, do so. Any other unknown delta fits nowhere.
         """
         named = self._lanes[index].named if index in self._lanes else None
         field = delta.text_field
@@ -275,7 +280,7 @@ class BlockAssembler:
         self.last = named.block
 
     def _leave(self, index: int, delta: Delta) -> None:
-        """Keep a delta that fits nowhere: the block lacks something now."""
+        """Keep a delta that fits nowhere. Its block lacks something from now on."""
         self._unapplied.append((index, delta))
         if index in self._lanes:
             self._lanes[index].named.block.set_unapplied()
@@ -283,9 +288,10 @@ class BlockAssembler:
     def _target(
         self, index: int, field: str, accepts: type[Block], implied: type[Block]
     ) -> tuple[OpenedBlock | None, bool]:
-        """The block that a delta belongs to, and whether it is just the open one that the index names.
+        """The block to which a delta belongs, and whether it is the open block that the index names.
 
-        None for a signature under a block that can have none: a block of its own would say what nobody thought.
+        None for a signature under a block that can have none: a thinking block of its own would hold a thought that
+        nobody had.
         """
         lane = self._lanes.get(index)
         if lane is None:
@@ -308,7 +314,7 @@ class BlockAssembler:
         return self._add(index, implied(), is_open=True, further=accepts), False
 
     def stop(self, index: int) -> None:
-        """content_block_stop."""
+        """Apply a content_block_stop."""
         if index not in self._lanes:
             self._note("stop_without_block", f"content_block_stop for block {index}, which was never opened")
             self.last = None
@@ -327,12 +333,12 @@ class BlockAssembler:
         return [index for index, lane in self._open.items() if lane.named.is_open]
 
     def finish_all(self) -> None:
-        """The message has stopped, and with it every block."""
+        """Finish every block, because the message has stopped."""
         for index in list(self._open):
             self._finish(index)
 
     def settle(self) -> None:
-        """Nothing more comes: no buffer stays, not even in blocks that never finished."""
+        """Replace every buffer, because nothing more comes. This includes the blocks that never finished."""
         for opened in self._growing:
             opened.settle()
             if not opened.is_open:
@@ -347,7 +353,7 @@ class BlockAssembler:
             )
 
     def _add(self, index: int, block: Any, *, is_open: bool, further: type[Block] | None = None) -> OpenedBlock:
-        """Add a block: the one that the index names from now on, or a `further` one after it, for what that accepts."""
+        """Add a block: the one that the index names from now on, or one after it for deltas of a `further` kind."""
         opened = OpenedBlock(block, is_open=is_open)
         lane = self._lanes.get(index)
         if lane is None:
@@ -381,7 +387,7 @@ def _own(block: ContentBlock) -> ContentBlock:
 
 
 def _fields(block: Block) -> dict[str, Any]:
-    """A block's `extra`, its growing texts as they stood when they were read last."""
+    """A block's `extra`. Growing texts in it are as they stood when they were read last."""
     fields = raw_field(block, "extra")
     return fields.fields if isinstance(fields, GrowingFields) else fields
 
@@ -392,8 +398,9 @@ def _cite(block: TextBlock | UnknownBlock, citation: Any) -> None:
         fields["citations"] = fields.get("citations") or []
         fields["citations"].append(citation)
     else:
-        block.citations = block.citations or []
-        block.citations.append(citation)
+        if block.citations is None:
+            set_right(block, "citations", [])
+        block.citations.append(citation)  # type: ignore[union-attr]
 
 
 def _replace(block: CompactionBlock | UnknownBlock, delta: CompactionDelta) -> None:

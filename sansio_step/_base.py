@@ -64,6 +64,13 @@ class WireStruct:
         return self.__struct_fields__
 
 
+def set_right(part: Part, name: str, value: Any) -> None:
+    """Set a field to a value of its kind. One of a wrong kind, which is in `extra` under that name, gives way to it."""
+    setattr(part, name, value)
+    if name in part.extra:
+        part.extra = {key: other for key, other in part.extra.items() if key != name}
+
+
 class Event(
     WireStruct, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
 ):

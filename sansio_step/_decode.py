@@ -1,7 +1,7 @@
 """JSON objects to types: the meaning of one event, one block, one message.
 
-This is the general way, for every event and every deviation that one frame shows. The decoder takes a
-shorter one for what is in order (see `_decoder`).
+This is the general way, for every event and every deviation that one frame can show. The decoder takes a
+shorter one for events in order (see `_decoder`).
 """
 
 from __future__ import annotations
@@ -70,24 +70,27 @@ from ._receiver import as_bytes
 JSON = dict[str, Any]
 MAX_INDEX = 2**31 - 1
 
+RESTATED = ("stop_reason", "stop_sequence", "stop_details", "container", "context_management")
+"""The fields of a message that a later event may state anew. The others stay as message_start has them."""
+
 S = TypeVar("S", bound=Event | Part)
 
 BLOCKS: dict[str, type[Block]] = {cls.type: cls for cls in get_args(ContentBlock) if cls is not UnknownBlock}
 _DELTAS: dict[str, type[BlockDelta]] = {cls.type: cls for cls in get_args(Delta) if cls is not UnknownDelta}
 
-# What a field of JSON can hold. The classes' annotations are the one place that says which.
+# The kinds of JSON that a field can hold. Only the annotations of the classes say which kind a field has.
 _KINDS = (str, int, bool, dict, list)
 _KIND_NAMES = {str: "a string", int: "an integer", bool: "a boolean", dict: "an object", list: "an array"}
 
 
 @cache
 def fields_of(cls: Any) -> dict[str, tuple[str, type]]:
-    """Wire name to attribute and kind, for the fields that hold plain JSON."""
+    """The attribute and kind of each field that holds plain JSON, by its wire name."""
     hints = get_type_hints(cls)
     names = zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True)
     fields = {}
     for name, wire_name in names:
-        # `extra` is what no field names, and the raw text of arguments is not on the wire.
+        # `extra` holds what no field names, and the raw text of arguments is not on the wire.
         if name[0] != "_" and name not in ("extra", "input_json"):
             kind = _kind_of(hints[name])
             if kind is not None:
@@ -96,9 +99,9 @@ def fields_of(cls: Any) -> dict[str, tuple[str, type]]:
 
 
 def _kind_of(hint: Any) -> type | None:
-    """The kind of JSON that a type hint stands for, `X | None` as X; None for classes of ours, read by their own readers.
+    """The kind of JSON that a type hint stands for, `X | None` as X. None for our own classes, which have readers.
 
-    Any other hint is an error at the first use of its class: such a field would be left out in silence.
+    Any other hint is an error at the first use of its class, because such a field would be left out in silence.
     """
     if hint is Any:
         return object
@@ -110,20 +113,22 @@ def _kind_of(hint: Any) -> type | None:
 
 
 _CONTENT = frozenset({"text", "thinking", "data", "content", "encrypted_content"})
-# The fields of blocks that are content: of a wrong kind they can't be read. A count, a name or an ornament of a wrong kind
-# is passed over, since servers send 123.45 tokens and a model that is a number, and nobody's answer should end over that.
+# The fields of blocks that are content. Content of a wrong kind can't be read. A count, a name or an ornament of a
+# wrong kind is passed over: servers send 123.45 tokens and a model that is a number, and no answer should end over
+# that.
 
 
 def _silent(code: str, detail: str) -> None:
-    """A `Noter` for what stands in no stream."""
+    """A `Noter` for JSON that is not part of a stream."""
 
 
 def _build(cls: type[S], wire: JSON, where: str, note: Noter, **given: Any) -> S:
-    """A struct from a JSON object: known fields checked, unknown ones in `extra`, null as if absent.
+    """Make a struct from a JSON object: known fields are checked, unknown ones go to `extra`, null counts as absent.
 
-    A value of a wrong kind is kept in `extra` under its name, and its attribute is None, unless it places content.
+    A value of a wrong kind is kept in `extra` under its name, and its attribute is None. If it places content, it is
+    a DecodeError.
     """
-    fields = fields_of(cls)  # type: ignore[arg-type]  # the Struct's hash, which mypy takes for another
+    fields = fields_of(cls)  # type: ignore[arg-type]  # mypy takes the Struct's hash for that of the class
     known: JSON = {}
     extra: JSON = {}
     for key, value in wire.items():
@@ -147,12 +152,12 @@ def _build(cls: type[S], wire: JSON, where: str, note: Noter, **given: Any) -> S
 
 
 def fits(value: Any, kind: type) -> bool:
-    """Whether a JSON value is of a kind. A bool is an int to Python, not to JSON."""
+    """Whether a JSON value is of a kind. A bool is an int in Python, but not in JSON."""
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a number with a fraction is a count all the same: 10.0 is 10."""
+    """Whether a number that was read as a float is a count all the same: 10.0 is 10."""
     return isinstance(value, float) and value.is_integer() and abs(value) < 2**63
 
 
@@ -177,9 +182,9 @@ def _object(wire: JSON, key: str, where: str) -> JSON | None:
 
 
 def read_event(data: bytes, name: str | None, note: Noter) -> StreamEvent:
-    """The event of one frame: its data, and the name on its event line (None if there was none).
+    """Read the event of one frame from its data and the name on its event line (None if there was none).
 
-    Departures that show in this frame are told to `note`. Raises DecodeError for what can't be read.
+    `note` is told the deviations that show in this frame. Raises DecodeError if the data can't be read.
     """
     try:
         wire, raw, has_controls = read_json(data, controls=True)
@@ -208,10 +213,10 @@ def read_event(data: bytes, name: str | None, note: Noter) -> StreamEvent:
     return event
 
 
-# What a clean stream carries, for msgspec to read at once. All that is odd is refused here (a field that nobody knows, one
-# that is missing, a count that is none) and read by the general way, which says what is odd about it.
-# message_start takes 1.1 instead of 5.8 microseconds so, a block's start 0.5 instead of 3.1, message_delta 0.8 instead
-# of 5.2; streams of 40 events consist of little else.
+# The events of a clean stream, for msgspec to read at once. It refuses anything odd (an unknown field, a missing field,
+# a count that is not an integer). The general way reads that instead and says what is odd about it.
+# This way message_start takes 1.1 instead of 5.8 microseconds, a block's start 0.5 instead of 3.1, and message_delta
+# 0.8 instead of 5.2. Streams of 40 events consist of little else.
 
 
 class _Clean(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", gc=False):
@@ -278,7 +283,7 @@ class _CleanMessageDelta(_Clean, tag="message_delta"):
 
     def made(self) -> StreamEvent:
         delta = self.delta
-        if delta.stop_reason == "":  # null, see `without_empty_reason`
+        if delta.stop_reason == "":  # it means null, see `without_empty_reason`
             delta = msgspec.structs.replace(delta, stop_reason=None)
         return MessageDeltaEvent(delta, self.usage)
 
@@ -295,14 +300,14 @@ _decode_clean = msgspec.json.Decoder(
 
 
 def decode_clean(data: bytes) -> StreamEvent | None:
-    """The event of a frame's data if all of it is as the first party sends it; else None."""
+    """The event of a frame's data if all of it is as the first party sends it, else None."""
     try:
         event = _decode_clean(data)
     except CANT_DECODE:
         return None
     if not isinstance(event, _Clean):
         return event  # type: ignore[no-any-return]
-    # msgspec's own bound on nesting moves with the caller's stack, so that values of any shape are not left to it.
+    # msgspec's own bound on nesting moves with the caller's stack, so values of any shape are not left to it.
     deep = data.count(b"{") + data.count(b"[") > MAX_NESTING
     return None if deep else event.made()  # type: ignore[attr-defined]
 
@@ -312,10 +317,10 @@ def _not_an_object(data: bytes, name: str | None, note: Noter, reason: str) -> S
     if name == "error" or name in BEDROCK_EXCEPTIONS:
         detail = error_of_text(text, note)
         return ErrorEvent(ErrorDetail(name if name != "error" else None, detail["message"]))
-    # Without a name of its own, what begins as an object was meant as one of ours: broken, not foreign.
+    # Data without a name that begins like an object was meant as an event of ours: it is broken, not foreign.
     if name in _READERS or (name in (None, "message") and text.lstrip()[:1] == "{"):
         raise DecodeError(f"{name or 'event'}: {reason}")
-    note("foreign_data", f"{name or 'message'!r} with data that is no JSON object: {quoted(text, 40)}")
+    note("foreign_data", f"{name or 'message'!r} with data that is not a JSON object: {quoted(text, 40)}")
     return UnknownEvent(name or "message", text)
 
 
@@ -323,13 +328,13 @@ class CutText(NamedTuple):
     """The text of a delta that a server can cut inside a character."""
 
     kind: tuple[str, str]
-    """The type of the delta and the name of the field: only texts of one kind join."""
+    """The type of the delta and the name of the field. Only texts of the same kind are joined."""
     raw: str
-    """With lone halves."""
+    """The text, with its lone surrogate halves."""
 
 
 def cut_text(delta: Delta) -> CutText | None:
-    """The raw text of a delta whose text a server can cut anywhere; None for the others."""
+    """The raw text of a delta whose text a server can cut anywhere; None for any other delta."""
     field = delta.text_field
     if field is None:
         return None
@@ -341,7 +346,7 @@ def cut_text(delta: Delta) -> CutText | None:
 
 
 def showing(event: ContentBlockDeltaEvent, text: str, raw: str) -> ContentBlockDeltaEvent:
-    """The same event showing another text, its raw one kept for joining."""
+    """The same event with another text to show. The raw text is kept for joining."""
     return ContentBlockDeltaEvent(event.index, half_of(event.delta.with_text(text), raw), extra=event.extra)
 
 
@@ -355,11 +360,11 @@ def _with_halves(event: ContentBlockDeltaEvent, raw: JSON) -> ContentBlockDeltaE
 
 
 _OPTIONAL = ("ping", "message_stop", "content_block_stop", "message_delta")
-# The events without which a message can be read.
+# The events without which a message can still be read.
 
 
 def _empty(name: str, data: bytes, note: Noter) -> StreamEvent:
-    """One of those with empty data, as the heartbeats of some gateways have it."""
+    """One of the `_OPTIONAL` events with empty data, as the heartbeats of some gateways have it."""
     note("empty_data", f"{name} with empty data")
     if name == "ping":
         return PingEvent()
@@ -375,7 +380,7 @@ def _index(wire: JSON, note: Noter) -> int:
 
 
 def _read_message_start(wire: JSON, note: Noter) -> MessageStartEvent:
-    message = _object(wire, "message", "message_start") or {}
+    message = without_empty(_object(wire, "message", "message_start") or {}, ("usage",), "message", note)
     note_bare_message(message, note)
     return _build(MessageStartEvent, wire, "message_start", note, message=read_message(message, note))
 
@@ -405,8 +410,9 @@ def _read_delta(wire: JSON, note: Noter) -> Delta:
         raise DecodeError(f"delta.type is {json_kind(kind)}, not a string")
     implied = bare_delta_kind(wire, BLOCKS)
     if implied is not None:
-        note("bare_delta", f"a delta {f'of type {kind!r}' if kind else 'without a type'}, read as {implied}")
-        kind = implied
+        named = f"a delta {f'of type {kind!r}' if kind else 'without a type'}"
+        note("bare_delta", f"{named}, read as {implied}" if implied else f"{named}, which fits nowhere")
+        kind = implied or kind
     cls = _DELTAS.get(kind or "")
     if cls is None:
         return UnknownDelta(kind or "", extra={k: v for k, v in wire.items() if k != "type"} or NO_EXTRA)
@@ -421,7 +427,7 @@ def _read_delta(wire: JSON, note: Noter) -> Delta:
 
 @cache
 def _required_texts(cls: Any) -> list[str]:
-    """The texts that a delta can't be made without: absent or null they are empty."""
+    """The texts that a delta can't be made without. If they are absent or null, they count as empty."""
     required = {field.encode_name for field in msgspec.structs.fields(cls) if field.required}
     return [name for name, (_, kind) in fields_of(cls).items() if kind is str and name in required]
 
@@ -437,8 +443,17 @@ def _read_message_delta(wire: JSON, note: Noter) -> MessageDeltaEvent:
     return _build(MessageDeltaEvent, wire, "message_delta", note, **given)
 
 
+def _read_message_stop(wire: JSON, note: Noter) -> MessageStopEvent:
+    wire = without_empty(wire, ("usage",), "message_stop", note)
+    for key in RESTATED:
+        if wire.get(key) is not None and attribute_for(Message, key, wire[key]) is None:
+            note_wrong_type(f"message_stop.{key}", wire[key], note)
+    _given_usage(wire, "message_stop", note)  # called to note what is wrong with it
+    return _build(MessageStopEvent, wire, "message_stop", note)
+
+
 def read_error(wire: JSON, note: Noter = _silent) -> ErrorEvent:
-    """An error envelope, the first party's or a barer one, with what there is."""
+    """Read an error envelope, the first party's or a barer one, with whatever it has."""
     detail = _build(ErrorDetail, error_detail(wire, note), "error", note)
     return _build(ErrorEvent, wire, "error", note, error=detail)
 
@@ -449,14 +464,14 @@ _READERS: dict[str, Callable[[JSON, Noter], StreamEvent]] = {
     "content_block_delta": _read_block_delta,
     "content_block_stop": _read_block_stop,
     "message_delta": _read_message_delta,
-    "message_stop": lambda wire, note: _build(MessageStopEvent, wire, "message_stop", note),
+    "message_stop": _read_message_stop,
     "ping": lambda wire, note: _build(PingEvent, wire, "ping", note),
     "error": read_error,
 }
 
 
 def read_message(wire: JSON, note: Noter = _silent) -> Message:
-    """A message object, as message_start carries it or a non-streaming body is one."""
+    """Read a message object, as it stands in message_start or is a non-streaming body."""
     wire = without_empty(without_empty_reason(wire), ("usage",), "message", note)
     content = wire.get("content")
     blocks = [] if content is None else _checked(content, list, "message.content")
@@ -469,7 +484,7 @@ def read_usage(wire: JSON, note: Noter = _silent) -> Usage:
 
 
 def _given_usage(wire: JSON, where: str, note: Noter) -> JSON:
-    """The usage of an object as an argument for its class; no argument if it is no object, and so kept in `extra`."""
+    """The usage of an object as an argument for its class. It is left to `extra` if it is not an object."""
     usage = wire.get("usage")
     if usage is None or isinstance(usage, dict):
         return {"usage": None if usage is None else read_usage(usage, note)}
@@ -507,7 +522,7 @@ def read_block(wire: JSON, where: str, note: Noter) -> ContentBlock:
 def decode_event(data: str | bytes, event: str = "message") -> StreamEvent:
     """The typed event of one frame that came some other way: httpx-sse, Bedrock, a WebSocket.
 
-    `data` is the frame's data, `event` its name ("message" or "": none was given). Raises DecodeError.
+    `data` is the frame's data and `event` its name; "message" and "" mean that it had none. Raises DecodeError.
     """
     return read_event(as_json_bytes(data), None if event in ("message", "") else event, _silent)
 

@@ -1,4 +1,4 @@
-"""Where a stream departs from the protocol and is read all the same: the table of codes, and who counts them."""
+"""Deviations from the protocol that are read all the same: the table of their codes, and the log that counts them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import msgspec
 from ._errors import escaped, shown
 
 ENTRY_SIZE = 256
-# What one entry counts for in a message's size, in bytes. With a detail of 160 wide characters it takes a kilobyte.
+# The bytes that one entry adds to a message's size. With a detail of 160 wide characters it takes a kilobyte.
 
 _MOST_SHOWN = 160
 _MOST_ENTRIES = 65536
-# 16 MiB of them, at 256 bytes each. An `EventDecoder` alone has no limit that a body of endless messages would reach.
+# These count for 16 MiB, at 256 bytes each. An `EventDecoder` alone has no other limit that a body of endless messages
+# would reach.
 
 
 class Reading(NamedTuple):
@@ -29,7 +30,7 @@ READINGS: dict[str, Reading] = {
     "no_type": Reading("JSON without `type`", "by the event line"),
     "type_mismatch": Reading("event line and JSON type differ", "by the JSON's type"),
     "foreign_data": Reading(
-        "data that is no JSON object, under a foreign name (`[DONE]`)", "an `UnknownEvent` with the text in `data`"
+        "data that is not a JSON object, under a foreign name (`[DONE]`)", "an `UnknownEvent` with the text in `data`"
     ),
     "unterminated_event": Reading("the body ends without the last blank line, the JSON is whole", "the event"),
     "unfinished_event": Reading("the body ends inside an event", "dropped"),
@@ -61,7 +62,7 @@ READINGS: dict[str, Reading] = {
         "a delta of another kind than its block", "a further block of its own kind, after that one"
     ),
     "repeated_content": Reading(
-        "content in the start and in deltas", "text, thinking and signature go on, tool input is the deltas'"
+        "content in the start and in deltas", "deltas continue text, thinking and signature, and replace tool input"
     ),
     "repeated_signature": Reading("more than one signature_delta", "appended"),
     "event_after_stop": Reading("anything but a ping or a new message after message_stop", "kept on the event only"),
@@ -82,7 +83,7 @@ READINGS: dict[str, Reading] = {
     "no_blank_line": Reading("several `data:` lines in a frame, each a whole event", "an event each"),
     "stop_without_block": Reading("content_block_stop for an index that never opened", "nothing is changed"),
     "bare_document": Reading(
-        "JSON in lines that are no fields (an API error, a document instead of a stream)",
+        "JSON in lines that are not fields (an API error, a document instead of a stream)",
         "an `ErrorEvent` if it has an `error`, else an `UnknownEvent` with the text in `data`",
     ),
     "bare_error": Reading("an error without its envelope", "an `ErrorEvent` with what there is"),
@@ -92,7 +93,7 @@ READINGS: dict[str, Reading] = {
 class Deviation(msgspec.Struct, frozen=True):
     """One way in which a message's stream departs from the protocol.
 
-    `event_number` (from 0) and `detail` are of the first event that did so, `count` says how many did.
+    `event_number` (from 0) and `detail` describe the first event that did so. `count` says how many did.
     """
 
     code: str
@@ -106,10 +107,10 @@ class Deviation(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct):
-    """Occurrences that are not counted yet: those of `count` events in a row, the first at `event_number`.
+    """Occurrences that are not counted yet: those in `count` events in a row, of which `event_number` is the first.
 
-    `message` is which message of the body they belong to. The detail is escaped and cut at once: it can quote an event
-    line of megabytes.
+    `message` says to which message of the body they belong. The detail is escaped and cut at once, because it can quote
+    an event line of megabytes.
     """
 
     code: str
@@ -123,21 +124,21 @@ class Note(msgspec.Struct):
 
 
 class DeviationLog:
-    """Counts occurrences: one entry a code and message, so that no server can fill the memory with them.
+    """Counts occurrences in one entry for each code and message, so that no server can fill the memory with them.
 
-    From the 65,537th entry on, what a further message adds is counted in the last entry of its code.
+    After 65,536 entries, the occurrences of a further message are counted in the last entry of their code.
     """
 
     def __init__(self) -> None:
         self._entries: dict[tuple[int, str], Note] = {}
-        self._last: dict[str, Note] = {}  # of each code
+        self._last: dict[str, Note] = {}  # the last entry of each code
 
     def knows(self, key: tuple[int, str]) -> bool:
-        """Whether there is an entry for a message and code, which another occurrence only adds to."""
+        """Whether a message and code have an entry already, to which another occurrence only adds."""
         return key in self._entries
 
     def add(self, note: Note, upto: int | None = None) -> None:
-        """Count a note; with `upto`, only what is of events before that number."""
+        """Count a note. With `upto`, count only the events before that number."""
         count = note.count if upto is None else min(note.count, upto - note.event_number)
         if count <= 0:
             return
@@ -151,6 +152,6 @@ class DeviationLog:
         self._last[note.code] = self._entries[note.message, note.code] = note
 
     def entries(self) -> list[Deviation]:
-        """In the order of their first events."""
+        """All entries, in the order of their first events."""
         entries = [Deviation(note.code, note.event_number, note.detail, note.count) for note in self._entries.values()]
         return sorted(entries, key=lambda entry: entry.event_number)

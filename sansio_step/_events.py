@@ -32,8 +32,8 @@ else:
 
 
 class Grows(NamedTuple):
-    """What a delta does to the message: the blocks that it fits, the field that it adds to, the block that it opens if
-    none was.
+    """What a delta does to the message: the blocks that it fits, the field to which it adds, and the block that it
+    opens if there is none.
     """
 
     fits: type[Block]
@@ -42,10 +42,10 @@ class Grows(NamedTuple):
 
 
 class BlockDelta(Event, frozen=True):
-    """Base of deltas. A new one is its class, a place in the union `Delta`, and an export.
+    """Base of deltas. A new delta needs a class, a place in the union `Delta`, and an export.
 
-    `text_field` names the field that holds text which a server can cut anywhere, inside a character too; runs of
-    such deltas are read together. None for all others.
+    `text_field` names the field whose text a server can cut anywhere, even inside a character. Runs of such deltas
+    are read together. It is None for all other deltas.
     """
 
     grows: ClassVar[Grows | None] = None
@@ -100,7 +100,7 @@ class CitationsDelta(BlockDelta, frozen=True, tag="citations_delta"):
 
 
 class CompactionDelta(BlockDelta, frozen=True, tag="compaction_delta"):
-    """The content of a compaction block; it replaces what stood there."""
+    """The content of a compaction block. It replaces any earlier content."""
 
     type: ClassVar[Literal["compaction_delta"]] = "compaction_delta"
     grows: ClassVar[Grows] = Grows(CompactionBlock, "content", CompactionBlock)
@@ -109,10 +109,10 @@ class CompactionDelta(BlockDelta, frozen=True, tag="compaction_delta"):
 
 
 class UnknownDelta(BlockDelta, frozen=True):
-    """A delta of a type that has no class here; its fields are in `extra`. Compare `wire_type`."""
+    """A delta of a type that has no class here; its fields are in `extra`. Compare its `wire_type`."""
 
     if TYPE_CHECKING:
-        # A Literal to type checkers, so that comparing the `type` of a union narrows it: with a str here every
+        # Type checkers see a Literal, so that comparing the `type` of a union narrows it. With a str here, every
         # comparison could be true of this class. At run time it is the wire's own word.
         type: ClassVar[Literal["unknown delta"]]
 
@@ -123,12 +123,12 @@ class UnknownDelta(BlockDelta, frozen=True):
 
     @property
     def wire_type(self) -> str:
-        """The type as the wire has it, to be compared: `type` is a Literal to type checkers."""
+        """The type as the wire has it, for comparisons. Type checkers see `type` as a Literal."""
         return str(self.type)
 
     @property
     def text_field(self) -> str | None:  # type: ignore[override]
-        """The name of its one field, if that is a string: this is then more text for a block that has such a field."""
+        """The name of its one field, if that is a string. It is then more text for a block that has such a field."""
         names = [name for name, value in self.extra.items() if value is not None]
         return names[0] if len(names) == 1 and isinstance(self.extra[names[0]], str) else None
 
@@ -143,15 +143,15 @@ Delta: TypeAlias = (
 if TYPE_CHECKING:
     _WireDelta: TypeAlias = Delta
 else:
-    # The deltas that msgspec decodes itself. The others hold JSON of any shape or have no tag; they are rare,
-    # and the general decoder looks at them more closely.
+    # The deltas that msgspec decodes itself. The others hold JSON of any shape or have no tag. They are rare,
+    # and `_decode` looks at them more closely.
     _WireDelta = TextDelta | InputJSONDelta | ThinkingDelta | SignatureDelta
 
 
 class Half:
-    """A delta with a lone surrogate: its text is clean, `raw` is what came, for joining with its neighbours.
+    """A delta with a lone surrogate. Its text is clean; `raw` is the text that came, to be joined with its neighbours'.
 
-    `raw` is no field of the Struct: JSON can't carry it, and it is nobody's business but the decoder's.
+    `raw` is not a field of the Struct, because JSON can't carry it and only the decoder needs it.
     """
 
     __slots__ = ()
@@ -171,12 +171,12 @@ def _half_class(cls: type[BlockDelta]) -> Any:
     options = {"frozen": True, "gc": True, "dict": True}
     if cls is not UnknownDelta:
         options["tag"] = cls.type  # type: ignore[attr-defined]
-    # By the name of its kind, since it is one: that it is a class of its own shows in nothing.
+    # It bears the name of the delta's own class, so that nobody notices that it is another.
     return new_class(cls.__name__, (Half, cls), options, lambda body: body.update(__module__=__name__))
 
 
 def half_of(shown: BlockDelta, raw: str) -> Any:
-    """A delta like the one given, which has a `text_field`; it keeps the text that came as well."""
+    """A delta like the one given, which has a `text_field`. It also keeps the raw text that came."""
     delta = _rebuilt(_half_class(_whole_class(shown)), shown)
     vars(delta)["raw"] = raw
     return delta
@@ -191,7 +191,7 @@ def _rebuilt(cls: Any, delta: Any) -> Any:
 
 
 class MessageDelta(Event, frozen=True):
-    """What a message_delta says of the message. None is left unsaid, and changes nothing."""
+    """What a message_delta says about the message. A field that is None was not stated and changes nothing."""
 
     stop_reason: str | None = None
     stop_sequence: str | None = None
@@ -207,14 +207,14 @@ class ErrorDetail(Event, frozen=True):
 
 
 class MessageStartEvent(Event, frozen=True, tag="message_start"):
-    """A message begins; `message` is normally empty but for its id, model and first usage."""
+    """A message begins. `message` is normally empty except for its id, role, model and first usage."""
 
     type: ClassVar[Literal["message_start"]] = "message_start"
     message: Message
 
 
 class ContentBlockStartEvent(Event, frozen=True, tag="content_block_start"):
-    """A block begins; `content_block` is normally empty, results of server tools come whole."""
+    """A block begins. `content_block` is normally empty, but results of server tools come whole."""
 
     type: ClassVar[Literal["content_block_start"]] = "content_block_start"
     index: int
@@ -222,7 +222,7 @@ class ContentBlockStartEvent(Event, frozen=True, tag="content_block_start"):
 
 
 class ContentBlockDeltaEvent(Event, frozen=True, tag="content_block_delta"):
-    """More for the block at `index`."""
+    """More content for the block at `index`."""
 
     type: ClassVar[Literal["content_block_delta"]] = "content_block_delta"
     index: WireIndex
@@ -266,13 +266,13 @@ class ErrorEvent(Event, frozen=True, tag="error"):
 
 
 class UnknownEvent(Event, frozen=True):
-    """An event of a type that has no class here; its fields are in `extra`.
+    """An event of a type that has no class here; its fields are in `extra`. Compare its `wire_type`.
 
-    `data` is the text of one that is no JSON object (`[DONE]`), None for all others. Compare `wire_type`.
+    `data` is its text if that is not a JSON object (`[DONE]`), or is a document without a field's name; else None.
     """
 
     if TYPE_CHECKING:
-        # A Literal to type checkers, so that comparing the `type` of a union narrows it: with a str here every
+        # Type checkers see a Literal, so that comparing the `type` of a union narrows it. With a str here, every
         # comparison could be true of this class. At run time it is the wire's own word.
         type: ClassVar[Literal["unknown event"]]
 
@@ -284,7 +284,7 @@ class UnknownEvent(Event, frozen=True):
 
     @property
     def wire_type(self) -> str:
-        """The type as the wire has it, to be compared: `type` is a Literal to type checkers."""
+        """The type as the wire has it, for comparisons. Type checkers see `type` as a Literal."""
         return str(self.type)
 
 

@@ -212,8 +212,8 @@ def read_fields(frame: bytes) -> Fields:
         elif name == b"id":
             if b"\0" not in value:
                 last_id = value
-        elif name == b"retry" and _DIGITS.fullmatch(value):
-            retry = value
+        elif name == b"retry":
+            retry = value if _DIGITS.fullmatch(value) else retry
         elif name and not _NAMED.match(line):
             bare.append(line)
     return event, b"\n".join(data) if data else None, last_id, retry, b"\n".join(bare) if bare else None

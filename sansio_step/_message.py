@@ -14,7 +14,7 @@ from ._json import NotJSON, json_bytes, read_json, read_partial_json
 
 
 class Usage(Copied, Part, forbid_unknown_fields=True):
-    """What the message cost, in tokens. Counts are cumulative; None is what was never said."""
+    """What the message cost, in tokens. Counts are cumulative. A count that was never given is None."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -32,8 +32,8 @@ class Usage(Copied, Part, forbid_unknown_fields=True):
 class _Unseen:
     """The default of a block's private fields, whose other value is UNSET.
 
-    msgspec encodes neither a default nor UNSET, so the JSON of a block never shows them. The two are equal:
-    how a block was read takes no part in comparisons.
+    msgspec encodes neither a default nor UNSET, so the JSON of a block never shows these fields. The two values are
+    equal, because comparisons must not depend on how a block was read.
     """
 
     __slots__ = ()
@@ -54,32 +54,34 @@ _UNSEEN = _Unseen()
 
 
 class Block(Copied, Part, kw_only=True):
-    """Base of content blocks. A block that a stream opened is not `is_finished` before the stream says so."""
+    """Base of content blocks. A block that a stream opened is not finished until the stream says so."""
 
-    _progress: Any = _UNSEEN  # UNSET while more belongs to the block
-    _unapplied: Any = _UNSEEN  # UNSET once a delta for the block was lost to it
+    _progress: Any = _UNSEEN  # UNSET while more of the block may come
+    _unapplied: Any = _UNSEEN  # UNSET after a delta for the block could not be applied
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more belongs to it: by its stop, a stop_reason or message_stop, or made by hand."""
+        """Whether nothing more belongs to the block, because it was stopped (by its own stop, a stop_reason or
+        message_stop) or made by hand.
+        """
         return self._progress is not msgspec.UNSET
 
     def set_finished(self, finished: bool) -> None:
-        """Say whether more belongs to it, for whoever builds blocks from a stream."""
+        """Say whether the block is finished. This is for code that builds blocks from a stream."""
         self._progress = _UNSEEN if finished else msgspec.UNSET
 
     @property
     def has_unapplied(self) -> bool:
-        """Whether a delta came for it that nobody could apply, so that it holds less than the server sent."""
+        """Whether a delta for the block could not be applied, so that it holds less than the server sent."""
         return self._unapplied is msgspec.UNSET
 
     def set_unapplied(self) -> None:
-        """Say that a delta for it could not be applied, for whoever builds blocks from a stream."""
+        """Say that a delta for the block could not be applied. This is for code that builds blocks from a stream."""
         self._unapplied = msgspec.UNSET
 
 
 class TextBlock(Block, tag="text"):
-    """Text for the reader, with what it cites."""
+    """Text for the reader, with its citations."""
 
     type: ClassVar[Literal["text"]] = "text"
     mutable: ClassVar[tuple[str, ...]] = ("citations", "extra")
@@ -103,17 +105,17 @@ class RedactedThinkingBlock(Block, tag="redacted_thinking"):
 
 
 def _no_input() -> dict[str, Any]:
-    # Not `dict`: msgspec leaves out what is an empty default by that name.
+    # This is not `dict` itself, because msgspec leaves out an empty field whose default factory is `dict`.
     return {}
 
 
 class ToolCallBlock(Block):
     """Base of the blocks that call a tool.
 
-    `input_json` is the text of the arguments as it came in pieces, "" where none came. `input` is their
-    value: parsed from `input_json` when first asked for, or what the block started with where no piece
-    (or only empty ones) came. It raises ToolInputError where the text is no whole JSON object, and where
-    the block is not finished: arguments that were cut short are never taken for finished ones.
+    `input_json` is the text of the arguments as it came in pieces, "" if none came. `input` is their value: it is
+    parsed from `input_json` when first asked for, or is what the block started with if no piece (or only empty ones)
+    came. It raises ToolInputError if the text is not a whole JSON object or the block is not finished, so that
+    arguments that were cut short are never taken for finished ones.
     """
 
     id: str | None = None
@@ -124,31 +126,31 @@ class ToolCallBlock(Block):
 
     def __post_init__(self) -> None:
         if raw_field(self, "input_json"):
-            self.input_json = raw_field(self, "input_json")  # so that it is what `input` is read from
+            self.input_json = raw_field(self, "input_json")  # assigned, so that `input` is read from it
 
     def _shown_fields(self) -> tuple[str, ...]:
-        # What can be read without an error, and without work.
+        # The fields that can be read without an error and without work.
         hidden = "input" if self.input_json or not self.is_finished else "input_json"
         return tuple(name for name in self.__struct_fields__ if name != hidden)
 
     def partial_input(self) -> dict[str, Any]:
-        """What the arguments say so far, for display: possibly less than was meant, never something else.
+        """The arguments so far, for display: possibly less than the model meant, but never anything else.
 
-        Never raises. Objects, arrays and strings are closed where the text ends; a number or literal
-        that could go on is left out. Each call reads the text from its start.
+        Never raises. Objects, arrays and strings are closed at the end of the text. A number or literal that could go
+        on is left out. Each call reads the text from its start.
         """
         held: dict[str, Any] | Arguments = raw_field(self, "input")
         return held.current() if isinstance(held, Arguments) else held
 
 
 class Arguments(Growing):
-    """What the field `input` holds while `input_json` has a text: how to read that text, when asked."""
+    """What the field `input` holds while `input_json` has a text. It reads that text when it is asked."""
 
     __slots__ = ("_parsed", "started", "text")
 
     def set_up(self, started: dict[str, Any], text: str | TextBuffer) -> None:
         self.started = started  # what the field held before there was a text
-        self.text = text  # type: ignore[misc]  # no member of an Enum
+        self.text = text  # type: ignore[misc]  # it is not a member of an Enum
         self._parsed: tuple[str, dict[str, Any]] | None = None
 
     def written(self) -> str:
@@ -180,7 +182,7 @@ class Arguments(Growing):
 
 
 class _InputField(ReadThrough):
-    """The descriptor of `ToolCallBlock.input`: see there."""
+    """The descriptor of `ToolCallBlock.input`, which says what it returns and raises."""
 
     def __get__(self, block: ToolCallBlock | None, owner: type | None = None) -> Any:
         if block is None:
@@ -197,7 +199,7 @@ class _InputField(ReadThrough):
 
 
 class _InputJSONField(ReadThrough):
-    """The descriptor of `ToolCallBlock.input_json`: a text takes the place of what the block started with."""
+    """The descriptor of `ToolCallBlock.input_json`: a text replaces the input that the block started with."""
 
     def __set__(self, block: ToolCallBlock, value: str | TextBuffer) -> None:
         self.slot.__set__(block, value)
@@ -212,7 +214,7 @@ def _parse_input(text: str) -> dict[str, Any]:
     except NotJSON as error:
         raise ToolInputError(f"broken tool input: {error.reason}", text, error.position) from None
     if not isinstance(value, dict):
-        raise ToolInputError("tool input is no JSON object", text, 0)
+        raise ToolInputError("tool input is not a JSON object", text, 0)
     return value
 
 
@@ -236,7 +238,7 @@ class MCPToolUseBlock(ToolCallBlock, tag="mcp_tool_use"):
 
 
 class ToolResultBlock(Block):
-    """Base of the results of tools that the server ran: whole in content_block_start."""
+    """Base of the results of tools that the server ran. They come whole in content_block_start."""
 
     tool_use_id: str | None = None
     content: Any = None
@@ -314,7 +316,7 @@ class CompactionBlock(Block, tag="compaction"):
 
 
 class FallbackBlock(Block, tag="fallback"):
-    """Another model goes on with the message. `from_` and `to` hold the models' names under "model"."""
+    """Another model continues the message. `from_` and `to` hold the models' names under "model"."""
 
     type: ClassVar[Literal["fallback"]] = "fallback"
     from_: dict[str, Any] | None = msgspec.field(default=None, name="from")
@@ -322,10 +324,10 @@ class FallbackBlock(Block, tag="fallback"):
 
 
 class UnknownBlock(Block):
-    """A block of a type that has no class here; its fields are in `extra`. Compare `wire_type`."""
+    """A block of a type that has no class here; its fields are in `extra`. Compare its `wire_type`."""
 
     if TYPE_CHECKING:
-        # A Literal to type checkers, so that comparing the `type` of a union narrows it: with a str here every
+        # Type checkers see a Literal, so that comparing the `type` of a union narrows it. With a str here, every
         # comparison could be true of this class. At run time it is the wire's own word.
         type: ClassVar[Literal["unknown block"]]
 
@@ -336,7 +338,7 @@ class UnknownBlock(Block):
 
     @property
     def wire_type(self) -> str:
-        """The type as the wire has it, to be compared: `type` is a Literal to type checkers."""
+        """The type as the wire has it, for comparisons. Type checkers see `type` as a Literal."""
         return str(self.type)
 
 
@@ -370,7 +372,7 @@ def _no_content() -> list[ContentBlock]:
 def answer_start(content: list[ContentBlock]) -> int:
     """The position of the last fallback block, 0 if there is none.
 
-    The blocks before it are of a model that declined to go on. Nobody is to run the calls among them.
+    The blocks before it come from a model that declined to go on. Nobody should run the calls among them.
     """
     return max((position for position, block in enumerate(content) if isinstance(block, FallbackBlock)), default=0)
 
@@ -378,7 +380,7 @@ def answer_start(content: list[ContentBlock]) -> int:
 class Message(Copied, Part, tag="message"):
     """One message of the assistant: the end of a stream, a non-streaming body, or the state in between.
 
-    Every field can be missing on the wire, and is None then. `usage` is None until a count was given.
+    Every field can be missing on the wire, and is None then. `usage` is None until a count is given.
     """
 
     type: ClassVar[Literal["message"]] = "message"
@@ -386,7 +388,7 @@ class Message(Copied, Part, tag="message"):
     role: str | None = None
     model: str | None = None
     content: list[ContentBlock] = msgspec.field(default_factory=_no_content)
-    # As `to_dict` has it, these two show that they are null.
+    # These two are written even if they are null, as in `to_dict`.
     stop_reason: str | None = msgspec.field(default_factory=NoneType)
     stop_sequence: str | None = msgspec.field(default_factory=NoneType)
     stop_details: dict[str, Any] | None = None
@@ -398,20 +400,20 @@ class Message(Copied, Part, tag="message"):
 
     @property
     def text(self) -> str:
-        """The text of all text blocks, joined without anything between."""
+        """The text of all text blocks, joined without anything between them."""
         return "".join(block.text for block in self.content if isinstance(block, TextBlock))
 
     @property
     def tool_uses(self) -> list[ToolUseBlock]:
         """The calls of the caller's own tools, in order.
 
-        The calls before the last fallback block are left out: they are of a model that declined to go on.
+        The calls before the last fallback block are left out, because they come from a model that declined to go on.
         """
         content = self.content
         return [block for block in content[answer_start(content) :] if isinstance(block, ToolUseBlock)]
 
 
-# The fields that can grow while a stream is read: deltas of types that nobody knows yet add to any text of a block.
+# These fields can grow while a stream is read. Deltas of types that nobody knows yet can add to any text of a block.
 read_through(Message, "content")
 read_through(Block, "extra")
 for _cls in (*get_args(ContentBlock), ToolCallBlock, ToolResultBlock):
@@ -423,5 +425,6 @@ read_through(ToolCallBlock, "input", _InputField)
 read_through(ToolCallBlock, "input_json", _InputJSONField)
 _INPUT: ReadThrough = vars(ToolCallBlock)["input"]
 
-# An error can carry a message, and is made below all this: `typing.get_type_hints` would not find the name there.
+# An error can carry a message, but its module can't import the class. `typing.get_type_hints` would not find the name
+# there.
 StreamError.__annotations__["partial"] = Message | None

@@ -1,4 +1,4 @@
-"""What stands around a stream: bodies that are no stream, error responses."""
+"""Responses that are not streams: whole messages and errors."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ Headers = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str, str]] 
 _BOM = "\ufeff".encode()
 _GZIP = b"\x1f\x8b"
 _MOST_OF_GZIP = 256 * 1024
-# Bytes, read and decompressed. An error takes some hundred, but 1 MiB of gzip can hold 1 GiB, or nothing in 50,000
-# members. The worst 256 KiB take 0.1 seconds.
-# The first party's, and StepFun's.
+# In bytes, both before and after decompression. An error takes some hundred, but 1 MiB of gzip can hold 1 GiB, or
+# 50,000 empty members. The worst 256 KiB take 0.1 seconds.
+
+# The headers of the first party, and StepFun's.
 _REQUEST_ID_HEADERS = ("request-id", "x-request-id", "x-trace-id")
 
 
 def decode_message(body: str | bytes | bytearray | memoryview) -> Message:
     """The message of a non-streaming response body. Raises DecodeError, or APIError for an error's envelope.
 
-    The body's `type` is "message"; if it has none, its `content` tells that it is one.
+    The body's `type` must be "message". A body without a type is a message if it has `content`.
     """
     try:
         wire = read_json(as_json_bytes(body).removeprefix(_BOM), controls=True).value
     except NotJSON as error:
         raise DecodeError(f"{error.reason} at character {error.position} of the body") from None
     if not isinstance(wire, dict):
-        raise DecodeError("the body is no JSON object")
+        raise DecodeError("the body is not a JSON object")
     if wire.get("type") == "error" or (wire.get("error") is not None and wire.get("content") is None):
         raise _error_of(wire)
     kind = wire.get("type")
     if kind != "message" and (kind is not None or wire.get("content") is None):
         raise DecodeError(
-            f"the body is no message: its type is {quoted(kind, 300) if isinstance(kind, str) else short_repr(kind)}"
+            f"the body is not a message: its type is {quoted(kind, 300) if isinstance(kind, str) else short_repr(kind)}"
         )
     return read_message(wire)
 
@@ -51,12 +52,13 @@ def decode_message(body: str | bytes | bytearray | memoryview) -> Message:
 def decode_error(status: int, headers: Headers, body: str | bytes | bytearray | memoryview) -> APIError:
     """The error of a response with an error status, whatever its body is.
 
-    Reads the first party's envelope and barer ones (StepFun's has no outer type), in JSON or as the first error event
-    of an event stream. A body that is neither gives its first characters as the message. The request id is the body's,
-    else that of the headers `request-id`, `x-request-id` or `X-Trace-Id` (names in any case, str or bytes).
+    The body can be the first party's envelope or a barer one (StepFun's has no outer type), in JSON or as the first
+    error event of an event stream. If it is neither, its first characters are the message. The request id is the
+    body's. If the body has none, it is that of the header `request-id`, `x-request-id` or `X-Trace-Id` (names in any
+    case, str or bytes).
 
-    A body in gzip is read too, since gateways pass one on without its Content-Encoding. A broken or cut one is read up
-    to there, and none further than 256 KiB.
+    A body in gzip is read too, since gateways pass one on without its Content-Encoding. If it is broken or cut, it is
+    read up to that place, and never further than 256 KiB.
     """
     data = as_json_bytes(body)
     data = (_decompressed(data) if data.startswith(_GZIP) else data).removeprefix(_BOM)
@@ -75,12 +77,12 @@ def api_error(event: ErrorEvent) -> APIError:
 def _error_of(
     wire: JSON, *, status: int | None = None, request_id: str | None = None, body: str | None = None
 ) -> APIError:
-    """The exception for an error's envelope. Each attribute is read in the error object, else beside it.
+    """The exception for an error's envelope. Each attribute is read from the error object, or else from beside it.
 
     `body` is the message if the envelope has no words of its own.
     """
     error = {} if wire.get("error") is None else dict(error_detail(wire, lambda code, detail: None))
-    # The types "error" and "message" name an envelope. Any other there names the failure.
+    # The types "error" and "message" name an envelope. Any other type there names the failure.
     envelope = {
         key: value
         for key, value in wire.items()
@@ -120,26 +122,26 @@ def _envelope_in(data: bytes) -> JSON | None:
 
 
 def _envelope_of_stream(data: bytes) -> JSON | None:
-    """The first error event of an event stream, else its first event of an unknown type that has a message."""
+    """The first error event of an event stream, or else its first event of an unknown type with a message."""
     decoder = EventDecoder()
     events: list[StreamEvent] = []
     try:
         events += decoder.receive_data(data)
         events += decoder.receive_eof()
     except StreamError:
-        pass  # the events before the fault count
+        pass  # the events before the fault still count
     errors: list[StreamEvent] = [event for event in events if isinstance(event, ErrorEvent)]
     errors += [event for event in events if isinstance(event, UnknownEvent) and event.extra.get("message")]
     return to_dict(errors[0]) if errors else None
 
 
 def _decompressed(data: bytes) -> bytes:
-    """The text in gzip members, up to a cut or a fault; the data itself if there is none."""
+    """The text in gzip members, up to a cut or a fault; the data itself if they hold no text."""
     plain = bytearray()
     member = zlib.decompressobj(31)
     try:
-        # Byte by byte: a call that meets a fault loses what it decoded before that, and after each member zlib copies
-        # all that is left of its input.
+        # Each call gets one byte. A call that meets a fault loses what it decoded before the fault, and after each
+        # member zlib copies all the rest of its input.
         for at in range(min(len(data), _MOST_OF_GZIP)):
             if member.eof:
                 member = zlib.decompressobj(31)

@@ -1,7 +1,7 @@
-"""The assistant's turn for the next request, made of a message that was received.
+"""The assistant's turn for the next request, made from a message that was received.
 
-Servers refuse some of what servers send. A turn that is refused once is refused with every later request of its
-conversation, so it holds only what servers take back.
+Servers refuse some of the things that servers send. A turn that is refused once is refused in every later request of
+its conversation, so it holds only what servers take back.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ JSON = dict[str, Any]
 Thinking = Literal["signed", "all", "none"]
 BrokenInput = Literal["drop", "wrap"]
 
-# The fields that requests take, and their kinds. Gateways that write every block from one struct of theirs add the
-# empty fields of all others (`"id": ""` on a text), and servers refuse each field that they don't know.
+# The fields that requests take, and their kinds. Gateways that write every block from one struct add the empty fields
+# of all other blocks (`"id": ""` on a text), and servers refuse each field that they don't know.
 _TAKEN: Final[dict[str, dict[str, type]]] = {
     "text": {"text": str, "citations": list, "cache_control": dict},
     "thinking": {"thinking": str, "signature": str},
@@ -37,7 +37,7 @@ _TAKEN: Final[dict[str, dict[str, type]]] = {
 }
 _NOTHING_IF_EMPTY: Final = frozenset({"citations", "caller", "toolset_name", "cache_control"})
 
-# The same for citations. Responses add a `file_id` to the first three.
+# The fields that requests take in citations. Responses add a `file_id` to the first three.
 _DOCUMENT: Final = ("type", "cited_text", "document_index", "document_title")
 _CITATIONS: Final[dict[str, tuple[str, ...]]] = {
     "char_location": (*_DOCUMENT, "start_char_index", "end_char_index"),
@@ -49,33 +49,34 @@ _CITATIONS: Final[dict[str, tuple[str, ...]]] = {
     "web_search_result_location": ("type", "cited_text", "encrypted_index", "title", "url"),
 }  # fmt: skip
 
-# Blocks that only the server can judge: it refuses one that lacks a part, and one of a model that declined.
+# Blocks that only the server can judge. It refuses a block that lacks a part, and a block of a model that declined.
 _OPAQUE: Final = (ThinkingBlock, RedactedThinkingBlock, UnknownBlock)
 
 
 def to_param(message: Message, *, thinking: Thinking = "signed", broken_input: BrokenInput = "drop") -> dict[str, Any]:
-    """The assistant turn for the next request: `{"role": "assistant", "content": [...]}`, of what a server takes back.
+    """The assistant turn for the next request: `{"role": "assistant", "content": [...]}`, with what servers take back.
 
-    - Only finished blocks go back, so that the caller can go on from a message that broke off. A call whose arguments
-      were still coming is left out, whatever `broken_input` says: nobody knows what it was to be.
-    - Texts of blanks alone are left out. Servers refuse them.
+    - Only finished blocks go back, so that the caller can continue from a message that broke off. A call whose
+      arguments were still coming is left out, whatever `broken_input` says: nobody knows what it was going to be.
+    - Texts of nothing but blanks are left out, because servers refuse them.
     - `thinking`: "signed" leaves out thinking without a signature, which the first party refuses. "all" sends it too,
-      unless it is empty: DeepSeek and Kimi refuse a tool turn without it. "none" leaves out all thinking, the
-      redacted as well, for servers that know none (StepFun lists no such block).
-    - `broken_input`: "drop" leaves out finished calls whose arguments are no JSON object. "wrap" sends such a call
-      with the input `{"INVALID_JSON": "<the text>"}`, as Anthropic advises, so that the error result which the
-      caller gives for it has its call. The result of a server's tool is left out if its call is.
-    - The blocks before the last fallback block are of a model that declined to go on. Of these, Anthropic takes back
+      unless it is empty: DeepSeek and Kimi refuse a tool turn without it. "none" leaves out all thinking, redacted
+      thinking too, for servers that don't know it (StepFun lists no such block).
+    - `broken_input`: "drop" leaves out finished calls whose arguments are not a JSON object. "wrap" sends such a call
+      with the input `{"INVALID_JSON": "<the text>"}`, as Anthropic advises, so that the caller's error result for it
+      has its call. The result of a server's tool is left out if its call is.
+    - The blocks before the last fallback block come from a model that declined to go on. Of these, Anthropic takes back
       texts, fallback blocks, and calls of a server's tools with their results. Thinking, calls of the caller's tools
-      and unknown blocks are left out there. `Message.tool_uses` leaves out the same calls: nobody is to run them, or
-      to send results for them.
+      and unknown blocks are left out there. `Message.tool_uses` leaves out the same calls: nobody should run them or
+      send results for them.
     - Thinking and unknown blocks that hold less than the server sent (`has_unapplied`) are left out. So are tool_use
-      and compaction blocks with nothing in them, such as an empty delta opens.
+      and compaction blocks with nothing in them, such as those that an empty delta opens.
     - Text, thinking and tool_use blocks, and citations of known types, go back with the fields that requests have for
       them. Other blocks go back as they came.
 
-    JSON values are shared with the message, not copied. ValueError if no block can be sent back, since servers refuse
-    an empty turn; it says why. ValueError for other choices than these. TypeError for anything but a message.
+    JSON values are shared with the message, not copied. Raises ValueError if no block can be sent back (servers refuse
+    an empty turn; the error says why), and for any other `thinking` or `broken_input`. Raises TypeError for anything
+    but a message.
     """
     if not isinstance(message, Message):
         raise TypeError(f"expected a message, not {type(message).__name__}")
@@ -92,7 +93,7 @@ def to_param(message: Message, *, thinking: Thinking = "signed", broken_input: B
     if not content:
         left_out = ", ".join(f"{reason} ({count})" for reason, count in Counter(reasons).items())
         raise ValueError(f"no block of the message can be sent back: {left_out or 'it has none'}")
-    return {"role": "assistant", "content": content}  # whatever the server called itself
+    return {"role": "assistant", "content": content}  # whatever role the message names
 
 
 def _check_choice(name: str, choice: object, choices: tuple[str, ...]) -> None:

@@ -1,12 +1,10 @@
-"""How deep Hypothesis goes, and what keeps the whole suite quick: a process for each core, and little garbage to walk."""
+"""How deep Hypothesis goes, and little garbage to walk."""
 
 from __future__ import annotations
 
 import gc
 import os
-from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 # Few examples, and others on each run.
@@ -27,21 +25,6 @@ settings.register_profile(
 # For hours of it: `nox -s thorough`.
 settings.register_profile("thorough", settings.get_profile("local"), max_examples=10_000)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config):
-    """As if `-n auto --dist worksteal` were given, unless one file runs alone: starting workers takes two seconds.
-
-    It is no line of `addopts`, as `pytest -p no:xdist` would not know these options.
-    """
-    option = config.option
-    alone = len(config.args) == 1 and Path(config.args[0].partition("::")[0]).is_file()
-    in_worker = "PYTEST_XDIST_WORKER" in os.environ
-    if getattr(option, "numprocesses", 0) is None and not alone and not in_worker:
-        option.numprocesses = "auto"
-        if option.dist == "no":
-            option.dist = "worksteal"
 
 
 def pytest_collection_finish():

@@ -184,8 +184,8 @@ def by_the_letter(frame: bytes) -> tuple[bytes | None, bytes | None, bytes | Non
             data = value if data is None else data + b"\n" + value
         elif field == b"id" and b"\0" not in value:
             last_id = value
-        elif field == b"retry" and value and not value.strip(b"0123456789"):
-            retry = value
+        elif field == b"retry":
+            retry = value if value and not value.strip(b"0123456789") else retry
         elif not (colon and field[:1].isalpha() and field.replace(b"-", b"").replace(b"_", b"").isalnum()):
             bare.append(line)
     return event, data, last_id, retry, b"\n".join(bare) if bare else None

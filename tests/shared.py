@@ -1,4 +1,4 @@
-"""Where the captured streams and the conformance vectors lie: `../shared`, beside the clone, if it is there."""
+"""The place of the captured streams and the conformance vectors: `../shared`, beside the clone, if it is there."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ needs_vectors = pytest.mark.skipif(not VECTORS.is_file(), reason="no ../shared/s
 
 
 def streams() -> list[Path]:
-    """The captured bodies, none where the folder is absent."""
+    """The captured bodies, none if the folder is absent."""
     return sorted(CORPUS.glob("*.sse"))
 
 
 def vectors() -> list[dict]:
-    """The conformance vectors, none where the file is absent."""
+    """The conformance vectors, none if the file is absent."""
     return json.loads(VECTORS.read_text(encoding="utf-8")) if VECTORS.is_file() else []

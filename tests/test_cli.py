@@ -142,7 +142,7 @@ def test_events_are_one_a_line(main):
 
 
 def test_a_document_is_read_too(main, files):
-    """The answer to a request without `stream`, as StepFun's page has it; a BOM and spaces in front."""
+    """The answer to a request without `stream`, as StepFun's page has it, after a BOM and spaces."""
     files(answer=b'\xef\xbb\xbf\n {"id":"msg_1","type":"message","content":[{"type":"text","text":"hi"}]}')
     ended = main("parse", "answer")
     assert [document["content"] for document in ended.documents] == [[{"type": "text", "text": "hi"}]]
@@ -443,7 +443,7 @@ def test_what_the_shell_closed_is_no_traceback(arguments, closed, said):
 @pytest.mark.parametrize(("arguments", "shown"), [(["parse", "--events", "-"], b"{"), (["demo"], b"you")])
 def test_control_c_ends_it_without_a_traceback(arguments, shown):
     """Once it has shown something it is at work, and Control-C ends it as it ends other programs."""
-    # Where these tests run in the background of a shell, the signal is ignored, and so it would be in the program.
+    # If these tests run in the background of a shell, the signal is ignored, and the program would ignore it too.
     listening = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
     with subprocess.Popen(
         [sys.executable, "-c", listening, *arguments],

@@ -292,7 +292,7 @@ def test_what_is_no_block_is_refused():
 
 
 def test_a_stop_reason_at_the_top_level_yields_to_the_deltas_own():
-    """StepFun writes it at the top level: it is taken from there only where delta has none; nothing is lost."""
+    """StepFun writes it at the top level: it is taken from there only if delta has none. Nothing is lost."""
     wire = {
         "type": "message_delta",
         "delta": {"stop_reason": "a", "x": 1},
@@ -427,7 +427,7 @@ def test_to_json_is_compact_utf_8():
 
 
 def test_data_that_is_no_object():
-    """Foreign text is kept as UnknownEvent, bytes that are no UTF-8 as U+FFFD; what was meant as an event of ours is broken."""
+    """Foreign text is kept as UnknownEvent, bytes that are not UTF-8 as U+FFFD. Data meant as our event is broken."""
     assert decode_event(b"a\xff", "note") == UnknownEvent("note", "a\ufffd")
     assert decode_event(b"[1]", "error") == ErrorEvent(ErrorDetail(message="[1]"))
     assert decode_event(b"\xff", "error") == ErrorEvent(ErrorDetail(message="\ufffd"))
@@ -490,7 +490,7 @@ def test_numbers_keep_their_value():
 
 
 def test_names_of_frames_from_elsewhere():
-    """decode_event: "message", which is what other parsers give for no name, and "" are no name."""
+    """decode_event: "message", which other parsers give for a missing name, and "" are no names."""
     for name in ("message", ""):
         assert decode_event('{"type":"ping"}', name) == PingEvent()
         assert decode_event("[DONE]", name) == UnknownEvent("message", "[DONE]")

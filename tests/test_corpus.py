@@ -15,7 +15,7 @@ pytestmark = needs_corpus
 
 # What departs from the protocol in these captures, and is refused in strict mode.
 NOT_LEGAL = {
-    "rig--gateway-message-delta-metadata": ["foreign_data", "event_after_stop"],  # "[DONE]" behind message_stop
+    "rig--gateway-message-delta-metadata": ["foreign_data", "event_after_stop"],  # "[DONE]" after message_stop
     "sdk-python--basic-response": ["unterminated_event"],
     "sdk-python--compaction-response": ["unterminated_event"],
     "sdk-python--fallback-credit-response": ["unterminated_event"],
@@ -192,7 +192,7 @@ def test_spliced_messages():
 
 @each()
 def test_a_cut_stream_is_never_whole(path):
-    """Cut behind any event, a message without a stop_reason is an error that keeps what came."""
+    """Cut after any event, a message without a stop_reason is an error that keeps what came."""
     events = path.read_bytes().split(b"\n\n")
     for number in range(1, len(events)):
         head = b"\n\n".join(events[:number]) + b"\n\n"

@@ -54,7 +54,7 @@ def test_comments_do_not_hide_a_missing_first_event() -> None:
 
 
 def test_pings_do_not_hide_a_missing_first_event() -> None:
-    """A ping is no first event: a server that only pings has not begun to answer."""
+    """A ping is not a first event: a server that only pings has not begun to answer."""
     deadlines = Deadlines(LIMITS, 0)
     deadlines.connected(0)
     for now in range(1, 30):

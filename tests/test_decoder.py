@@ -82,7 +82,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_unreadable_events(name):
-    """A DecodeError that says why and where, with everything in front of it kept; never a bare error of a library."""
+    """A DecodeError that says why and where, with everything before it kept; never a bare error of a library."""
     data, event, reason = UNREADABLE[name]
     line = b"" if event == "message" else b"event: %b\n" % event.encode()
     body = PING + line + b"data: %b\n\n" % data.encode()
@@ -110,7 +110,7 @@ def deep_down(depth, call):
 
 @pytest.mark.parametrize("stack", [0, 500, 800])
 def test_the_limit_on_nesting_does_not_move_with_the_stack(stack):
-    """200 levels are read and 201 refused, also where msgspec would have no stack left; so are 100,000."""
+    """200 levels are read and 201 refused, even if msgspec would have no stack left; so are 100,000."""
     for size in (1, 10**6):
         (event,) = deep_down(stack, lambda size=size: feed(nested(199), size))
         value = event.extra["a"]
@@ -177,7 +177,7 @@ SHAPES = {
     "no event line": lambda part: part[part.index(b"data") :],
     "an empty event line": lambda part: b"event:\n" + part[part.index(b"data") :],
     "an id": lambda part: b"id: 7\n" + part,
-    "a comment in front": lambda part: b": c\n\n" + part,
+    "a comment before it": lambda part: b": c\n\n" + part,
     "no space": lambda part: part.replace(b": ", b":"),
     "two data lines": lambda part: part.replace(b',"', b'\ndata: ,"', 1),
 }
@@ -263,7 +263,7 @@ def test_anything_may_stand_between_deltas(first):
 
 
 def test_a_name_that_does_not_fit_shows_in_any_chunk():
-    """The JSON's type counts, and the difference is noted, also where the event comes alone or in a run."""
+    """The JSON's type counts, and the difference is noted, also if the event comes alone or in a run."""
     wrong, unnamed = delta(text="a").replace(b"content_block_delta", b"ping", 1), SHAPES["no event line"](PING)
     for chunks in ([PING, wrong, unnamed, wrong, unnamed], [PING * 9 + wrong + unnamed + wrong + unnamed]):
         decoder = EventDecoder()
@@ -331,7 +331,7 @@ def test_an_event_of_just_its_limit_may_lack_its_blank_line():
 
 
 def test_the_end_of_the_body_is_the_end():
-    """An event that the end completes counts; nothing is read behind it, in a chunk of its own either."""
+    """An event that the end completes counts. Nothing is read after the end, not even a chunk that is one event."""
     for reader in (EventDecoder(), MessageStream()):
         reader.receive_data(PING + PING)
         assert reader.receive_data(PING[:-1]) == []
@@ -352,7 +352,7 @@ BEFORE = [
 
 @pytest.mark.parametrize("before", BEFORE)
 def test_a_chunk_is_read_by_what_came_before_it(before):
-    """An event's own chunk is the rest of a comment, a line, a block or a character, where one is open."""
+    """An event's own chunk is the rest of a comment, a line, a block or a character, if one is open."""
     front = message_start() + block_start(TEXT)
     for part in (delta(text="b"), delta(text="\udd9c"), PING, block_stop(), delta(text="b").replace(b"\n", b"\r\n")):
         for change in SHAPES.values():
@@ -392,7 +392,7 @@ def test_limits_hold_in_the_short_way_too():
 
 
 def test_byte_offsets_in_any_shape():
-    """A fault says where its frame starts on the wire, behind comments and in any line ends and cutting."""
+    """A fault says where its frame starts on the wire, after comments too, with any line ends and any cutting."""
     for shape in (lambda body: body, lambda body: body.replace(b"\n", b"\r\n"), lambda body: b"\xef\xbb\xbf" + body):
         front = shape(text_block("a") + b": c\n\n" + PING)
         bad = shape(b": c\n" + frame("content_block_stop", index=-1))[3 if shape(b"") else 0 :]
@@ -408,7 +408,7 @@ def test_byte_offsets_in_any_shape():
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_byte_offsets_of_events_in_chunks_of_their_own(end):
-    """Where each event is a chunk, one that the message refuses is still found on the wire, in any line ends."""
+    """If each event is a chunk, one that the message refuses is still found on the wire, with any line ends."""
     start, stop, wrong = (
         wire.replace(b"\n", end, 1)
         for wire in (message_start(), frame("message_delta", delta={}, usage={}), delta(7, text="a"))
@@ -448,7 +448,7 @@ def test_what_stands_between_runs_of_deltas(other):
 
 @pytest.mark.parametrize("between", [b": keep-alive\n\n", b"id: 7\n\n", b"data\n\n", b"x\n\n", b":\n\n\n"])
 def test_what_stands_behind_each_delta(between):
-    """A comment, a block without data or an event with empty data is the same behind each of many as behind one."""
+    """A comment, a block without data or an event with empty data is the same after each of many as after one."""
     body = (delta(text="a") + between) * 9
     whole, apart = EventDecoder(), EventDecoder()
     events = whole.receive_data(body)

@@ -215,7 +215,7 @@ def test_spliced_messages_have_no_safe_reading():
 
 
 def test_a_new_message_after_a_stop_reason_ends_the_one_before():
-    """After a stop_reason the next message_start is no splice: the first message lacks its message_stop only."""
+    """After a stop_reason the next message_start is not a splice: the first message only lacks its message_stop."""
     body = message_start() + HELLO + message_delta() + whole(HELLO).replace(b"msg_1", b"msg_2")
     shown = read([body])
     assert [message["id"] for message in shown["messages"]] == ["msg_1", "msg_2"]
@@ -268,7 +268,7 @@ def test_deviations_are_counted_not_listed():
 
 
 def test_whose_deviation_it_is():
-    """A message begins with a message_start behind a message_stop, or with another id; the same one again is no new one."""
+    """A message begins with a message_start after a message_stop, or with another id. The same one again does not."""
     start, bare = unnamed(message_start()), unnamed(frame("message_start", message={}))
     other = unnamed(whole(HELLO).replace(b"msg_1", b"msg_2"))
     for body, counts in [
@@ -371,7 +371,7 @@ def test_tool_input_in_start_and_deltas():
 
 
 def test_late_pieces_of_a_tool_are_not_lost():
-    """Pieces behind the block's stop are appended, and the arguments parsed anew."""
+    """Pieces after the block's stop are appended, and the arguments are parsed anew."""
     body = message_start() + tool_block('{"a":1') + delta(partial_json="2}")
     stream = MessageStream()
     stream.receive_data(body)
@@ -379,14 +379,14 @@ def test_late_pieces_of_a_tool_are_not_lost():
 
 
 def test_a_citation_behind_the_stop_opens_a_further_block():
-    """Only text, thinking, signature and JSON are appended behind a stop; the rest gets a block of its own."""
+    """Only text, thinking, signature and JSON are appended after a stop; the rest gets a block of its own."""
     body = whole(HELLO, delta(citation={"url": "u"}))
     assert content(body) == [text("Hello"), {"type": "text", "text": "", "citations": [{"url": "u"}]}]
     assert codes(body) == ["delta_after_stop"]
 
 
 def test_further_block_takes_the_index_of_its_delta():
-    """A block reused behind a mismatch still finds its own deltas, in order."""
+    """A block reused after a mismatch still finds its own deltas, in order."""
     body = whole(
         block_start(TOOL), delta(text="t1"), delta(partial_json="{}"), delta(text="t2"), block_stop(), text_block("z", index=1)
     )  # fmt: skip
@@ -595,7 +595,7 @@ LEGAL = {
     "counts with a fraction of 0": message_start(usage={"input_tokens": 3.0}) + HELLO + message_delta(usage={"output_tokens": 5.0}) + MESSAGE_STOP,
     "usage that moves": message_start(usage={"input_tokens": 9, "cache_read_input_tokens": 0}) + HELLO + message_delta(usage={"input_tokens": 0, "cache_read_input_tokens": 9}) + MESSAGE_STOP,
     "a delta of its block's own kind": whole(block_start({"type": "verse", "verse": ""}), frame("content_block_delta", index=0, delta={"type": "verse_delta", "verse": "a"}), block_stop()),
-    "lines that are no fields": whole(HELLO).replace(b"event:", b"future\n data: x\n[]\nevent:"),
+    "lines that are not fields": whole(HELLO).replace(b"event:", b"future\n data: x\n[]\nevent:"),
     "a blank data line": whole(HELLO).replace(b"}\n\n", b"}\ndata:\n\n"),
     "cost keys": message_start() + HELLO + message_delta(usage={"output_tokens": 1, "cost": 0.1}) + MESSAGE_STOP,
     "arguments cut by max_tokens": whole(tool_block('{"a": "b'), stop_reason="max_tokens"),
@@ -603,10 +603,10 @@ LEGAL = {
     "citations null": whole(block_start({"type": "text", "text": "", "citations": None}), delta(text="a"), block_stop()),
     "ids and retry": whole(HELLO).replace(b"event:", b"retry: 5\nid: 7\nevent:"),
     "data over two lines": whole(HELLO).replace(b',"index"', b'\ndata: ,"index"'),
-    "no space behind the colon": whole(HELLO).replace(b": ", b":"),
+    "no space after the colon": whole(HELLO).replace(b": ", b":"),
     "message_stop with fields": whole(HELLO).replace(b'{"type":"message_stop"}', b'{"type":"message_stop","metrics":{}}'),
     "a unicode escape in two halves of one string": whole(text_block("a").replace(b'"a"', b'"\\ud83d\\ude00"')),
-    "bytes that are no UTF-8": whole(text_block("a").replace(b'"a"', b'"\xff"')),
+    "bytes that are not UTF-8": whole(text_block("a").replace(b'"a"', b'"\xff"')),
 }  # fmt: skip
 
 
@@ -628,7 +628,7 @@ SAID = [
     (ROWS["no_event_line"][0], [('no_event_line', 0, "'message_start' without an event line", 6)]),
     (ROWS["no_type"][0], [('no_type', 1, "JSON without type, read as 'ping' by its event line", 1)]),
     (ROWS["type_mismatch"][0], [('type_mismatch', 2, "event line 'ping', JSON type 'content_block_delta': the JSON's counts", 1)]),
-    (ROWS["foreign_data"][0], [('foreign_data', 1, "'message' with data that is no JSON object: '[DONE]'", 2)]),
+    (ROWS["foreign_data"][0], [('foreign_data', 1, "'message' with data that is not a JSON object: '[DONE]'", 2)]),
     (ROWS["unterminated_event"][0], [('unterminated_event', 5, 'the body ends without the blank line after its last event', 1)]),
     (ROWS["unfinished_event"][0], [('unfinished_event', 6, 'the body ends inside an event: \'event: ping\\ndata: {"type"\'', 1)]),
     (ROWS["lone_surrogate"][0], [('lone_surrogate', 2, "half of a surrogate pair in 'content_block_delta'", 1)]),
@@ -654,7 +654,7 @@ SAID = [
     (ROWS["wrong_type"][0], [('wrong_type', 0, 'message.model is 42', 1)]),
     (ROWS["usage_reset"][0], [('usage_reset', 4, 'every input count that is stated is 0, and one was positive', 1)]),
     (ROWS["control_character"][0], [('control_character', 2, 'a raw control character in a JSON string', 1)]),
-    (ROWS["no_blank_line"][0], [('no_blank_line', 2, 'no blank line after each of the events in a frame: 2 whole ones', 1)]),
+    (ROWS["no_blank_line"][0], [('no_blank_line', 2, 'no blank line between the events of a frame: 2 whole ones', 1)]),
     (ROWS["stop_without_block"][0], [('stop_without_block', 4, 'content_block_stop for block 1, which was never opened', 1)]),
     (ROWS["bare_document"][0], [('bare_document', 1, "JSON where a field should be: '{\"detail\":\"busy\"}'", 1)]),
     (block_stop(3), [('stop_without_block', 0, 'content_block_stop for block 3 before any message_start', 1)]),
@@ -667,14 +667,14 @@ SAID = [
     (whole(HELLO, delta(citation={'url': 'u'}), delta(partial_json='{}'), delta(signature='s')), [('delta_after_stop', 4, 'a citations delta for block 0, which is finished', 2), ('delta_kind_mismatch', 6, 'a signature delta for block 0, a text block', 1)]),
     (whole(block_start(TOOL), delta(thinking='t'), block_stop(), delta(1, partial_json='1')), [('delta_kind_mismatch', 2, 'a thinking delta for block 0, a tool_use block', 1), ('delta_without_block', 4, 'an input_json delta for block 1, which was never opened', 1), ('no_block_stop', 5, 'message_delta while block 1 is open', 1)]),
     (whole(HELLO) + MESSAGE_STOP + block_stop() + block_start(TEXT) + message_delta() + frame('error', error={}) + frame('x'), [('event_after_stop', 6, 'message_stop after message_stop', 6)]),
-    (message_start() + b'data: no\n\ndata: ' + b'x' * 50 + b'\n\nevent: y\ndata: z\n\n', [('foreign_data', 1, "'message' with data that is no JSON object: 'no'", 3)]),
-    (message_start() + b'event: error\ndata: no\n\n', [('bare_error', 1, 'an error event whose data is no JSON object', 1)]),
+    (message_start() + b'data: no\n\ndata: ' + b'x' * 50 + b'\n\nevent: y\ndata: z\n\n', [('foreign_data', 1, "'message' with data that is not a JSON object: 'no'", 3)]),
+    (message_start() + b'event: error\ndata: no\n\n', [('bare_error', 1, 'an error event whose data is not a JSON object', 1)]),
     (message_start() + b'event: error\ndata: {"error":{}}\n\n', [('bare_error', 1, 'an error without its envelope', 1)]),
     (b'data: {}\n\nevent: \ndata: {"a":1}\n\nevent: x\ndata: {}\n\n', [('no_type', 0, "JSON without type, read as 'message' for want of an event line", 3)]),
     (frame('message_start', message={'role': 'assistant', 'usage': {}}) + block_start({'type': 'thinking'}) + block_start({'type': 'tool_use'}, 1), [('bare_message_start', 0, 'message_start without content, model', 1), ('bare_block_start', 1, 'thinking block without thinking', 2)]),
     (frame('message_delta') + frame('message_delta', delta={}) + frame('message_delta', usage={}), [('bare_message_delta', 0, 'message_delta without delta, without usage', 3), ('no_message_start', 0, 'content before any message_start', 1)]),
-    (b"data: " + b"x" * 50 + b"\n\n", [("foreign_data", 0, f"'message' with data that is no JSON object: {'x' * 40!r}...", 1)]),
-    (b"data: " + b"x" * 40 + b"\n\n", [("foreign_data", 0, f"'message' with data that is no JSON object: {'x' * 40!r}", 1)]),
+    (b"data: " + b"x" * 50 + b"\n\n", [("foreign_data", 0, f"'message' with data that is not a JSON object: {'x' * 40!r}...", 1)]),
+    (b"data: " + b"x" * 40 + b"\n\n", [("foreign_data", 0, f"'message' with data that is not a JSON object: {'x' * 40!r}", 1)]),
     (b'event: \xff' + b'y' * 80, [('unfinished_event', 0, f"the body ends inside an event: 'event: \ufffd{'y' * 52}'...", 1)]),
     (b"event: \xff" + b"y" * 52, [("unfinished_event", 0, f"the body ends inside an event: 'event: \ufffd{'y' * 52}'", 1)]),
     (frame("x", _name="y" * 200), [("type_mismatch", 0, f"event line '{'y' * 148}...", 1)]),

@@ -256,7 +256,7 @@ def loaded(text):
     """What json.loads says, None if it finds no JSON."""
 
     def refuse(word):
-        raise ValueError(f"{word} is no JSON, though json.loads takes it")
+        raise ValueError(f"{word} is not JSON, though json.loads takes it")
 
     try:
         value = json.loads(text, parse_constant=refuse, strict=False)

@@ -51,7 +51,7 @@ TREE = {
 
 
 def test_the_family():
-    """Every public error stands under StreamError, where its docs say; a broken tool input is a ValueError too."""
+    """Every public error stands under StreamError, as its docs say; a broken tool input is a ValueError too."""
     public = {
         thing
         for name in sansio_step.__all__
@@ -108,7 +108,7 @@ LONG = {
     "late type": whole() + frame(BIG),
     "type of a block": whole(block_start({"type": BIG}), block_start(TEXT), block_stop(), delta(text="a")),
     "type with half a character": frame(BIG, a="\ud800"),
-    "text that is no JSON": b"event: ping\ndata: %b\n\n" % BIG.encode(),
+    "text that is not JSON": b"event: ping\ndata: %b\n\n" % BIG.encode(),
     "index": frame("content_block_stop", index=BIG),
     "key": frame("message_start", message={"content": {BIG: BIG}}),
     "cut event": b"data: %b" % BIG.encode(),
@@ -121,7 +121,7 @@ LONG = {
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("name", LONG)
 def test_texts_are_short_whatever_the_server_sent(name, strict):
-    """Errors, deviations and objects are some hundred characters in a log, also where the server sent megabytes."""
+    """Errors, deviations and objects are some hundred characters in a log, even if the server sent megabytes."""
     stream = MessageStream(strict=strict)
     shown = [stream]
     try:
@@ -187,7 +187,7 @@ def test_what_an_error_says(make, text):
     ("pieces", "stop", "reason"),
     [
         (["{}"], b"", "the block is not finished (character 2 of 2)"),
-        (["[1]"], block_stop(), "tool input is no JSON object (character 0 of 3)"),
+        (["[1]"], block_stop(), "tool input is not a JSON object (character 0 of 3)"),
         (
             ['{"a"'],
             block_stop(),
@@ -344,7 +344,7 @@ def test_an_api_error_by_hand_has_a_dict_of_its_own():
 
 
 def test_a_deep_error_leaves_no_recursion_error():
-    """The JSON of an error that is no text is written without recursion: a caller's deep stack is no reason to fail."""
+    """An error that is not a text is written as JSON without recursion: a caller's deep stack does not make it fail."""
     deep = "[" * 190 + "]" * 190
 
     def down(levels):
@@ -368,7 +368,7 @@ STATUSES = {
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_type_and_status_agree_on_a_retry(status):
-    """An error event has a type and no status; it is worth a retry where the status would be."""
+    """An error event has a type and no status; it is worth a retry if its status would be."""
     kind, retryable = STATUSES[status]
     assert APIError(kind, "m").retryable is retryable
     assert APIError(kind, "m", status=status).retryable is retryable
@@ -449,7 +449,7 @@ def test_the_servers_own_word_on_a_retry(word):
     "extra", [{"isRetryable": "true"}, {"isRetryable": 1}, {"error": [1]}, {"error": {"isRetryable": None}}]
 )
 def test_a_word_that_is_none(extra):
-    """What is no boolean says nothing."""
+    """A value that is not a boolean says nothing."""
     assert APIError(status=400, extra=extra).retryable is False
     assert APIError(status=503, extra={**extra, "isRetryable": None}).retryable is True
 

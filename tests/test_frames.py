@@ -136,7 +136,7 @@ def test_cost_is_linear_however_many_lines(line):
 
 
 def test_offsets_are_those_of_the_wire():
-    """A frame starts at its first line that is no comment, counted in bytes as they came."""
+    """A frame starts at its first line that is not a comment, counted in bytes as they came."""
     raw = b"\xef\xbb\xbf: c\r\n\r\ndata: 1\r\n: d\r\n\r\n\ndata: 2\r\r"
     for chunks in splits(raw):
         reader, offsets = FrameReader(1000), []

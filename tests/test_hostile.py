@@ -125,7 +125,7 @@ def test_a_line_of_a_gibibyte(factory, start):
 
 @pytest.mark.parametrize("factory", [SSEDecoder, MessageStream])
 def test_a_comment_of_a_gibibyte(factory):
-    """A comment that never ends is no event and has no limit; none of it is kept."""
+    """A comment that never ends is not an event and has no limit; none of it is kept."""
     piece = b"1" * (4 * MIB)
 
     def read():
@@ -276,7 +276,7 @@ def test_same_keys():
     ],
 )
 def test_indices(index, wire):
-    """What is no integer from 0 to 2**31-1 is no index: a DecodeError, by whichever way the event is read."""
+    """An index that is not an integer from 0 to 2**31-1 is a DecodeError, by whichever way the event is read."""
     text = f'{{"index":{index},{wire}}}'
     kind = json.loads(f"{{{wire}}}")["type"]
     with pytest.raises(DecodeError):

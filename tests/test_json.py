@@ -106,7 +106,7 @@ def test_depth_has_one_limit_for_both_readers(start, end):
 
 
 def test_what_is_closed_is_no_depth_any_more_and_no_less():
-    """Three hundred closed levels in front neither count against the limit nor for it."""
+    """Three hundred closed levels before them count neither against the limit nor for it."""
     for closed in ("[],", "[[[]]],", '{"a":{}},'):
         assert read_json(f"[[[{closed * 300}{nested(197)}]]]".encode())[0][0][0][-1]
         with pytest.raises(NotJSON) as caught:
@@ -144,7 +144,7 @@ def depth_at(text, position):
 def test_the_reader_behind_msgspec(text):
     """Space and empty containers, by the reader that only odd text comes to."""
     assert _Reader(text).read() == json.loads(text)
-    value, raw, _ = read_json(b"[" + text.encode() + b',"\xff\xc3\xa9"]')  # a byte that is no UTF-8
+    value, raw, _ = read_json(b"[" + text.encode() + b',"\xff\xc3\xa9"]')  # a byte that is not UTF-8
     assert value is raw
     assert value == [json.loads(text), "\ufffdé"]
 

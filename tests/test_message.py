@@ -75,7 +75,7 @@ class TestToolInput:
 
     @pytest.mark.parametrize("pieces", [(), ("",), ('{"a"',), ('{"a":1}',)])
     def test_an_unfinished_block_has_no_input(self, kind, pieces):
-        """Also where the text so far would parse, and where no piece has come yet; whatever the start said."""
+        """Not even if the text so far would parse, or no piece has come yet, whatever the start said."""
         start = {**TOOL, "type": kind, "input": {"s": 1}}
         block = live(block_start(start), *(delta(partial_json=piece) for piece in pieces))
         text = "".join(pieces)

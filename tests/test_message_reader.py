@@ -106,7 +106,7 @@ class AsyncSource(Source):
 
 
 class Both:
-    """A reader, sync or async, behind one sync face."""
+    """A reader, sync or async, with one sync face."""
 
     def __init__(self, is_async, *chunks, error=None, close_error=None, **options):
         self.source = (AsyncSource if is_async else Source)(*chunks, error=error, close_error=close_error)
@@ -154,7 +154,7 @@ def shown(reader):
 
 
 def history(body):
-    """What is shown after each event of a body that comes byte by byte, where no event can come too early."""
+    """What is shown after each event of a body that comes byte by byte, so that no event can come too early."""
     stream = MessageStream()
     found = []
     with contextlib.suppress(StreamError):

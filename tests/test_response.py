@@ -1,4 +1,4 @@
-"""Bodies that are no stream, error responses; encoding."""
+"""Bodies that are not streams, error responses; encoding."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_decode_message_refuses_what_is_no_message(body):
 def test_what_is_a_message_and_what_an_error():
     """By the type; without one, an `error` beside content is a field like any other."""
     for body, reason in (
-        (b"[]", "the body is no JSON object"),
+        (b"[]", "the body is not a JSON object"),
         (b"[1", "the text ends inside a number at character 2 of the body"),
     ):
         with pytest.raises(DecodeError) as caught:
@@ -98,7 +98,7 @@ def test_what_is_a_message_and_what_an_error():
     with pytest.raises(APIError, match="^t: no message given$"):
         decode_message(b'{"type":"error","content":[],"error":{"type":"t"}}')
     assert decode_message(b'\xef\xbb\xbf{"type":"message","content":[],"error":"x"}').extra == {"error": "x"}
-    with pytest.raises(DecodeError, match="^the body is no message: its type is 'model'$"):
+    with pytest.raises(DecodeError, match="^the body is not a message: its type is 'model'$"):
         decode_message(b'{"type":"model","content":[]}')
 
 

@@ -164,7 +164,7 @@ def test_a_wish_that_says_nothing(value: str) -> None:
 
 @pytest.mark.parametrize("headers", [{"retry-after": "61"}, {"retry-after-ms": "61000"}])
 def test_a_wish_too_long(headers: dict[str, str]) -> None:
-    """Where the server asks for more patience than allowed, the call fails now instead of too early."""
+    """If the server asks for more patience than allowed, the call fails now instead of too early."""
     assert delay(APIError(status=429), headers) is None
     assert delay(APIError(status=429), headers, policy=RetryPolicy(max_server_delay=90)) == 61
 

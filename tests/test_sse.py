@@ -52,16 +52,16 @@ LITERALS = {
     "BOM once": (b"\xef\xbb\xbfdata: 1\n\n\xef\xbb\xbfdata: 2\n\n", [("message", "1", "")], None),
     "half a BOM": (b"\xef\xbbdata: 1\n\ndata: 2\n\n", [("message", "2", "")], None),
     "CR, LF, CRLF": (b"data: 1\r\rdata: 2\n\ndata: 3\r\n\r\ndata: 4\r\n\n", [("message", str(n), "") for n in (1, 2, 3, 4)], None),
-    "CRLF behind each of several lines": (b"data: 1\r\ndata: 2\r\nevent: a\r\n\r\n", [("a", "1\n2", "")], None),
-    "CR behind each of several lines": (b"data: 1\rdata: 2\revent: a\r\r", [("a", "1\n2", "")], None),
-    "bytes that are no UTF-8": (b"data: a\xff\xe2\x82b\n\n", [("message", "a\ufffd\ufffdb", "")], None),
+    "CRLF after each of several lines": (b"data: 1\r\ndata: 2\r\nevent: a\r\n\r\n", [("a", "1\n2", "")], None),
+    "CR after each of several lines": (b"data: 1\rdata: 2\revent: a\r\r", [("a", "1\n2", "")], None),
+    "bytes that are not UTF-8": (b"data: a\xff\xe2\x82b\n\n", [("message", "a\ufffd\ufffdb", "")], None),
     "NUL is text": (b"data: a\0b\n\n", [("message", "a\0b", "")], None),
     "cut at the end": (b"data: 1\n\ndata: 2\n", [("message", "1", "")], None),
     "retry": (b"retry: 10\nretry: -1\nretry: 1e3\nretry:\n\ndata: 1\n\n", [("message", "1", "")], 10),
     "retry in an open block": (b"data: 1\n\nretry: 20\nretry: 30", [("message", "1", "")], 20),
     "retry with 5,000 digits": (b"retry: " + b"9" * 5000 + b"\n\n", [], 10**5000 - 1),
     "retry with digits of all kinds": (b"retry: " + b"1234567" * 701 + b"\n\n", [], sum(1234567 * 10 ** (7 * place) for place in range(701))),
-    "event behind the data": (b"data: 1\nevent: a\n\n", [("a", "1", "")], None),
+    "event after the data": (b"data: 1\nevent: a\n\n", [("a", "1", "")], None),
     "empty lines first": (b"\n\n\ndata: 1\n\n\n\ndata: 2\n\n", [("message", "1", ""), ("message", "2", "")], None),
 }  # fmt: skip
 
@@ -93,7 +93,7 @@ SHAPES = {
     "id first": b"id: %d\nevent: a\ndata: x\n\n",
     "comment between": b": hi\n\nevent: a\ndata: %d\n\n",
     "two data lines": b"event: a\ndata: %d\ndata:y\n\n",
-    "id behind": b"event: a\ndata: %d\nid: 5\n\n",
+    "id last": b"event: a\ndata: %d\nid: 5\n\n",
     "CRLF": b"event: a\r\ndata: %d\r\n\r\n",
     "CR": b"event: a\rdata: %d\r\r",
 }
@@ -129,7 +129,7 @@ def test_shapes_read_alike_in_any_chunks(shape):
     "before", [b"", b"\xef\xbb\xbf", b"id: 5", b": c", b"data: 0\r", b"data: 0\r\r", b"data: 0\n", b"\n"]
 )
 def test_a_chunk_is_read_by_what_came_before_it(before):
-    """An event's own chunk is the rest of a comment, of a line or of a block, where one is open."""
+    """An event's own chunk is the rest of a comment, of a line or of a block, if one is open."""
     for shape in SHAPES.values():
         chunk = shape % 1
         assert (
@@ -160,7 +160,7 @@ def test_a_chunk_that_begins_like_the_last_is_still_read_to_its_end(odd):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_events_are_counted_whichever_way_they_go(shape):
-    """A fault names its event's number: those in front count, alone in a chunk, in one of many and line by line."""
+    """A fault names its event's number. Earlier events count, alone in a chunk, in one of many and line by line."""
     events = [SHAPES[shape] % number for number in range(3)]
     decoder = SSEDecoder(max_event_size=400)
     for chunks in ([b"".join(events)], events, [b"id\n" + b"".join(events)], events):
@@ -241,7 +241,7 @@ def test_comments_take_no_memory():
     ],
 )  # fmt: skip
 def test_byte_offset_is_where_the_event_starts(body, offset):
-    """Counted on the wire, whatever the line ends and the cutting; behind empty lines and comments."""
+    """Counted on the wire, whatever the line ends and the cutting; after empty lines and comments too."""
     for chunks in splits(body):
         decoder = SSEDecoder(max_event_size=40)
         with pytest.raises(LimitExceeded):
@@ -273,7 +273,7 @@ def test_bytes_like_input(kind):
 
 
 def test_a_large_chunk_is_read_in_slices():
-    """A chunk of a megabyte gives what small ones give; a fault in it keeps what is in front."""
+    """A chunk of a megabyte gives what small ones give; a fault in it keeps what came before."""
     body = b"".join(b"data: %d\n\n" % number for number in range(60_000))
     assert len(body) > 500_000
     assert decode([body]) == decode(pieces(body, 1000))

@@ -210,7 +210,7 @@ class Streams(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_invented(self):
-        """Law 3: a message is whole only where a stop said so; arguments only where their block is finished."""
+        """Law 3: a message is whole only if a stop said so, arguments only if their block is finished."""
         stream = self.stream
         kinds = [event.type for event in self.events]
         if stream.outcome is Outcome.COMPLETE:
@@ -238,7 +238,7 @@ class Streams(RuleBasedStateMachine):
 
     @invariant()
     def faults_stay(self):
-        """Law 5: a fault is typed, says where, and is the last word; strict mode leaves no deviation behind."""
+        """Law 5: a fault is typed, says where, and is the last word. In strict mode no deviation is listed."""
         fault = self.stream.fault
         if fault is not None:
             assert isinstance(fault, StreamError)

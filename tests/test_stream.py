@@ -206,7 +206,7 @@ def test_what_only_the_end_shows_in_strict_mode(body):
 
 
 def test_a_violation_in_both_modes_is_no_matter_of_the_end():
-    """A spliced message whose start the end completes is a fault as any other: raised where nothing is in front."""
+    """A spliced message whose start the end completes is a fault like any other, raised at once if it is first."""
     stream = MessageStream()
     stream.receive_data(message_start() + message_start(id="msg_2")[:-1])
     with pytest.raises(ProtocolViolation, match=r"spliced.* inside 'msg_1'"):
@@ -336,7 +336,7 @@ def test_limits_are_checked_in_characters_of_utf8():
 
 
 def test_a_message_over_its_limit_in_chunks_of_one_event():
-    """The event that is too much is refused at once where it is the only one of its chunk."""
+    """The event that is too much is refused at once if it is the only one of its chunk."""
     stream = MessageStream(max_message_size=least(CUT) + 7 * (79 + 50) + 128)
     stream.receive_data(CUT)
     with pytest.raises(LimitExceeded) as caught:
@@ -347,7 +347,7 @@ def test_a_message_over_its_limit_in_chunks_of_one_event():
 
 
 def test_the_place_of_a_fault_in_a_chunk_of_one_event():
-    """Comments and CRLF in front of the event count in its place, in the short way too."""
+    """Comments and CRLF before the event count in its place, in the short way too."""
     for front in (b"", b": c\r\n\r\n", b": c\n\n", b":\r\n"):
         chunk = front + delta(text="x" * 500).replace(b"\n", b"\r\n")
         stream = MessageStream(max_message_size=least(CUT) + 2 * 579 - 1)
@@ -369,7 +369,7 @@ def test_an_event_that_the_end_completes_can_break_the_message():
 
 
 def test_size_of_an_event_that_is_deep():
-    """An event at the limit of nesting is measured where the stack is nearly used up, too."""
+    """An event at the limit of nesting is measured, too, if the stack is nearly used up."""
     event = UnknownEvent("x", extra={"a": json.loads("[" * 190 + "]" * 190)})
 
     def down(depth):
@@ -504,7 +504,7 @@ def test_options_reach_every_door():
 
 
 def test_each_limit_reaches_every_door():
-    """max_event_size and max_message_size are those of the stream behind each of the one-liners, and no smaller."""
+    """max_event_size and max_message_size hold for the stream in each of the one-liners, and are not smaller there."""
     body = whole(HELLO)
     largest = max(map(len, body.split(b"\n\n"))) + 2
 
@@ -714,7 +714,7 @@ def test_halves_in_the_callers_own_events_are_joined():
 
 
 def test_an_error_of_the_source_is_its_own():
-    """Where the chunks come from can break off with a StreamError too: parse raises that, not a reading of it."""
+    """The source of the chunks can raise a StreamError too: parse raises that error itself, not a reading of it."""
 
     def source():
         yield CUT

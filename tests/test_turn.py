@@ -226,7 +226,7 @@ def test_a_lost_delta_shows_in_nothing_but_has_unapplied(kind):
 @pytest.mark.parametrize("kind", ["tool_use", "server_tool_use", "mcp_tool_use"])
 @pytest.mark.parametrize("text", ['{"a": Dave}', BROKEN, "[1]", " ", '"', "{}{}", "null"])
 def test_broken_arguments(kind, text):
-    """A finished call whose arguments are no JSON object is dropped, or keeps its place with their text as its input."""
+    """A finished call whose arguments are not a JSON object is dropped, or keeps its place with their text as its input."""
     start = {**TOOL, "type": kind}
     message = parse(whole(tool_block(text, start=start), text_block("said", index=1)))
     wrapped = {**start, "input": {"INVALID_JSON": text}}

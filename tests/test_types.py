@@ -66,7 +66,7 @@ def test_errors_pickle(error):
 
 
 def test_errors_say_where():
-    """The place is in the text where it is known, and only then."""
+    """The place is in the text if it is known, and only then."""
     error = DecodeError("broken")
     assert str(error) == "broken"
     error.byte_offset = 7
@@ -86,7 +86,7 @@ def test_errors_say_where():
     ],
 )  # fmt: skip
 def test_retryable(status, kind, retryable):
-    """By the status where there is one of an error, else by the type."""
+    """By the status if it is that of an error, else by the type."""
     assert APIError(kind, None, status=status).retryable is retryable
 
 
@@ -121,7 +121,7 @@ def test_types_tell_themselves_apart():
 
 
 def test_events_are_frozen():
-    """An event that was handed out does not change, not even where its extra is empty."""
+    """An event that was handed out does not change, not even if its extra is empty."""
     event = TextDelta("a")
     with pytest.raises(AttributeError):
         event.text = "b"
@@ -178,7 +178,7 @@ def test_tool_input_is_parsed_once():
 
 @pytest.mark.parametrize(
     ("text", "reason", "partial"),
-    [("[1]", "no JSON object", {}), ('"x"', "no JSON object", {}), ('{"a":1', "number", {}), ('{"a":NaN}', "JSON value", {}),
+    [("[1]", "not a JSON object", {}), ('"x"', "not a JSON object", {}), ('{"a":1', "number", {}), ('{"a":NaN}', "JSON value", {}),
      ('{"a":1}}', "after", {"a": 1}), ("[" * 300, "nested", {})],
 )  # fmt: skip
 def test_broken_tool_input(text, reason, partial):

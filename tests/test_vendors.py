@@ -1,7 +1,7 @@
-"""What vendors write differently, rule by rule with its edges: read at every cutting, in both modes, by both ways.
+"""What vendors write differently, rule by rule: what just falls under a rule, and what just does not.
 
-The tables of `test_deviations` have a row for each code. Here stand the limits of each rule: what still falls under it, and
-what no longer does.
+The tables of `test_deviations` have one row for each code. Here each body is read at many cuttings, with all line ends,
+in both modes, and by both ways through the decoder.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ END = message_delta() + MESSAGE_STOP
 
 
 def cuttings(body: bytes, end: bytes) -> Iterator[list[bytes]]:
-    """A byte at a time, seven, an event at a time, and anywhere."""
+    """Cut a body after each byte, each seventh, each event, and at random places."""
     yield pieces(body, 1)
     yield pieces(body, 7)
     *events, last = body.split(end * 2)
@@ -81,16 +81,17 @@ def cuttings(body: bytes, end: bytes) -> Iterator[list[bytes]]:
         yield [body[start:stop] for start, stop in pairwise([0, *cuts, len(body)])]
 
 
-def anywhere(shown: dict[str, Any]) -> dict[str, Any]:
-    """A reading without the place of its fault on the wire, which moves with the line ends."""
+def without_place(shown: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the byte offset of a fault, which moves with the line ends."""
     fault = shown["fault"]
     return {**shown, "fault": fault and (fault[0], re.sub(r", byte \d+", "", fault[1]), fault[2])}
 
 
 def agreed(body: bytes) -> dict[str, Any]:
-    """The one reading of a body, however it is cut, whichever line ends it has, by the short ways and by the long one.
+    """Read a body, and check that all cuttings, all line ends and the long way give the same reading.
 
-    Strict mode gives the same events up to the first deviation and refuses that; without one, it reads the same.
+    Strict mode has to give the same events up to the first deviation and refuse that. Without a deviation it has to
+    read the same.
     """
     shown = read([body])
     strict = read([body], strict=True)
@@ -98,7 +99,7 @@ def agreed(body: bytes) -> dict[str, Any]:
         written = body.replace(b"\n", end)
         for is_strict, expected in ((False, shown), (True, strict)):
             here = read([written], strict=is_strict)
-            assert anywhere(here) == anywhere(expected)
+            assert without_place(here) == without_place(expected)
             for chunks in cuttings(written, end):
                 assert read(chunks, strict=is_strict) == here
     with long_way():
@@ -165,7 +166,7 @@ def assert_fault(shown: dict[str, Any], kind: type, number: int, offset: int) ->
     ],
 )
 def test_a_ping_needs_no_data(heartbeat):
-    """A ping with empty data is a ping, anywhere; after message_stop it is late no more than any other."""
+    """A ping with empty data is a ping, before, inside and after a message."""
     shown = agreed(heartbeat + whole(HELLO, heartbeat) + heartbeat)
     assert said(shown) == [("empty_data", 0, 1), ("empty_data", 5, 2)]
     assert [event for event in shown["events"] if event.type == "ping"] == [PingEvent()] * 3
@@ -173,13 +174,13 @@ def test_a_ping_needs_no_data(heartbeat):
 
 
 def test_an_event_without_a_data_line_is_none():
-    """Empty data is a data line; without one nothing is dispatched."""
+    """Empty data needs a data line. Without one nothing is dispatched."""
     shown = agreed(whole(HELLO, b"event: ping\n\n"))
     assert (said(shown), len(shown["events"])) == ([], 6)
 
 
 def test_a_message_stop_needs_no_data():
-    """It ends the message as one with its data does."""
+    """A message_stop with empty data ends the message as any other does."""
     shown = agreed(START + HELLO + message_delta() + b"event: message_stop\ndata: \n\n")
     assert said(shown) == [("empty_data", 5, 1)]
     assert (shown["outcome"], shown["messages"]) == (Outcome.COMPLETE, read([whole(HELLO)])["messages"])
@@ -187,7 +188,7 @@ def test_a_message_stop_needs_no_data():
 
 
 def test_a_block_stop_without_data_stops_nothing():
-    """Which block is meant can't be told: the event is kept as unknown, and message_delta ends the block."""
+    """A content_block_stop with empty data names no block: it is kept as unknown, and message_delta ends the block."""
     shown = agreed(whole(block_start(TEXT), delta(text="Hello"), b"event: content_block_stop\ndata:\n\n"))
     assert said(shown) == [("empty_data", 3, 1), ("no_block_stop", 4, 1)]
     assert shown["events"][3] == UnknownEvent("content_block_stop", "")
@@ -195,7 +196,7 @@ def test_a_block_stop_without_data_stops_nothing():
 
 
 def test_a_message_delta_without_data_says_nothing():
-    """It gives no stop_reason: a stream that ends there is cut, one that goes on to its stop lacks the reason."""
+    """A message_delta with empty data gives no stop_reason. A body that ends there is cut."""
     nothing = START + HELLO + b"event: message_delta\ndata: \n\n"
     shown = agreed(nothing)
     assert (said(shown), shown["outcome"]) == ([("empty_data", 4, 1)], Outcome.TRUNCATED)
@@ -205,7 +206,7 @@ def test_a_message_delta_without_data_says_nothing():
 
 
 def test_an_error_without_data_is_an_error():
-    """Its message fails, with no words from the server."""
+    """An error with empty data fails the message. The server's words are None."""
     shown = agreed(START + HELLO + b"event: error\ndata: \n\n")
     assert (said(shown), shown["outcome"]) == ([("bare_error", 4, 1)], Outcome.FAILED)
     with pytest.raises(APIError) as caught:
@@ -215,14 +216,14 @@ def test_an_error_without_data_is_an_error():
 
 @pytest.mark.parametrize("name", ["message_start", "content_block_start", "content_block_delta"])
 def test_what_places_content_needs_its_data(name):
-    """A start or a delta with empty data may have lost content: no reading is safe."""
+    """A start or a delta with empty data is a DecodeError, since content may be lost with it."""
     shown = agreed(PING + b"event: %b\ndata: \n\n" % name.encode() + PING)
     assert_fault(shown, DecodeError, 1, len(PING))
 
 
 @pytest.mark.parametrize("line", [b"", b"event: heartbeat\n"])
 def test_empty_data_under_a_foreign_name(line):
-    """It is no Messages event: kept, as other foreign data is."""
+    """Empty data under a foreign name, or under none, is foreign data."""
     shown = agreed(whole(line + b"data: \n\n", HELLO))
     assert said(shown) == [("foreign_data", 1, 1)]
     assert shown["events"][1] == UnknownEvent("heartbeat" if line else "message", "")
@@ -231,14 +232,14 @@ def test_empty_data_under_a_foreign_name(line):
 @pytest.mark.parametrize("name", [b"ping", b"message_stop", b"message_delta"])
 @pytest.mark.parametrize("rest", [b"data:", b"data: ", b"data: \n"])
 def test_empty_data_at_the_end_of_the_body_may_be_cut(name, rest):
-    """Without its blank line, data that is empty may only have lost what was to come: it is dropped."""
+    """Empty data at the end of the body is dropped if its blank line is missing: more data may have been meant."""
     shown = agreed(START + HELLO + message_delta() + b"event: " + name + b"\n" + rest)
     assert sorted(said(shown)) == [("no_message_stop", 5, 1), ("unfinished_event", 5, 1)]
     assert len(shown["events"]) == 5
 
 
 def test_empty_data_of_a_frame_from_elsewhere():
-    """`decode_event` reads it as the decoder does."""
+    """`decode_event` reads empty data as the decoder does."""
     assert decode_event("", "ping") == decode_event(b"", "ping") == PingEvent()
     assert decode_event("", "content_block_stop") == UnknownEvent("content_block_stop", "")
     assert decode_event("", "error").type == "error"
@@ -258,7 +259,7 @@ _INDEXED = {
 @pytest.mark.parametrize("lack", [b"", b',"index":null'])
 @pytest.mark.parametrize("which", [["start"], ["delta"], ["stop"], ["start", "delta", "stop"]])
 def test_an_absent_index_is_0(which, lack):
-    """In any of the three events, or in all; null is absent."""
+    """An index that is absent or null is 0, in each of the three events and in all of them."""
     events = [_INDEXED[name][name not in which] for name in _INDEXED]
     bare = b"".join(event if b"index" in event else event[:-3] + lack + event[-3:] for event in events)
     shown = agreed(whole(bare))
@@ -269,7 +270,7 @@ def test_an_absent_index_is_0(which, lack):
 
 
 def test_only_0_is_dropped():
-    """The second block has its index, so that nothing skips and nothing comes twice."""
+    """A second block with its index is no further deviation."""
     first = b"".join(bare for bare, _ in _INDEXED.values())
     shown = agreed(whole(first, tool_block('{"a":1}', index=1)))
     assert said(shown) == [("no_index", 1, 3)]
@@ -287,7 +288,7 @@ def test_an_absent_index_again_is_0_again():
 @pytest.mark.parametrize("index", ["-1", "2147483648", "0.0", '"0"', '""', "true", "[]", "{}"])
 @pytest.mark.parametrize("name", _INDEXED)
 def test_a_wrong_index_is_no_absent_one(name, index):
-    """Content that would land anywhere: a DecodeError, with what came before it."""
+    """Any other value that is no index is a DecodeError."""
     bare, _ = _INDEXED[name]
     shown = agreed(START + bare[:-3] + b',"index":%b}\n\n' % index.encode())
     assert_fault(shown, DecodeError, 1, len(START))
@@ -312,7 +313,7 @@ def block_delta(index: int = 0, **fields: Any) -> bytes:
 @pytest.mark.parametrize("kind", [{}, {"type": None}, *({"type": name} for name in ("text", "thinking", "tool_use"))])
 @pytest.mark.parametrize("field", _BY_FIELD)
 def test_a_delta_is_known_by_its_field(field, kind):
-    """Without a type, or with that of any block, whether it is the one that the field would have or not."""
+    """A delta without a type, or with the type of any block, is read by its one field."""
     start, value, expected = _BY_FIELD[field]
     shown = agreed(whole(block_start(start), block_delta(**kind, **{field: value}), block_stop()))
     assert said(shown) == [("bare_delta", 2, 1)]
@@ -326,7 +327,7 @@ def test_a_delta_is_known_by_its_field(field, kind):
 
 @pytest.mark.parametrize("field", _BY_FIELD)
 def test_the_empty_fields_of_a_union_say_nothing(field):
-    """A server that writes every field of a union fills one; the others stay on the event as they came."""
+    """Empty fields beside the one that is filled do not matter. Some servers write every field of a union."""
     start, value, expected = _BY_FIELD[field]
     others = {"text": "", "thinking": "", "signature": "", "partial_json": "", "citation": None}
     shown = agreed(whole(block_start(start), block_delta(**{**others, field: value}), block_stop()))
@@ -340,7 +341,7 @@ def test_the_empty_fields_of_a_union_say_nothing(field):
 @pytest.mark.parametrize("fields", [{}, {"text": "a", "thinking": "b"}, {"text": "", "thinking": ""}, {"data": "a"}])
 @pytest.mark.parametrize("kind", ["", "text"])
 def test_a_delta_that_can_not_be_told_is_kept(kind, fields):
-    """With no field of the five, or with two: it is guessed at by nobody, and goes whole to `unapplied`."""
+    """A bare delta with none of the five fields, or with two, is guessed at by nobody. It goes whole to `unapplied`."""
     fields = {**({"type": kind} if kind else {}), **fields}
     shown = agreed(whole(block_start(TEXT), block_delta(**fields), delta(text="b"), block_stop()))
     extra = {key: value for key, value in fields.items() if key != "type"}
@@ -349,7 +350,7 @@ def test_a_delta_that_can_not_be_told_is_kept(kind, fields):
 
 
 def test_a_type_of_its_own_is_no_bare_delta():
-    """A type that is no block's is a delta nobody knows, whatever its fields."""
+    """A delta whose type is no block's is an unknown delta, whatever its fields."""
     shown = agreed(whole(block_start(TEXT), block_delta(type="poem", text="a"), block_stop()))
     assert said(shown) == []
     assert shown["unapplied"] == [(0, UnknownDelta("poem", extra={"text": "a"}))]
@@ -360,13 +361,13 @@ def test_a_type_of_its_own_is_no_bare_delta():
     [{"text": 5}, {"text": ["a"]}, {"thinking": True}, {"partial_json": {"a": 1}}, {"citation": "a"}, {"signature": 1}],
 )
 def test_a_bare_delta_of_a_wrong_type_places_no_content(fields):
-    """Content of a wrong type stays a DecodeError."""
+    """A bare delta whose content has a wrong type is a DecodeError."""
     front = START + block_start(TEXT)
     assert_fault(agreed(front + block_delta(**fields)), DecodeError, 2, len(front))
 
 
 def test_bare_deltas_in_a_row():
-    """However many there are: one entry, and halves of characters join as in any other delta."""
+    """Many bare deltas give one entry. Halves of characters join between them."""
     many = block_delta(text="a") * 60 + block_delta(text="\ud83d") + block_delta(text="\ude00")
     shown = agreed(whole(block_start(TEXT), many, block_stop()))
     assert said(shown) == [("bare_delta", 2, 62), ("lone_surrogate", 62, 2)]
@@ -411,7 +412,7 @@ _EMPTY = {"text": TEXT, "thinking": {"type": "thinking", "thinking": ""}, "tool_
 
 @pytest.mark.parametrize(("field", "kind"), _USAGE.items())
 def test_a_count_of_a_wrong_type_is_set_aside(field, kind):
-    """At the start and in message_delta: kept under its name in `extra`, the attribute None, the message whole."""
+    """A wrong value in the usage is kept in `extra` under its name, the attribute is None, and the message is whole."""
     for value in _WRONG[kind]:
         at_start = agreed(
             message_start(usage={field: value}) + HELLO + message_delta(usage={"speed": "s"}) + MESSAGE_STOP
@@ -428,7 +429,7 @@ def test_a_count_of_a_wrong_type_is_set_aside(field, kind):
 
 @pytest.mark.parametrize(("field", "kind"), _MESSAGE.items())
 def test_a_field_of_the_message_of_a_wrong_type_is_set_aside(field, kind):
-    """It ends no stream, and says nothing of the message."""
+    """A wrong value for a field of message_start's message ends no stream."""
     for value in _WRONG[kind]:
         shown = agreed(message_start(**{field: value}) + HELLO + END)
         assert said(shown) == [("wrong_type", 0, 1)]
@@ -440,7 +441,7 @@ def test_a_field_of_the_message_of_a_wrong_type_is_set_aside(field, kind):
 
 @pytest.mark.parametrize("field", ["stop_reason", "stop_sequence", "stop_details", "container"])
 def test_a_field_of_a_message_delta_of_a_wrong_type_is_set_aside(field):
-    """Neither does it stop a message."""
+    """A wrong value in message_delta's delta is kept. A wrong stop_reason stops no message."""
     kind = str if field.startswith("stop_") and field != "stop_details" else dict
     for value in _WRONG[kind]:
         shown = agreed(START + HELLO + frame("message_delta", delta={field: value}, usage={}) + PING)
@@ -452,7 +453,7 @@ def test_a_field_of_a_message_delta_of_a_wrong_type_is_set_aside(field):
 
 
 def test_context_management_of_a_wrong_type_is_set_aside():
-    """It stands beside the delta."""
+    """The same holds for the field of message_delta that stands beside its delta."""
     shown = agreed(START + HELLO + message_delta(context_management=[]) + MESSAGE_STOP)
     assert said(shown) == [("wrong_type", 4, 1)]
     assert (shown["events"][4].context_management, shown["events"][4].extra) == (None, {"context_management": []})
@@ -461,7 +462,7 @@ def test_context_management_of_a_wrong_type_is_set_aside():
 
 @pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind, fields in _BLOCK.items() for field in fields])
 def test_a_field_of_a_block_of_a_wrong_type_is_set_aside(kind, field):
-    """An ornament of a block takes nothing from its content."""
+    """A wrong value for a field of a block that is no content takes nothing from the block."""
     for value in _WRONG[_BLOCK[kind][field]]:
         start = {**_EMPTY.get(kind, {"type": kind}), field: value}
         if "tool_use" in kind and "result" not in kind:
@@ -474,7 +475,7 @@ def test_a_field_of_a_block_of_a_wrong_type_is_set_aside(kind, field):
 
 
 def test_fields_of_an_error_of_a_wrong_type_are_set_aside():
-    """What a server says of a failure is an error in any case."""
+    """An error is an error, whatever types its fields have."""
     shown = agreed(START + frame("error", error={"type": 5, "message": ["no"]}, request_id=7))
     assert said(shown) == [("wrong_type", 1, 3)]
     event = shown["events"][1]
@@ -512,12 +513,12 @@ _PLACING = [
 
 @pytest.mark.parametrize("part", _PLACING, ids=range(len(_PLACING)))
 def test_content_of_a_wrong_type_is_refused(part):
-    """Nobody can say where it belongs: a DecodeError, with what came before it."""
+    """A wrong type for an index, a block, a delta or content is a DecodeError. The events before it are kept."""
     assert_fault(agreed(START + part + PING), DecodeError, 1, len(START))
 
 
 def test_any_json_is_the_content_of_a_result():
-    """A tool's result can be anything."""
+    """The content of a tool's result can be any JSON value."""
     for value in (5, "a", [1], {"a": 1}, True):
         start = {"type": "mcp_tool_result", "tool_use_id": "t", "content": value}
         shown = agreed(whole(block_start(start), block_stop()))
@@ -525,7 +526,7 @@ def test_any_json_is_the_content_of_a_result():
 
 
 def usages(*counts: Any, stop: Any = None) -> bytes:
-    """A message whose usage comes in parts: at its start, in message_deltas, in message_stop."""
+    """A message whose usage comes in parts: in message_start, in message_deltas, and in message_stop."""
     first, *others = counts
     deltas = b"".join(frame("message_delta", delta={}, usage=each) for each in others)
     last = MESSAGE_STOP if stop is None else frame("message_stop", usage=stop)
@@ -551,7 +552,7 @@ def usages(*counts: Any, stop: Any = None) -> bytes:
     ],
 )
 def test_a_wrong_count_never_replaces_a_right_one(body, count, extra):
-    """And a right one takes the place of a wrong one, in message_stop's usage as well."""
+    """A wrong count leaves a right one as it was. A right one takes the place of a wrong one, in message_stop too."""
     shown = agreed(body)
     assert {code for code, _, _ in said(shown)} <= {"wrong_type"}
     usage = parse(body).usage
@@ -593,7 +594,7 @@ def stating(**delta: Any) -> bytes:
     ],
 )
 def test_a_wrong_field_never_replaces_a_right_one(body, field, value):
-    """The same for the message's own fields, whichever event states them."""
+    """The same holds for the message's own fields, whichever event states them."""
     shown = agreed(body)
     assert message_of(shown)[field] == value
     message = parse(body)
@@ -603,7 +604,7 @@ def test_a_wrong_field_never_replaces_a_right_one(body, field, value):
 @pytest.mark.parametrize(("written", "count"), [("10.0", 10), ("1e2", 100), ("0.0", 0), ("-0.0", 0), ("1e15", 10**15)])
 @pytest.mark.parametrize("field", _COUNTS)
 def test_a_count_with_a_fraction_of_0_is_a_count(field, written, count):
-    """Languages without integers write it so: no deviation."""
+    """10.0 is the count 10, and no deviation: some languages have no integers."""
     body = usages({field: 777}, {field: 888}).replace(b"777", written.encode()).replace(b"888", written.encode())
     shown = agreed(body)
     assert said(shown) == []
@@ -612,14 +613,14 @@ def test_a_count_with_a_fraction_of_0_is_a_count(field, written, count):
 
 
 def test_a_fraction_of_0_is_a_count_where_counts_are_alone():
-    """A text that is a number with a fraction stays no text, an index with one no index."""
+    """10.0 is no text and no index."""
     assert said(agreed(message_start(model=10.0) + HELLO + END)) == [("wrong_type", 0, 1)]
     assert_fault(agreed(START + frame("content_block_stop", index=1.0)), DecodeError, 1, len(START))
 
 
 @pytest.mark.parametrize("written", ["1e19", "1e300", "-1e300", "1e-7"])
 def test_a_huge_or_tiny_float_is_not_lost(written):
-    """It is a count, or set aside, and never another number."""
+    """A float of any size is a count or set aside, and never becomes another number."""
     body = usages({"input_tokens": 777}, {}).replace(b"777", written.encode())
     agreed(body)
     usage = parse(body).usage
@@ -630,20 +631,20 @@ def test_a_huge_or_tiny_float_is_not_lost(written):
 @pytest.mark.parametrize("nothing", ["", []])
 @pytest.mark.parametrize("kind", ["tool_use", "server_tool_use", "mcp_tool_use"])
 def test_an_empty_input_of_another_type_is_an_empty_input(kind, nothing):
-    """PHP writes an empty object as [], others as "": with deltas they count, without them there are no arguments."""
+    """An input of "" or [] is absent. Deltas say what it is, and without them it is empty."""
     start = {**TOOL, "type": kind, "input": nothing}
     shown = agreed(whole(tool_block('{"a":', "1}", start=start)))
-    assert said(shown) == [("wrong_type", 1, 1)]
+    assert said(shown) == [("wrong_type", 1, 1), ("bare_block_start", 1, 1)]
     assert content_of(shown)[0] == {**start, "input": {"a": 1}}
     for deltas in ([], [""]):
         shown = agreed(whole(tool_block(*deltas, start=start)))
-        assert said(shown) == [("wrong_type", 1, 1)]
+        assert said(shown) == [("wrong_type", 1, 1), ("bare_block_start", 1, 1)]
         assert content_of(shown)[0] == {**start, "input": {}}
 
 
 @pytest.mark.parametrize("nothing", ["", []])
 def test_an_empty_delta_of_another_type_is_none(nothing):
-    """What stands beside it counts, as without a delta."""
+    """A message_delta whose delta is "" or [] is read as one without a delta."""
     body = (
         START
         + HELLO
@@ -658,7 +659,7 @@ def test_an_empty_delta_of_another_type_is_none(nothing):
 
 @pytest.mark.parametrize("nothing", ["", []])
 def test_an_empty_usage_of_another_type_is_none(nothing):
-    """At the start and in message_delta: it takes nothing from the counts that stand elsewhere, and is itself no count."""
+    """A usage of "" or [] states no count, and takes none away."""
     at_start = agreed(message_start(usage=nothing) + HELLO + END)
     assert ("wrong_type", 0, 1) in said(at_start)
     assert message_of(at_start)["usage"] == {"output_tokens": 5}
@@ -671,7 +672,7 @@ def test_an_empty_usage_of_another_type_is_none(nothing):
 
 @pytest.mark.parametrize("wrong", [5, "x", [1], True])
 def test_a_usage_that_is_no_object_is_set_aside(wrong):
-    """One with something in it is kept under its name until a right one comes."""
+    """Any other usage that is no object is kept in `extra` until a right one comes."""
     shown = agreed(message_start(usage=wrong) + HELLO + message_delta(usage=wrong) + MESSAGE_STOP)
     assert said(shown) == [("wrong_type", 0, 2)]
     assert message_of(shown)["usage"] == wrong
@@ -683,7 +684,7 @@ def test_a_usage_that_is_no_object_is_set_aside(wrong):
 
 @pytest.mark.parametrize("kind", ["tool_use", "server_tool_use", "mcp_tool_use"])
 def test_an_input_in_a_string_is_the_arguments_text(kind):
-    """The text that deltas would have carried, parsed when asked for; an empty piece after it changes nothing."""
+    """An input that is a string is the text of the arguments. An empty piece after it changes nothing."""
     start = {**TOOL, "type": kind, "input": '{"a": [1, "b"]}'}
     for deltas in ([], [""]):
         body = whole(tool_block(*deltas, start=start))
@@ -696,7 +697,7 @@ def test_an_input_in_a_string_is_the_arguments_text(kind):
 
 @pytest.mark.parametrize("broken", ['{"a": 1', "nonsense", "[1]", '"a"', '{"a": "\t"}'])
 def test_an_input_in_a_broken_string_fails_alone(broken):
-    """The message is whole; only who asks for these arguments learns that they are none. Nothing of the text is lost."""
+    """A broken text of arguments is an error to those who ask for the input, and is kept. The message is whole."""
     body = whole(tool_block(start={**TOOL, "input": broken}))
     shown = agreed(body)
     assert (said(shown), shown["outcome"]) == ([("wrong_type", 1, 1)], Outcome.COMPLETE)
@@ -707,7 +708,7 @@ def test_an_input_in_a_broken_string_fails_alone(broken):
 
 
 def test_an_input_in_a_string_is_unfinished_until_its_block_is():
-    """Whole or not, the arguments of a block that goes on are not to be run."""
+    """Arguments that came as a string are not to be run before their block has ended."""
     stream = MessageStream()
     stream.receive_data(START + block_start({**TOOL, "input": '{"a":1}'}))
     with pytest.raises(ToolInputError, match="not finished"):
@@ -716,14 +717,14 @@ def test_an_input_in_a_string_is_unfinished_until_its_block_is():
 
 
 def test_pieces_win_over_an_input_in_a_string():
-    """As over one that is an object: the deltas say what the input is."""
+    """The deltas win over an input that is a string, as they win over an object."""
     shown = agreed(whole(tool_block('{"b":', "2}", start={**TOOL, "input": '{"a":1}'})))
     assert said(shown) == [("wrong_type", 1, 1), ("repeated_content", 2, 1)]
     assert content_of(shown)[0]["input"] == {"b": 2}
 
 
 def test_a_body_that_is_no_stream_is_read_by_the_same_rules():
-    """A whole message with a wrong type here and there is a message; there is nobody to be told."""
+    """A whole message with wrong types is read by the same rules. Nobody is told of them there."""
     message = decode_message(
         json.dumps(
             {"type": "message", "id": "m", "role": "assistant", "model": 42, "content": [{**TOOL, "input": '{"a":1}'}, {**TOOL, "input": []}],
@@ -767,7 +768,7 @@ _RESETS = [
 
 @pytest.mark.parametrize(("body", "usage", "number"), _RESETS, ids=range(len(_RESETS)))
 def test_counts_that_stood_stay_through_a_reset(body, usage, number):
-    """If all input counts that are stated are 0, and one stood, the gateway forgot them. All else it says counts."""
+    """If all input counts that are stated are 0 and one was positive, those that stood stay. The others are taken."""
     shown = agreed(body)
     assert said(shown) == [("usage_reset", number, 1)]
     assert message_of(shown)["usage"] == usage
@@ -793,14 +794,14 @@ _NO_RESETS = [
 
 @pytest.mark.parametrize(("body", "usage"), _NO_RESETS, ids=range(len(_NO_RESETS)))
 def test_what_is_no_reset_replaces(body, usage):
-    """Without a word, but for a usage that the start lacks."""
+    """Counts replace, without a deviation, if one that is stated is positive, none stood, or none is stated."""
     shown = agreed(body)
     assert [code for code, _, _ in said(shown) if code != "bare_message_start"] == []
     assert message_of(shown)["usage"] == usage
 
 
 def test_a_count_of_a_wrong_type_resets_nothing():
-    """The text "0" is no 0, and what is set aside stood as no count."""
+    """A wrong value is no count of 0, and one that was set aside was no count."""
     shown = agreed(usages(_STOOD, {"input_tokens": "0"}))
     assert (said(shown), message_of(shown)["usage"]) == ([("wrong_type", 4, 1)], _STOOD)
     shown = agreed(usages({"input_tokens": "9"}, {"input_tokens": 0}))
@@ -808,7 +809,7 @@ def test_a_count_of_a_wrong_type_resets_nothing():
 
 
 def test_every_reset_is_counted():
-    """One entry for those of a message."""
+    """Several resets of a message give one entry."""
     shown = agreed(usages(_STOOD, _ZEROS, _ZEROS, _ZEROS))
     assert said(shown) == [("usage_reset", 4, 3)]
 
@@ -818,7 +819,7 @@ def test_every_reset_is_counted():
 
 @pytest.mark.parametrize("character", [chr(code) for code in range(32) if code != 13])
 def test_a_raw_control_character_is_itself(character):
-    """In a text, a key and an unknown field; a line feed stands where two data lines join."""
+    """A raw control character is read in a text, a key and an unknown field. A line feed stands between two data lines."""
     raw = character.encode() if character != "\n" else b"\ndata: "
 
     def put(part: bytes) -> bytes:
@@ -831,13 +832,13 @@ def test_a_raw_control_character_is_itself(character):
 
 
 def test_no_other_character_is_a_control_character():
-    """DEL and those above it are legal in JSON as they are; an escape of a control character is too."""
+    """DEL and the characters above it are legal in JSON, and so is the escape of a control character."""
     shown = agreed(whole(text_block("a\x7f\x80\u2028\ufeff"), text_block("a|b", index=1).replace(b"|", b"\\u0009")))
     assert (said(shown), content_of(shown)) == ([], [text("a\x7f\x80\u2028\ufeff"), text("a\tb")])
 
 
 def test_control_characters_among_worse():
-    """With half a character and with bytes that are no UTF-8 in one string: each is read by its own rule."""
+    """Half a character and bytes that are no UTF-8 in the same string are read by their own rules."""
     bad = delta(text="a|b").replace(b"|", b"\t\\ud83d\xff\x00")
     shown = agreed(whole(block_start(TEXT), bad, block_stop()))
     assert said(shown) == [("control_character", 2, 1), ("lone_surrogate", 2, 1)]
@@ -851,19 +852,19 @@ def test_control_characters_among_worse():
     "part", [b'{"type":\x01"ping"}', b'{\x00"type":"ping"}', b'{"type":"ping"\x1f}', b'\x0b{"type":"ping"}']
 )
 def test_a_control_character_outside_a_string_is_broken_json(part):
-    """Only blanks stand between JSON's tokens."""
+    """A control character between JSON's tokens is a DecodeError."""
     shown = agreed(PING + b"event: ping\ndata: " + part + b"\n\n")
     assert_fault(shown, DecodeError, 1, len(PING))
 
 
 def test_a_backslash_before_a_control_character_is_no_escape():
-    """What it would stand for nobody can tell."""
+    """A backslash before a raw control character is a DecodeError."""
     shown = agreed(PING + frame("ping", a="|").replace(b"|", b"\\\t"))
     assert_fault(shown, DecodeError, 1, len(PING))
 
 
 def test_arguments_are_read_strictly_all_the_same():
-    """A raw tab on the wire is a blank between tokens there; escaped on the wire, it stands raw in a string of theirs."""
+    """A raw tab in the wire's JSON is a blank in the arguments, or an error if it stands in a string of theirs."""
     blank = whole(tool_block("{|'a': 1}".replace("'", '"')).replace(b"|", b"\t"))
     assert said(agreed(blank)) == [("control_character", 2, 1)]
     assert parse(blank).tool_uses[0].input == {"a": 1}
@@ -876,7 +877,7 @@ def test_arguments_are_read_strictly_all_the_same():
 
 
 def test_a_control_character_at_the_end_of_the_body():
-    """JSON that is whole by this rule is whole without its blank line too."""
+    """JSON with a control character can be the unterminated event at the end of the body."""
     shown = agreed(whole(HELLO) + frame("ping", a="|").replace(b"|", b"\t")[:-1])
     assert {(code, number) for code, number, _ in said(shown)} == {("unterminated_event", 6), ("control_character", 6)}
     assert shown["events"][6].extra == {"a": "\t"}
@@ -889,7 +890,7 @@ def test_a_control_character_at_the_end_of_the_body():
     "name", [b"", b"event: content_block_delta\n", b"event: ping\n", b"event: future\n", b"event: error\n"]
 )
 def test_events_without_a_blank_line_between_them(name):
-    """Each by its own type, whatever the event line of them all; no further code, and numbers that run on."""
+    """Each data line is an event by its own type, whatever the event line. There is no further code, and numbers run on."""
     parts = in_one_frame(delta(text="a"), PING, delta(text="b"), block_stop(), frame("future", a=1), name=name)
     shown = agreed(whole(block_start(TEXT), parts))
     assert said(shown) == [("no_blank_line", 2, 1)]
@@ -899,7 +900,7 @@ def test_events_without_a_blank_line_between_them(name):
 
 @pytest.mark.parametrize("name", [b"", b"event: message_stop\n"])
 def test_done_in_the_frame_of_the_last_event(name):
-    """`[DONE]` after the data of message_stop costs no message, and counts as foreign to nobody."""
+    """`[DONE]` in the frame of message_stop costs no message, and is no foreign data."""
     shown = agreed(START + HELLO + message_delta() + in_one_frame(MESSAGE_STOP, b"data: [DONE]\n\n", name=name))
     assert said(shown) == [("no_blank_line", 5, 1), ("event_after_stop", 6, 1)]
     assert shown["events"][6] == UnknownEvent("message", "[DONE]")
@@ -907,7 +908,7 @@ def test_done_in_the_frame_of_the_last_event(name):
 
 
 def test_other_lines_between_the_data():
-    """Comments, ids and event lines stand anywhere in a frame."""
+    """Comments, ids and event lines between the data lines change nothing."""
     parts = (
         b": c\n" + data_lines(delta(text="a")) + b"id: 7\n:\nevent: x\n" + data_lines(delta(text="b")) + b"retry: 1\n\n"
     )
@@ -916,7 +917,7 @@ def test_other_lines_between_the_data():
 
 
 def test_events_in_one_frame_depart_from_the_protocol_as_alone():
-    """What is wrong with one of them is said of that one; what they say together is joined."""
+    """A deviation of one event of the frame has that event's number. Halves join between them."""
     odd = block_delta(text="\ud83d")
     parts = in_one_frame(delta(text="a"), odd, delta(text="\ude00"), frame("content_block_stop"))
     shown = agreed(whole(block_start(TEXT), parts))
@@ -939,7 +940,7 @@ def test_events_in_one_frame_depart_from_the_protocol_as_alone():
 )
 @pytest.mark.parametrize("place", [1, 2])
 def test_one_line_that_is_no_event_spoils_the_frame(line, place):
-    """Its lines are then one JSON text, which is broken: a DecodeError, where the frame stands."""
+    """A frame with a data line that is no event is one broken JSON text: a DecodeError at the frame."""
     lines = [data_lines(PING), data_lines(PING)]
     lines.insert(place, line)
     if line == b"data:\n" and place == 2:
@@ -949,13 +950,13 @@ def test_one_line_that_is_no_event_spoils_the_frame(line, place):
 
 
 def test_an_empty_line_of_data_after_one_event_is_a_blank():
-    """One whole event and blanks are one JSON text."""
+    """One whole event and an empty data line are one event."""
     shown = agreed(START + data_lines(PING) + b"data:\n\n")
     assert said(shown) == [("no_event_line", 1, 1)]
 
 
 def test_json_over_many_lines_is_one_event():
-    """Even if one of its lines is by itself an object with a type."""
+    """One JSON text over many lines is one event, even if a line of it is an object with a type."""
     lines = b'data: {"type":"future","a":[\ndata: {"type":"ping"},\ndata: {"type":"ping"}\ndata: ]}\n\n'
     shown = agreed(START + b"event: future\n" + lines)
     assert said(shown) == []
@@ -963,7 +964,7 @@ def test_json_over_many_lines_is_one_event():
 
 
 def test_a_fault_in_a_frame_of_several():
-    """The events before it are given; it has its own number, and the place of the frame."""
+    """A fault has the number of its event and the offset of its frame. The events before it are returned."""
     front = START + b": c\n\n" + PING
     wrong = in_one_frame(PING, block_stop(-1), PING)
     shown = agreed(front + b": c\n" + wrong)
@@ -977,7 +978,7 @@ def test_a_fault_in_a_frame_of_several():
 
 
 def test_events_of_one_frame_at_the_end_of_the_body():
-    """If all lines are whole, all are events, without their blank line and without their line end."""
+    """Whole lines are events without the last blank line and without the last line end."""
     for rest in (b"\n", b""):
         body = START + HELLO + in_one_frame(message_delta(), MESSAGE_STOP)[:-2] + rest
         shown = agreed(body)
@@ -987,7 +988,7 @@ def test_events_of_one_frame_at_the_end_of_the_body():
 
 @pytest.mark.parametrize("lost", [3, 5, 20, 26])
 def test_events_of_one_frame_in_which_the_body_ends(lost):
-    """The whole lines are events, the cut one is dropped."""
+    """The whole lines are events, and the cut one is dropped."""
     body = START + HELLO + in_one_frame(PING, message_delta(), MESSAGE_STOP)[:-lost]
     shown = agreed(body)
     assert sorted(said(shown)) == [("no_blank_line", 4, 1), ("no_message_stop", 6, 1), ("unfinished_event", 6, 1)]
@@ -996,14 +997,14 @@ def test_events_of_one_frame_in_which_the_body_ends(lost):
 
 
 def test_one_whole_line_before_a_cut_one():
-    """It is an event as well: the body shows that two were meant."""
+    """One whole line before a cut one is an event as well."""
     shown = agreed(whole(HELLO) + in_one_frame(PING, frame("future"))[:-4])
     assert said(shown) == [("no_blank_line", 6, 1), ("unfinished_event", 7, 1)]
     assert shown["events"][6] == PingEvent()
 
 
 def test_a_fault_at_the_end_of_the_body_in_a_frame_of_several():
-    """Its number and its place are those of any other."""
+    """A fault in the frame in which the body ends has its number and its offset too."""
     front = whole(HELLO)
     shown = agreed(front + in_one_frame(PING, block_stop(-1))[:-1])
     assert (shown["fault"][0], shown["fault"][2:]) == (DecodeError, (7, len(front)))
@@ -1012,7 +1013,7 @@ def test_a_fault_at_the_end_of_the_body_in_a_frame_of_several():
 
 
 def test_the_limit_of_an_event_is_that_of_its_frame():
-    """Several events share one; a frame over it gives none of them."""
+    """Several events in a frame share the limit of one. A frame over it gives none of them."""
     body = in_one_frame(PING, PING, name=b"event: ping\n")
     for chunks in ([body], pieces(body, 1)):
         assert read(chunks, max_event_size=len(body))["fault"] is None
@@ -1021,7 +1022,7 @@ def test_the_limit_of_an_event_is_that_of_its_frame():
 
 
 def test_the_events_of_a_frame_count_as_they_do_apart():
-    """Towards the size of a message, with the 256 bytes of their deviation."""
+    """Towards the size of a message they count as in frames of their own, with 256 bytes for the deviation."""
     apart = whole(
         block_start(TEXT), delta(text="a" * 50), delta(text="b"), frame("message_delta", delta={}, usage={"a": 1})
     )
@@ -1035,7 +1036,7 @@ def test_the_events_of_a_frame_count_as_they_do_apart():
 
 @pytest.mark.parametrize("depth", [190, 200])
 def test_nesting_in_a_frame_of_several(depth):
-    """200 levels and no more, as anywhere: a line that goes deeper is no event."""
+    """A line that is nested deeper than 200 levels is no event."""
     deep = frame("future", a=0).replace(b"0", b"[" * depth + b"]" * depth)
     shown = agreed(PING + in_one_frame(PING, deep))
     if depth < 200:
@@ -1045,7 +1046,7 @@ def test_nesting_in_a_frame_of_several(depth):
 
 
 def test_one_frame_of_many_events():
-    """As many as fit into its limit: one entry, and time by their number."""
+    """A frame of 100,000 events gives one entry, and takes time by their number."""
     assert_linear(lambda number: lambda: read([in_one_frame(*[PING] * number)]), 2_000)
     shown = read([in_one_frame(*[PING] * 100_000)])
     assert (said(shown), len(shown["events"])) == ([("no_blank_line", 0, 1)], 100_000)
@@ -1057,7 +1058,7 @@ def test_one_frame_of_many_events():
 
 
 def test_a_stop_for_a_block_never_opened_changes_nothing():
-    """Between blocks, after the stop_reason, before the message: it is said, and that is all."""
+    """A stop for a block that never opened changes nothing, before, inside and at the end of a message."""
     for body, number in (
         (whole(block_stop(7), HELLO), 1),
         (whole(block_start(TEXT), block_stop(7), delta(text="Hello"), block_stop()), 2),
@@ -1071,21 +1072,21 @@ def test_a_stop_for_a_block_never_opened_changes_nothing():
 
 
 def test_a_stop_alone_is_no_message():
-    """It opens none, and ends none."""
+    """A stop opens no message and ends none."""
     shown = agreed(block_stop(0) + block_stop(0))
     assert said(shown) == [("stop_without_block", 0, 2)]
     assert (shown["outcome"], shown["messages"]) == (Outcome.TRUNCATED, [])
 
 
 def test_a_stop_leaves_the_index_to_a_later_block():
-    """Which opens as if nothing had been said, and goes on after a stop for another."""
+    """A block that opens later at that index is its first."""
     shown = agreed(whole(block_stop(0), HELLO, block_stop(1), text_block("!", index=1)))
     assert said(shown) == [("stop_without_block", 1, 2)]
     assert content_of(shown) == [text("Hello"), text("!")]
 
 
 def test_a_second_stop_is_no_stop_without_a_block():
-    """Nor is one for a block that message_start carried, that a delta opened, or that another took over."""
+    """A second stop is legal, and so is one for a block that message_start carried. A delta opens a block too."""
     assert said(agreed(whole(HELLO, block_stop()))) == []
     carried = message_start(content=[text("Hello")]) + block_stop(0) + END
     assert said(agreed(carried)) == []
@@ -1094,7 +1095,7 @@ def test_a_second_stop_is_no_stop_without_a_block():
 
 
 def test_a_stop_after_the_end_is_late():
-    """After message_stop it is that and nothing more, after an error nothing at all."""
+    """After message_stop a stop is late, whatever its index. After an error it is ignored."""
     assert said(agreed(whole(HELLO) + block_stop(7))) == [("event_after_stop", 6, 1)]
     assert said(agreed(START + frame("error", error={"type": "api_error", "message": "m"}) + block_stop(7))) == []
 
@@ -1111,7 +1112,7 @@ _IN_LINES = b'{"error":\n{"type":"overloaded_error",\n"message":"busy"}\n,"reque
 @pytest.mark.parametrize("front", [b"", START + HELLO, PING, b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("end", [b"\n\n", b"\n", b""])
 def test_an_error_written_bare(written, front, end):
-    """On one line or many, first or midway, with or without its blank line: the server's words, and a failed message."""
+    """A bare error on one line or on many, first or midway, with or without a blank line, gives the server's words."""
     body = front + written + end
     shown = agreed(body)
     number = len(read([front])["events"])
@@ -1122,14 +1123,12 @@ def test_an_error_written_bare(written, front, end):
     with pytest.raises(APIError, match="busy") as caught:
         parse(body)
     assert (caught.value.type, caught.value.event_number) == ("overloaded_error", number)
-    assert (caught.value.partial.text if HELLO in front else caught.value.partial) == (
-        "Hello" if HELLO in front else None
-    )
+    assert getattr(caught.value.partial, "text", None) == ("Hello" if HELLO in front else None)
 
 
 @pytest.mark.parametrize("error", ['"busy"', "{}", '""', "false", "[1]", "5"])
 def test_whatever_the_error_is(error):
-    """A document that has an error says that something failed, in whatever form."""
+    """A document with an `error` of any type fails the message."""
     shown = agreed(START + b'{"error":%b}\n\n' % error.encode())
     assert (said(shown), shown["outcome"]) == ([("bare_document", 1, 1)], Outcome.FAILED)
 
@@ -1138,7 +1137,7 @@ def test_whatever_the_error_is(error):
     "document", [b'{"detail":"a"}', b'{"error":null,"b":1}', b"{}", b'{"type":"ping"}', b'{"type":"error"}']
 )
 def test_a_document_without_an_error(document):
-    """It is kept as text, under no name of ours, and the message goes on: null is no error, and a type makes no event."""
+    """Any other document is kept as text, even if it has a type. An `error` of null is none."""
     shown = agreed(START + document + b"\n\n" + HELLO + END)
     assert said(shown) == [("bare_document", 1, 1)]
     assert shown["events"][1] == UnknownEvent("message", document.decode())
@@ -1146,7 +1145,7 @@ def test_a_document_without_an_error(document):
 
 
 def test_documents_one_a_line():
-    """Each is an event, and their numbers run on; an error among them fails the message."""
+    """Each line is an event of its own. An error among them fails the message."""
     lines = b'{"a":1}\n{"b":2}\n' + _ERROR + b"\n"
     for end in (b"\n", b""):
         shown = agreed(START + lines + end + (PING if end else b""))
@@ -1157,7 +1156,7 @@ def test_documents_one_a_line():
 
 
 def test_documents_stand_among_fields_and_comments():
-    """Those are read for themselves, also the ones that nobody knows; the frame's own event comes first."""
+    """Fields and comments between the lines of a document are no part of it. The frame's own event comes first."""
     own = b": c\n" + PING[:-1].replace(b"\n", b'\n{"a":\n', 1) + b"foo: bar\nid: 7\n1}\n: c\nretry: 5\n\n"
     shown = agreed(START + own + HELLO + END)
     assert said(shown) == [("bare_document", 2, 1)]
@@ -1166,7 +1165,7 @@ def test_documents_stand_among_fields_and_comments():
 
 
 def test_documents_after_the_events_of_a_frame_of_several():
-    """The frame's events first, each of them, then its documents."""
+    """A frame's documents come after all its events."""
     shown = agreed(START + data_lines(PING, frame("future", a=1)) + b'{"b":2}\n{"c":3}\n\n' + HELLO + END)
     assert said(shown) == [("no_blank_line", 1, 1), ("bare_document", 3, 2)]
     assert [event.type for event in shown["events"][1:5]] == ["ping", "future", "message", "message"]
@@ -1174,7 +1173,7 @@ def test_documents_after_the_events_of_a_frame_of_several():
 
 
 def test_an_event_line_names_no_document():
-    """Without data it is no event, and what stands beside it has no name."""
+    """The event line says nothing of a document."""
     shown = agreed(START + b'event: ping\n{"a":1}\n\n')
     assert (said(shown), shown["events"][1:]) == ([("bare_document", 1, 1)], [UnknownEvent("message", '{"a":1}')])
 
@@ -1201,13 +1200,13 @@ def test_an_event_line_names_no_document():
     ],
 )
 def test_lines_that_are_no_documents_are_ignored(lines):
-    """As the standard has it, in the middle of a body: each line, or all of them joined, has to be an object."""
+    """Other lines without a field are ignored, as the standard has it: each has to be an object, or all of them joined."""
     shown = agreed(START + lines + b"\n\n" + HELLO + END)
     assert (said(shown), shown["events"]) == ([], read([whole(HELLO)])["events"])
 
 
 def test_where_a_fault_stands_after_documents():
-    """The events of a frame are counted, whatever they are made from, to find the next one on the wire."""
+    """A fault after documents and frames of several events has the right number and byte offset."""
     frames = b'{"a":1}\n{"b":2}\n\n' + PING[:-1] + b'{"c":3}\n\n' + in_one_frame(PING, PING) + b"{\n}\n\n"
     front = START + frames
     shown = agreed(front + b": c\n" + block_stop(-1) + PING)
@@ -1216,7 +1215,7 @@ def test_where_a_fault_stands_after_documents():
 
 
 def test_where_a_bare_error_stands():
-    """The error of a document has the place of its frame, as any other event's."""
+    """The APIError of a bare error has its event number, and the byte offset of its frame."""
     front = START + PING
     for own in (b"", PING[:-1]):
         with pytest.raises(APIError) as caught:
@@ -1226,7 +1225,7 @@ def test_where_a_bare_error_stands():
 
 @pytest.mark.parametrize("lost", [1, 2, 30])
 def test_a_document_in_which_the_body_ends(lost):
-    """What is cut is no document: dropped, and said. Whole ones before it are events."""
+    """A cut document is dropped as an unfinished event. Whole ones before it are events."""
     shown = agreed(START + _ERROR[:-lost])
     assert (said(shown), shown["outcome"]) == ([("unfinished_event", 1, 1)], Outcome.TRUNCATED)
     shown = agreed(START + b'{"a":1}\n{"b":2}\n' + _ERROR[:-lost])
@@ -1235,7 +1234,7 @@ def test_a_document_in_which_the_body_ends(lost):
 
 
 def test_a_document_in_the_frame_of_the_last_event():
-    """The event is unterminated, the document is not; and the event can be cut for itself."""
+    """The frame's own event is unterminated, or unfinished. Its document is neither."""
     own = START + HELLO + message_delta() + MESSAGE_STOP[:-1]
     shown = agreed(own + b'{"a":1}')
     assert said(shown) == [("unterminated_event", 5, 1), ("bare_document", 6, 1), ("event_after_stop", 6, 1)]
@@ -1244,7 +1243,7 @@ def test_a_document_in_the_frame_of_the_last_event():
 
 
 def test_documents_are_text_of_any_kind():
-    """A raw control character, half a character, bytes that are no UTF-8: no reader falls over them."""
+    """Raw control characters, halves of characters and bytes that are no UTF-8 are read in documents too."""
     shown = agreed(START + b'{"a":"\t\\ud83d\xff"}\n\n{"error":"\t\\ud83d\xff"}\n\n')
     assert said(shown) == [("bare_document", 1, 2)]
     assert shown["events"][1] == UnknownEvent("message", '{"a":"\t\\ud83d\ufffd"}')
@@ -1252,7 +1251,7 @@ def test_documents_are_text_of_any_kind():
 
 
 def test_documents_count_towards_the_limit_of_an_event():
-    """All lines of a frame do, whoever reads them."""
+    """The lines of a document count towards the size of their frame."""
     body = PING[:-1] + _ERROR + b"\n\n"
     for chunks in ([body], pieces(body, 1)):
         assert read(chunks, max_event_size=len(body))["fault"] is None
@@ -1262,14 +1261,14 @@ def test_documents_count_towards_the_limit_of_an_event():
 
 @pytest.mark.parametrize("depth", [199, 200])
 def test_nesting_in_a_document(depth):
-    """200 levels are read, and no more: deeper it is no document, as it would be no event."""
+    """JSON that is nested deeper than 200 levels is no document."""
     shown = agreed(START + b'{"error":%b}\n\n' % (b"[" * depth + b"]" * depth))
     expected = ([("bare_document", 1, 1)], Outcome.FAILED) if depth < 200 else ([], Outcome.TRUNCATED)
     assert (said(shown), shown["outcome"]) == expected
 
 
 def test_a_hundred_thousand_lines_of_documents():
-    """One a line, or one over all of them."""
+    """100,000 lines are as many documents, or one over all of them."""
     shown = read([b'{"a":1}\n' * 100_000 + b"\n"])
     assert said(shown) == [("bare_document", 0, 100_000)]
     shown = read([b'{"a":[\n' + b"1,\n" * 100_000 + b"1]}\n\n"])
@@ -1288,12 +1287,12 @@ def test_a_hundred_thousand_lines_of_documents():
     ],
 )
 def test_many_lines_without_a_field(head, line, tail, end):
-    """Whole documents, cut ones and none at all, in the body or at its end: time by their number."""
+    """Whole documents, cut ones and other lines take time by their number."""
     assert_linear(lambda number: lambda: read([head + line * number + tail + end]), 2_000)
 
 
 def test_a_message_for_a_stream():
-    """A body that is one whole message in JSON ends in an error that has it, and names who reads it."""
+    """A body that is one whole message in JSON is an IncompleteStream that carries it and names decode_message."""
     message = parse(whole(HELLO))
     for written in (json.dumps(to_dict(message)), json.dumps(to_dict(message), indent=1)):
         for end in ("", "\n", "\n\n"):
@@ -1309,7 +1308,7 @@ def test_a_message_for_a_stream():
 
 
 def test_a_stop_reason_of_nothing_is_null():
-    """Relays send it on every chunk: it stops nothing, wipes nothing, and nobody speaks of it."""
+    """A stop_reason of "" stops nothing, wipes nothing, and is no deviation."""
     running = frame("message_delta", delta={"stop_reason": "", "stop_sequence": None}, usage={"output_tokens": 2})
     start = message_start(stop_reason="")
     shown = agreed(
@@ -1325,7 +1324,7 @@ def test_a_stop_reason_of_nothing_is_null():
 
 
 def test_a_stop_reason_of_nothing_at_the_top_level_is_null():
-    """Beside a delta it is no word; without a delta only that is a deviation."""
+    """A stop_reason of "" beside a delta, or inside one, hides no reason that stands in the other place."""
     beside = frame("message_delta", delta={"stop_reason": "end_turn"}, stop_reason="", usage={})
     shown = agreed(START + HELLO + beside + MESSAGE_STOP)
     assert (said(shown), message_of(shown)["stop_reason"]) == ([], "end_turn")
@@ -1353,7 +1352,7 @@ def test_a_stop_reason_of_nothing_at_the_top_level_is_null():
     ],
 )
 def test_a_delta_for_the_text_of_its_own_block(start, kind, field):
-    """X_delta on a block of type X with one string that the block has too: appended, halves joined, without a word."""
+    """An X_delta with one string adds to that text of a block of type X, without a deviation. Halves join."""
     parts = [block_delta(type=kind, **{field: part}) for part in ("a", "", "b")]
     shown = agreed(whole(block_start(start), *parts, block_stop()))
     assert (said(shown), shown["unapplied"]) == ([], [])
@@ -1380,7 +1379,7 @@ def test_a_delta_for_the_text_of_its_own_block(start, kind, field):
     ],
 )
 def test_any_other_delta_fits_nowhere(start, fields):
-    """It is kept whole with its index, and changes nothing. A block of an unknown type does not go back then."""
+    """Any other unknown delta goes whole to `unapplied`. A block of an unknown type is not sent back then."""
     body = whole(block_start(start), block_delta(**fields), block_stop(), text_block("b", index=1))
     shown = agreed(body)
     assert said(shown) == []
@@ -1391,7 +1390,7 @@ def test_any_other_delta_fits_nowhere(start, fields):
 
 
 def test_thinking_that_lacks_something_is_not_sent_back():
-    """A signature signs all of it."""
+    """A thinking block with something unapplied is not sent back, since its signature signs all of it."""
     body = whole(
         block_start(THINKING), delta(thinking="a"), block_delta(type="hint_delta", hint="b"), delta(signature="s"), block_stop(),
         text_block("c", index=1),
@@ -1401,7 +1400,7 @@ def test_thinking_that_lacks_something_is_not_sent_back():
 
 
 def test_an_unknown_delta_for_no_block():
-    """It opens none: nobody knows what it would be."""
+    """An unknown delta opens no block."""
     shown = agreed(whole(block_delta(5, type="verse_delta", verse="a")))
     assert (said(shown), content_of(shown)) == ([], [])
     assert shown["unapplied"] == [(5, UnknownDelta("verse_delta", extra={"verse": "a"}))]
@@ -1409,7 +1408,7 @@ def test_an_unknown_delta_for_no_block():
 
 @pytest.mark.parametrize("start", [TEXT, TOOL, {"type": "compaction", "content": "c"}, {"type": "mcp_tool_result"}])
 def test_a_signature_under_a_block_that_can_have_none(start):
-    """It opens no block, since nobody thought anything."""
+    """A signature under such a block opens no block, before its stop or after it."""
     shown = agreed(whole(block_start(start), delta(signature="AB"), block_stop()))
     assert said(shown) == [("delta_kind_mismatch", 2, 1)]
     assert shown["unapplied"] == [(0, SignatureDelta("AB"))]
@@ -1429,7 +1428,7 @@ def test_a_signature_under_a_block_that_can_have_none(start):
     ],
 )
 def test_a_signature_for_any_block_that_has_one(start):
-    """A block of an unknown type, and a known one that came with a signature of its own, take it."""
+    """A block of an unknown type takes a signature, and so does a known one that came with one."""
     shown = agreed(whole(block_start(start), delta(signature="BC"), block_stop()))
     assert shown["unapplied"] == []
     assert "delta_kind_mismatch" not in [code for code, _, _ in said(shown)]
@@ -1437,7 +1436,7 @@ def test_a_signature_for_any_block_that_has_one(start):
 
 
 def test_a_compaction_delta_replaces_whatever_it_states():
-    """Its two fields, and any further key of the block's."""
+    """A compaction_delta replaces its two fields and any further key of the block's."""
     first = block_delta(type="compaction_delta", content="a", encrypted_content="x", signature="s", tool_changes=[1])
     second = block_delta(type="compaction_delta", content="b", encrypted_content=None, signature="t")
     shown = agreed(
@@ -1462,7 +1461,7 @@ _EXCEPTIONS = [
 
 @pytest.mark.parametrize("name", _EXCEPTIONS)
 def test_an_exception_of_bedrock_is_an_error(name):
-    """Its payload has no envelope: the event's name is the error's type."""
+    """A Bedrock exception has no envelope. The event's name is the error's type."""
     for data, words in (
         (b'{"message":"slow down"}', "slow down"),
         (b"slow down", "slow down"),
@@ -1477,7 +1476,7 @@ def test_an_exception_of_bedrock_is_an_error(name):
 
 
 def test_other_exceptions_are_unknown_events():
-    """A name that nobody knows says nothing of a failure."""
+    """An event of another name is no error."""
     shown = agreed(START + b'event: teapotException\ndata: {"message":"no"}\n\n')
     assert (said(shown), shown["events"][1]) == (
         [("no_type", 1, 1)],
@@ -1514,7 +1513,7 @@ _FINAL = [
 
 @pytest.mark.parametrize(("body", "is_final"), _FINAL, ids=range(len(_FINAL)))
 def test_when_the_usage_is_final(body, is_final):
-    """An output count has come with the stop_reason of the last message, or after it."""
+    """The usage is final if an output count came with the stop_reason of the last message, or after it."""
     for chunks in ([body], pieces(body, 1), pieces(body, 40)):
         stream = MessageStream()
         for chunk in chunks:
@@ -1527,7 +1526,7 @@ def test_when_the_usage_is_final(body, is_final):
 
 
 def test_which_block_an_event_was_for():
-    """The one that began, grew or ended; of several that ended the last; None after any other event."""
+    """`block` is the one that began, grew or ended, of several that ended the last. It is None after any other event."""
     accumulator = MessageAccumulator()
     seen = []
     odd = (
@@ -1557,7 +1556,7 @@ def test_which_block_an_event_was_for():
 
 
 def test_the_block_of_a_run():
-    """A row of deltas is read at once; the block is that of the last of them."""
+    """After a run of deltas `block` is the one that they grew."""
     body = START + block_start(TEXT) + delta(text="a") * 50
     for chunks in ([body], pieces(body, 64), [part + b"\n\n" for part in body.split(b"\n\n")[:-1]]):
         stream = MessageStream()
@@ -1566,3 +1565,103 @@ def test_the_block_of_a_run():
         assert stream.block is stream.message.content[0]
     assert stream.receive_data(PING) == [PingEvent()]
     assert stream.block is None
+
+
+@pytest.mark.parametrize("first", ["{}", "{ }", "nonsense", '{"a', "[]", "null", '""'])
+def test_pieces_win_over_any_input_in_a_string(first):
+    """Whatever the string says, even nothing: the deltas are the arguments."""
+    shown = agreed(whole(tool_block('{"b":', "2}", start={**TOOL, "input": first})))
+    assert content_of(shown)[0]["input"] == {"b": 2}
+
+
+def test_a_right_signature_takes_the_place_of_a_wrong_one():
+    """A value of a wrong kind waits in `extra` only until a right one comes."""
+    body = whole(block_start({**THINKING, "signature": 5}), delta(thinking="t"), delta(signature="AB"), block_stop())
+    assert content_of(agreed(body)) == [{"type": "thinking", "thinking": "t", "signature": "AB"}]
+
+
+def test_a_right_citation_takes_the_place_of_wrong_ones():
+    """So with a list that was none."""
+    body = whole(block_start({**TEXT, "citations": "x"}), delta(text="t"), delta(citation={"u": 1}), block_stop())
+    assert content_of(agreed(body)) == [{"type": "text", "text": "t", "citations": [{"u": 1}]}]
+
+
+def test_a_fallback_model_takes_the_place_of_a_wrong_one():
+    """So with the model that a fallback names."""
+    fallback = {"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}}
+    assert message_of(agreed(message_start(model=42) + block_start(fallback) + block_stop() + END))["model"] == "b"
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t", b"  \n "])
+def test_blanks_after_a_document(blank):
+    """Lines of blanks are no part of a document, and take nothing from it."""
+    shown = agreed(START + b'{"error":"busy"}\n' + blank + b"\n\n")
+    assert said(shown) == [("bare_document", 1, 1)]
+    shown = agreed(START + blank + b'\n{"error":"busy"}\n\n')
+    assert said(shown) == [("bare_document", 1, 1)]
+
+
+@pytest.mark.parametrize("cut", [b"{\n", b'{\n  "error": {\n', b'{"error":\n'])
+def test_a_document_cut_at_a_line_end(cut):
+    """A document that goes over lines is not whole before its last one."""
+    assert said(agreed(START + cut)) == [("unfinished_event", 1, 1)]
+
+
+def test_a_document_cut_after_the_frames_own_event():
+    """The frame's event is whole, the document after it is not."""
+    assert said(agreed(START + PING[:-1] + b'{"error":{"mess')) == [
+        ("unterminated_event", 1, 1),
+        ("unfinished_event", 2, 1),
+    ]
+
+
+def test_a_bedrock_exception_with_an_error_in_it():
+    """The name says that it failed, wherever the words stand."""
+    shown = agreed(START + b'event: throttlingException\ndata: {"error":{"message":"slow down"}}\n\n')
+    assert shown["outcome"] is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    "fields", [{"stop_reason": 5}, {"stop_sequence": []}, {"usage": {"input_tokens": "3"}}, {"usage": 5}, {"usage": ""}]
+)
+def test_what_is_wrong_in_message_stop_is_said(fields):
+    """Its fields are the message's, and so is what is wrong with them."""
+    assert said(agreed(START + HELLO + message_delta() + frame("message_stop", **fields))) == [("wrong_type", 5, 1)]
+
+
+@pytest.mark.parametrize("nothing", ["", []])
+def test_an_empty_usage_in_message_stop_is_absent(nothing):
+    """As it is in every other event."""
+    shown = agreed(message_start(usage=None) + HELLO + message_delta(usage=None) + frame("message_stop", usage=nothing))
+    assert "usage" not in message_of(shown)
+
+
+def test_a_delta_that_can_not_be_told_is_said():
+    """Nothing is left out without a word: it is in `unapplied`, under the code of a delta without a type."""
+    shown = agreed(whole(block_start(TEXT), block_delta(text="a", thinking="b"), block_stop()))
+    assert [code for code, _, _ in said(shown)] == ["bare_delta"]
+
+
+@pytest.mark.parametrize("nothing", ["", []])
+def test_absent_is_bare(nothing):
+    """An empty text or list in place of usage is none, and a message without usage is bare."""
+    assert "bare_message_start" in [c for c, _, _ in said(agreed(message_start(usage=nothing) + HELLO + END))]
+
+
+@pytest.mark.parametrize("nothing", ["", []])
+def test_absent_input_is_bare(nothing):
+    """So is a call without its input."""
+    assert "bare_block_start" in [
+        c for c, _, _ in said(agreed(whole(tool_block("{}", start={**TOOL, "input": nothing}))))
+    ]
+
+
+def test_a_retry_without_a_value_is_a_field():
+    """A field's name alone is a line of the format, not one of a document."""
+    assert said(agreed(b'retry\n{"error":"busy"}\n\n')) == [("bare_document", 0, 1)]
+
+
+def test_whole_lines_after_a_bad_one_at_the_end():
+    """Of the lines in which the body ends each whole one is an event."""
+    shown = agreed(START + HELLO + message_delta() + data_lines(PING) + b"data: {\n" + data_lines(MESSAGE_STOP)[:-1])
+    assert [e.type for e in shown["events"][5:]] == ["ping", "message_stop"]

@@ -684,6 +684,7 @@ def _wrong_type(script: _Script) -> None:
         first = text if way == "text of an input" else draw(st.sampled_from(("", [])))
         index = script.start({**_EMPTY["tool_use"], "input": first}, code)
         if first != text:
+            script.sent[script.closing() - 1].codes.append("bare_block_start")
             script.delta(index, "input_json_delta", partial_json=text)
         script.stop(index)
         script.read_as(index, {"type": "tool_use", "input": arguments})
