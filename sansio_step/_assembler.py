@@ -398,8 +398,8 @@ def _cite(block: TextBlock | UnknownBlock, citation: Any) -> None:
         fields["citations"] = fields.get("citations") or []
         fields["citations"].append(citation)
     else:
-        if block.citations is None:
-            set_right(block, "citations", [])
+        if not block.citations:
+            set_right(block, "citations", [])  # not the event's own list
         block.citations.append(citation)  # type: ignore[union-attr]
 
 
