@@ -54,6 +54,9 @@ _TEXT_OF: dict[type[Delta], Callable[[Any], str]] = {
 _MESSAGE_KEYS = frozenset(("type", *Message.__struct_fields__)) - {"extra"}
 _INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation")
 
+_MOST_COUNTS = 16
+# `cache_creation` has two.
+
 _Run = tuple[int, type[Delta], Callable[[Any], str], list[str], ContentBlock]
 """Deltas of one index and kind, with the way to read the text of each, the place where it goes, and the block that has
 it.
@@ -300,7 +303,9 @@ class MessageAccumulator:
             return
         self._ended = True
         self._run = None
-        if self._fault is None and self._state is State.ENDING:
+        # A stop_reason says nothing about a block that began after it.
+        cut = self._blocks is not None and bool(self._blocks.unstopped())
+        if self._fault is None and self._state is State.ENDING and not cut:
             try:
                 self._note("no_message_stop", "the body ends after a stop_reason without message_stop")
             except ProtocolViolation as fault:
@@ -578,8 +583,11 @@ def _is_reset(stood: Usage | None, usage: Usage) -> bool:
 
 
 def _adds_up(count: Any) -> bool:
-    """Whether a count, or one in an object of counts, is not 0."""
-    return any(map(_adds_up, count.values())) if isinstance(count, dict) else bool(count)
+    """Whether a count, or one of the first in an object of counts, is not 0.
+
+    Of the first alone: a server can write an object of megabytes there, and ask for it with each of its deltas.
+    """
+    return any(islice(count.values(), _MOST_COUNTS)) if isinstance(count, dict) else bool(count)
 
 
 def _usages(*fields: dict[str, Any]) -> list[Usage]:

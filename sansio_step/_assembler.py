@@ -15,6 +15,7 @@ from msgspec import to_builtins
 
 from ._base import set_right
 from ._decode import cut_text
+from ._errors import shown
 from ._events import CompactionDelta, ContentBlockDeltaEvent, Delta
 from ._growing import Growing, GrowingFields, TextBuffer, raw_field
 from ._json import NotJSON, has_halves, read_json
@@ -80,6 +81,10 @@ class OpenedBlock:
             return isinstance(self.block, accepts) or (field == "signature" and self.has_text(field))
         value = _fields(self.block).get(field)
         return value is None or isinstance(value, list if field == "citations" else str)
+
+    def is_of(self, delta: Delta) -> bool:
+        """Whether a delta of type X_delta has a block of type X here. A type can be megabytes, so nothing is joined."""
+        return len(delta.type) == len(self.block.type) + len("_delta") and delta.type.startswith(self.block.type)
 
     def has_text(self, field: str) -> bool:
         """Whether the block has a string under that name, in a field of its class or in `extra`."""
@@ -269,7 +274,7 @@ class BlockAssembler:
         """
         named = self._lanes[index].named if index in self._lanes else None
         field = delta.text_field
-        if field is None or named is None or delta.type != f"{named.block.type}_delta" or not named.has_text(field):
+        if field is None or named is None or not named.is_of(delta) or not named.has_text(field):
             self._leave(index, delta)
             return
         if not named.is_open:
@@ -304,7 +309,9 @@ class BlockAssembler:
             return named, True
         last = (lane.further or {}).get(accepts) or (named if fits else None)
         if named.is_open or (last is None and field == "signature"):
-            self._note("delta_kind_mismatch", f"{_a(field)} delta for block {index}, a {named.block.type} block")
+            self._note(
+                "delta_kind_mismatch", f"{_a(field)} delta for block {index}, a {shown(named.block.type, 200)} block"
+            )
         else:
             self._note("delta_after_stop", f"{_a(field)} delta for block {index}, which is finished")
         if last is None and field == "signature":
@@ -409,4 +416,6 @@ def _replace(block: CompactionBlock | UnknownBlock, delta: CompactionDelta) -> N
     else:
         block.content, block.encrypted_content = delta.content, delta.encrypted_content
         if delta.extra:  # the beta's `signature` and `tool_changes`
-            block.extra = {**block.extra, **delta.extra}
+            if not block.extra:
+                block.extra = {}
+            _fields(block).update(delta.extra)

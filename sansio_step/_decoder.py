@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 
 from ._decode import cut_text, decode_clean, read_error, read_event, showing
@@ -57,6 +58,9 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         self._log = DeviationLog()
         self._ready = b""  # the frames read last, and the number of their first event
         self._ready_number = 0
+        # Where the frames of `_ready` start, each after the number of events up to its end. Made when it is asked for: a
+        # slice of 500 errors asks 500 times.
+        self._places: list[tuple[int, int]] | None = None
         self._notes: list[Note] = []  # of the events that were returned last
         self._message = 0  # which message of the body, for the deviations
         self._message_id: str | None = None
@@ -111,7 +115,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         if len(self._notes) > 16:
             self.settle()
         reader.take_whole(data)
-        self._ready, self._ready_number = data, self._number
+        self._ready, self._ready_number, self._places = data, self._number, None
         if self.sizes:
             self.sizes = {}
         self.plain = False
@@ -148,7 +152,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     def _read_ready(self, ready: bytes) -> list[StreamEvent]:
         if self._notes:
             self.settle()
-        self._ready, self._ready_number = ready, self._number
+        self._ready, self._ready_number, self._places = ready, self._number, None
         self.sizes = {}
         # Frames that may be over the limit are measured one by one, and large frames are not copied once more.
         runs = cut_runs(ready) if len(ready) <= min(self._reader.limit, 65536) else [([], ready)]
@@ -262,15 +266,19 @@ class EventDecoder(FrameReceiver[StreamEvent]):
 
     def offset_of_event(self, number: int) -> int:
         """The byte offset in the body of one of the events that were read last."""
-        ready = self._ready
-        if 13 in ready:  # the chunk was read as it came, with its own line ends
-            ready = b"\n".join(ready.splitlines()) + b"\n"
-        at = self._ready_number
-        for start, lines in split_frames(ready):
-            at += _events_in(read_fields(b"\n".join(lines)))
-            if at > number:
-                return self._reader.offset_of(start)
-        return self._reader.pending_offset  # the end of the body completed a pending event
+        if self._places is None:
+            ready = self._ready
+            if 13 in ready:  # a chunk that was read as it came
+                ready = b"\n".join(ready.splitlines()) + b"\n"
+            at = self._ready_number
+            self._places = []
+            for start, lines in split_frames(ready):
+                at += _events_in(read_fields(b"\n".join(lines)))
+                self._places.append((at, start))
+        place = bisect_right(self._places, (number, len(self._ready)))
+        if place < len(self._places):
+            return self._reader.offset_of(self._places[place][1])
+        return self._reader.pending_offset  # the end of the body made an event of what was pending
 
     def _begin(self, message_id: str | None) -> None:
         if self._stopped or message_id != self._message_id:
@@ -293,7 +301,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
 
     def read_end(self) -> list[StreamEvent]:
         rest = self._reader.finish()
-        self._ready, self._ready_number = b"", self._number
+        self._ready, self._ready_number, self._places = b"", self._number, None
         events: list[StreamEvent] = []
         try:
             if self._read_rest(rest, events):

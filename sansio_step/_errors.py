@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class StreamError(Exception):
     """Base of all errors about a stream.
 
-    `event_number` counts dispatched frames from 0. `byte_offset` is where the frame at fault starts in
-    the body. `partial` is the message as far as it came. Each is None if it is not known.
+    `event_number` counts events from 0; several in one frame have a number each. `byte_offset` is where the frame at
+    fault starts in the body. `partial` is the message as far as it came. Each is None if it is not known.
     """
 
     event_number: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import NoReturn, SupportsIndex
 
@@ -193,7 +193,9 @@ class MessageReader(_Reader):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        # The caller's own exception is what counts, if there is one.
+        with suppress(Exception) if error is not None else nullcontext():
+            self.close()
 
     def close(self) -> None:
         """Give no further event and close the source, if it has a `close`. Closing twice does nothing."""
@@ -262,7 +264,8 @@ class AsyncMessageReader(_Reader):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        with suppress(Exception) if error is not None else nullcontext():
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Give no further event and close the source, if it has an `aclose`. Closing twice does nothing."""
@@ -271,10 +274,10 @@ class AsyncMessageReader(_Reader):
 
     async def _close_source(self) -> None:
         if not self._source_closed:
-            self._source_closed = True
             aclose = getattr(self._source, "aclose", None)
             if aclose is not None:
-                await aclose()
+                await aclose()  # a generator in which another task waits refuses: the next call closes it then
+            self._source_closed = True
 
 
 def parse(

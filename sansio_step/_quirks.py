@@ -74,6 +74,9 @@ def error_detail(wire: JSON, note: Noter) -> JSON:
     if detail is None:
         message = wire.get("message")
         return {"message": message if isinstance(message, str) else None}
+    said = wire.get("message")
+    if not isinstance(detail, str) and isinstance(said, str):
+        return {"message": said}  # beside an `error` of true or 429
     return {"message": detail if isinstance(detail, str) else write_json(detail)}
 
 

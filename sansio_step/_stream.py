@@ -182,12 +182,13 @@ class MessageStream(Receiver[StreamEvent]):
                 return
 
     def _iter_applied(self, events: Sequence[StreamEvent]) -> Iterator[StreamEvent]:
-        entries = self._decoder.new_entries()
+        entries = set(self._decoder.new_entries())
         take_one = self._accumulator.take_one
         self._is_ahead = True
         for event in events:
             if entries or not take_one(event):
-                self._add((event,), entries)
+                number = self._accumulator.event_count
+                self._add((event,), [number] if number in entries else [])
                 if self._fault is not None:
                     break
             yield event

@@ -184,8 +184,10 @@ def _start(events):
 # AttributeError if not.
 # pydantic takes no NUL in a field's name.
 KNOWN_TO_THE_SDK = messages().filter(
-    lambda message: all(block.to is not None for block in message.content if isinstance(block, FallbackBlock))
-    and b"\\u0000" not in to_json(message)
+    lambda message: (
+        all(block.to is not None for block in message.content if isinstance(block, FallbackBlock))
+        and b"\\u0000" not in to_json(message)
+    )
 )
 
 

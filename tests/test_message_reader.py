@@ -903,3 +903,45 @@ def test_deviations_count_for_the_limit():
         for chunks in ([body], pieces(body, 1), pieces(body, 100)):
             events, error = Both(False, *chunks, max_message_size=limit).rest()
             assert (events, describe(error)) == (expected["events"], expected["fault"])
+
+
+def test_the_callers_own_error_leaves_the_with_block():
+    """If the source can't be closed either, that is no reason to hide what went wrong in the block."""
+    with pytest.raises(KeyError), iter_events(Source(CUT, close_error=OSError("stuck"))):
+        raise KeyError
+
+    async def use():
+        async with aiter_events(AsyncSource(CUT, close_error=OSError("stuck"))):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        asyncio.run(use())
+
+
+def test_a_generator_that_is_waited_for_is_closed_by_the_next_call():
+    """It refuses to be closed while another task waits in it, and is not forgotten for that."""
+    closed = []
+
+    async def use():
+        never = asyncio.Event()
+
+        async def source():
+            try:
+                yield CUT
+                await never.wait()
+            finally:
+                closed.append(True)
+
+        reader = aiter_events(source())
+        for _ in range(3):
+            await anext(reader)
+        waiting = asyncio.ensure_future(anext(reader))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError):
+            await reader.aclose()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await reader.aclose()
+
+    asyncio.run(use())
+    assert closed == [True]

@@ -1665,3 +1665,38 @@ def test_whole_lines_after_a_bad_one_at_the_end():
     """Of the lines in which the body ends each whole one is an event."""
     shown = agreed(START + HELLO + message_delta() + data_lines(PING) + b"data: {\n" + data_lines(MESSAGE_STOP)[:-1])
     assert [e.type for e in shown["events"][5:]] == ["ping", "message_stop"]
+
+
+LATE_STARTS = [
+    message_start(stop_reason="end_turn") + block_start(TEXT) + delta(text="Transfer 10"),
+    message_start() + HELLO + message_delta() + block_start(TOOL, 1) + delta(1, partial_json='{"all":'),
+]
+
+
+@pytest.mark.parametrize("body", LATE_STARTS)
+def test_a_stop_reason_says_nothing_of_a_block_after_it(body):
+    """A body that ends inside a block which began after the stop_reason is cut, and no message of it is whole."""
+    shown = agreed(body)
+    assert (shown["outcome"], said(shown)) == (Outcome.TRUNCATED, [])
+    assert agreed(body + block_stop(0 if body is LATE_STARTS[0] else 1))["outcome"] is Outcome.COMPLETE
+
+
+@pytest.mark.parametrize("error", [True, 429, [], {}])
+def test_words_beside_an_error_that_has_none(error):
+    """An `error` that is no text yields to the message beside it."""
+    shown = agreed(START + frame(_name="error", error=error, message="Too many requests"))
+    assert shown["outcome"] is Outcome.FAILED
+    (event,) = shown["events"][1:]
+    assert (event["error"].get("message") if isinstance(event, dict) else event.error.message) == (
+        None if error == {} else "Too many requests"
+    )
+
+
+def test_a_deep_count_breaks_nothing():
+    """Objects in usage are not walked: neither a deep one nor a large one costs more than its bytes."""
+    deep: dict = {"a": 0}
+    for _ in range(140):
+        deep = {"a": deep}
+    body = message_start(usage={"input_tokens": 1, "cache_creation": deep}) + HELLO
+    body += frame("message_delta", delta={"stop_reason": "end_turn"}, usage={"cache_creation": deep}) + MESSAGE_STOP
+    assert agreed(body)["outcome"] is Outcome.COMPLETE
