@@ -16,7 +16,7 @@ from msgspec import to_builtins
 from ._base import set_right
 from ._decode import cut_text
 from ._errors import shown
-from ._events import CompactionDelta, ContentBlockDeltaEvent, Delta
+from ._events import APPENDED, CompactionDelta, ContentBlockDeltaEvent, Delta
 from ._growing import Growing, GrowingFields, TextBuffer, raw_field
 from ._json import NotJSON, has_halves, read_json
 from ._message import (
@@ -29,8 +29,6 @@ from ._message import (
     ToolCallBlock,
     UnknownBlock,
 )
-
-_TEXT_FIELDS = ("text", "thinking", "signature", "input_json")
 
 
 class BlockList(Growing):
@@ -159,7 +157,7 @@ def _prefilled(block: ContentBlock) -> tuple[str, ...]:
     if isinstance(block, UnknownBlock):
         # Deltas continue its texts without a deviation, whatever they are. Its input gives way to the one in pieces.
         return ("input_json",) if block.extra.get("input") else ()
-    return tuple(name for name in ("text", "thinking", "signature") if getattr(block, name, None))
+    return tuple(name for name in APPENDED if getattr(block, name, None))
 
 
 class Lane:
@@ -232,7 +230,7 @@ class BlockAssembler:
             self._add_unknown(index, delta)
             return None
         cut = cut_text(delta)
-        accepts, field, implied = delta.grows
+        accepts, field, implied, by, _ = delta.grows
         opened, clean = self._target(index, field, accepts, implied)
         if opened is None:
             self._leave(index, delta)
@@ -244,7 +242,7 @@ class BlockAssembler:
         if field == "content":
             _replace(opened.block, delta)  # type: ignore[arg-type]
             return None
-        text = cut.raw if cut is not None else delta.signature  # type: ignore[union-attr]
+        text = cut.raw if cut is not None else getattr(delta, str(by))
         if text and field in opened.prefilled:
             self._note("repeated_content", f"{field} in content_block_start and in deltas of block {index}")
             opened.prefilled = tuple(name for name in opened.prefilled if name != field)
@@ -316,7 +314,7 @@ class BlockAssembler:
             self._note("delta_after_stop", f"{_a(field)} delta for block {index}, which is finished")
         if last is None and field == "signature":
             return None, False
-        if last is not None and (last.is_open or field in _TEXT_FIELDS):
+        if last is not None and (last.is_open or field in APPENDED):
             return last, False
         return self._add(index, implied(), is_open=True, further=accepts), False
 

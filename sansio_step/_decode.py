@@ -24,6 +24,7 @@ from ._events import (
     Delta,
     ErrorDetail,
     ErrorEvent,
+    Grows,
     Half,
     MessageDelta,
     MessageDeltaEvent,
@@ -77,6 +78,17 @@ S = TypeVar("S", bound=Event | Part)
 
 BLOCKS: dict[str, type[Block]] = {cls.type: cls for cls in get_args(ContentBlock) if cls is not UnknownBlock}
 _DELTAS: dict[str, type[BlockDelta]] = {cls.type: cls for cls in get_args(Delta) if cls is not UnknownDelta}
+_GROWS: dict[str, Grows] = {kind: cls.grows for kind, cls in _DELTAS.items() if cls.grows is not None}
+
+# The type of a delta by the field that only it has.
+_KINDS_BY_FIELD = {grows.by: kind for kind, grows in _GROWS.items() if grows.by is not None}
+
+# The field that a block starts with, even if it is empty, since text that can be cut anywhere is added to it.
+_STARTED_BY: dict[type[Block], str] = {
+    grows.fits: "input" if grows.field == "input_json" else grows.field
+    for kind, grows in _GROWS.items()
+    if _DELTAS[kind].text_field is not None
+}
 
 # The kinds of JSON that a field can hold. Only the annotations of the classes say which kind a field has.
 _KINDS = (str, int, bool, dict, list)
@@ -112,7 +124,9 @@ def _kind_of(hint: Any) -> type | None:
     return next(kind for kind in _KINDS if kinds == {kind})
 
 
-_CONTENT = frozenset({"text", "thinking", "data", "content", "encrypted_content"})
+_CONTENT = frozenset(
+    {"data", "content", "encrypted_content"} | {field for field in _STARTED_BY.values() if field != "input"}
+)
 # The fields of blocks that are content. Content of a wrong kind can't be read. A count, a name or an ornament of a
 # wrong kind is passed over: servers send 123.45 tokens and a model that is a number, and no answer should end over
 # that.
@@ -394,7 +408,9 @@ def _read_block_start(wire: JSON, note: Noter) -> ContentBlockStartEvent:
     if block is None:
         raise DecodeError("content_block_start without content_block")
     made = read_block(block, "content_block", note)
-    note_bare_block(block, "input" if isinstance(made, ToolCallBlock) else made.type, note)
+    for kind, field in _STARTED_BY.items():
+        if isinstance(made, kind):
+            note_bare_block(block, field, note)
     return _build(ContentBlockStartEvent, wire, "content_block_start", note, index=index, content_block=made)
 
 
@@ -411,7 +427,7 @@ def _read_delta(wire: JSON, note: Noter) -> Delta:
     kind = wire.get("type")
     if kind is not None and not isinstance(kind, str):
         raise DecodeError(f"delta.type is {json_kind(kind)}, not a string")
-    implied = bare_delta_kind(wire, BLOCKS)
+    implied = bare_delta_kind(wire, BLOCKS, _KINDS_BY_FIELD)
     if implied is not None:
         named = f"a delta {f'of type {kind!r}' if kind else 'without a type'}"
         note("bare_delta", f"{named}, read as {implied}" if implied else f"{named}, which fits nowhere")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from types import new_class
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias, Union, get_args
 
 import msgspec
 
@@ -32,13 +32,18 @@ else:
 
 
 class Grows(NamedTuple):
-    """What a delta does to the message: the blocks that it fits, the field to which it adds, and the block that it
-    opens if there is none.
-    """
+    """What a delta does to the message. All that reads and applies deltas is derived from this."""
 
     fits: type[Block]
+    """The blocks that it fits."""
     field: str
+    """Their field to which it adds."""
     opens: type[Block]
+    """The block that it opens if there is none."""
+    by: str | None
+    """Its own field that tells a delta without a type; None if it can be absent."""
+    appends: bool = True
+    """Whether that field is a text, which is appended to the block's."""
 
 
 class BlockDelta(Event, frozen=True):
@@ -60,7 +65,7 @@ class TextDelta(BlockDelta, frozen=True, tag="text_delta"):
     """More text for a text block."""
 
     type: ClassVar[Literal["text_delta"]] = "text_delta"
-    grows: ClassVar[Grows] = Grows(TextBlock, "text", TextBlock)
+    grows: ClassVar[Grows] = Grows(TextBlock, "text", TextBlock, "text")
     text_field: ClassVar[str] = "text"
     text: str
 
@@ -69,7 +74,7 @@ class InputJSONDelta(BlockDelta, frozen=True, tag="input_json_delta"):
     """More of a tool's arguments: a piece of JSON text, cut anywhere, possibly empty."""
 
     type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
-    grows: ClassVar[Grows] = Grows(ToolCallBlock, "input_json", ToolUseBlock)
+    grows: ClassVar[Grows] = Grows(ToolCallBlock, "input_json", ToolUseBlock, "partial_json")
     text_field: ClassVar[str] = "partial_json"
     partial_json: str
 
@@ -78,7 +83,7 @@ class ThinkingDelta(BlockDelta, frozen=True, tag="thinking_delta"):
     """More text for a thinking block."""
 
     type: ClassVar[Literal["thinking_delta"]] = "thinking_delta"
-    grows: ClassVar[Grows] = Grows(ThinkingBlock, "thinking", ThinkingBlock)
+    grows: ClassVar[Grows] = Grows(ThinkingBlock, "thinking", ThinkingBlock, "thinking")
     text_field: ClassVar[str] = "thinking"
     thinking: str
 
@@ -87,7 +92,7 @@ class SignatureDelta(BlockDelta, frozen=True, tag="signature_delta"):
     """The signature of a thinking block."""
 
     type: ClassVar[Literal["signature_delta"]] = "signature_delta"
-    grows: ClassVar[Grows] = Grows(ThinkingBlock, "signature", ThinkingBlock)
+    grows: ClassVar[Grows] = Grows(ThinkingBlock, "signature", ThinkingBlock, "signature")
     signature: str
 
 
@@ -95,7 +100,7 @@ class CitationsDelta(BlockDelta, frozen=True, tag="citations_delta"):
     """One more citation for a text block, as the JSON object that came."""
 
     type: ClassVar[Literal["citations_delta"]] = "citations_delta"
-    grows: ClassVar[Grows] = Grows(TextBlock, "citations", TextBlock)
+    grows: ClassVar[Grows] = Grows(TextBlock, "citations", TextBlock, "citation", appends=False)
     citation: dict[str, Any]
 
 
@@ -103,7 +108,7 @@ class CompactionDelta(BlockDelta, frozen=True, tag="compaction_delta"):
     """The content of a compaction block. It replaces any earlier content."""
 
     type: ClassVar[Literal["compaction_delta"]] = "compaction_delta"
-    grows: ClassVar[Grows] = Grows(CompactionBlock, "content", CompactionBlock)
+    grows: ClassVar[Grows] = Grows(CompactionBlock, "content", CompactionBlock, None, appends=False)
     content: str | None = None
     encrypted_content: str | None = None
 
@@ -145,7 +150,13 @@ if TYPE_CHECKING:
 else:
     # The deltas that msgspec decodes itself. The others hold JSON of any shape or have no tag. They are rare,
     # and `_decode` looks at them more closely.
-    _WireDelta = TextDelta | InputJSONDelta | ThinkingDelta | SignatureDelta
+    _WireDelta = Union[tuple(cls for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends)]  # noqa: UP007  # of a tuple
+
+
+APPENDED: tuple[str, ...] = tuple(
+    cls.grows.field for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends
+)
+"""The fields of blocks to which deltas append text."""
 
 
 class Half:

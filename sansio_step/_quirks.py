@@ -8,7 +8,7 @@ that show only between events (a missing message_start, a delta for another kind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from ._errors import short_repr
@@ -19,7 +19,6 @@ Noter = Callable[[str, str], None]
 """A function that is told the code and the detail of a deviation."""
 
 _IN_DELTA = ("stop_reason", "stop_sequence", "stop_details", "container")
-_DELTA_FIELDS = ("text", "partial_json", "thinking", "signature", "citation")
 
 BEDROCK_EXCEPTIONS = frozenset(
     {
@@ -95,8 +94,7 @@ def note_bare_message(message: JSON, note: Noter) -> None:
 
 def note_bare_block(block: JSON, field: str, note: Noter) -> None:
     """Note a block that starts without the field to which its deltas add, as llama.cpp's server sends it."""
-    missing = block.get(field) is None or (field == "input" and block[field] in ("", []))
-    if field in ("text", "thinking", "input") and missing:
+    if block.get(field) is None or (field == "input" and block[field] in ("", [])):
         kind = block.get("type")
         note("bare_block_start", f"{kind} block without {field}")
 
@@ -142,26 +140,17 @@ def note_wrong_type(where: str, value: Any, note: Noter) -> None:
     note("wrong_type", f"{where} is {short_repr(value)}")
 
 
-def bare_delta_kind(wire: JSON, blocks: Container[str]) -> str | None:
+def bare_delta_kind(wire: JSON, blocks: Container[str], kinds: Mapping[str, str]) -> str | None:
     """The type for a delta that has none, or that has the type of a block. Its one field that is not empty decides.
 
-    None for a delta with a type of its own, "" if no single field decides.
+    `kinds` are the types by these fields. None for a delta with a type of its own, "" if no single field decides.
     """
     kind = wire.get("type")
     if kind is not None and kind != "" and kind not in blocks:
         return None
-    there = [name for name in _DELTA_FIELDS if wire.get(name) is not None]
+    there = [name for name in kinds if wire.get(name) is not None]
     filled = [name for name in there if wire[name] not in ("", {}, [])] or there
-    return _KIND_BY_FIELD[filled[0]] if len(filled) == 1 else ""
-
-
-_KIND_BY_FIELD = dict(
-    zip(
-        _DELTA_FIELDS,
-        ("text_delta", "input_json_delta", "thinking_delta", "signature_delta", "citations_delta"),
-        strict=True,
-    )
-)
+    return kinds[filled[0]] if len(filled) == 1 else ""
 
 
 def bedrock_error(wire: JSON, name: str | None) -> JSON | None:
