@@ -276,7 +276,7 @@ class BlockAssembler:
             self._leave(index, delta)
             return
         if not named.is_open:
-            self._note("delta_after_stop", f"{delta.type} for block {index}, which is finished")
+            self._note("delta_after_stop", f"{shown(delta.type, 200)} for block {index}, which is finished")
         cut = cut_text(delta)
         assert cut is not None
         self._append(named, field, cut.raw)

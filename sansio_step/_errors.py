@@ -120,7 +120,7 @@ class APIError(StreamError):
         self.message = message
         self.code = code
         self.details = details
-        self.extra = {} if extra is None else extra
+        self.extra: dict[str, Any] = {} if extra is None else extra
         self.request_id = request_id
         self.status = status
 

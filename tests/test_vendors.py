@@ -37,6 +37,7 @@ from sansio_step import (
     UnknownEvent,
     decode_event,
     decode_message,
+    encode_event,
     parse,
     to_dict,
     to_param,
@@ -1700,3 +1701,57 @@ def test_a_deep_count_breaks_nothing():
     body = message_start(usage={"input_tokens": 1, "cache_creation": deep}) + HELLO
     body += frame("message_delta", delta={"stop_reason": "end_turn"}, usage={"cache_creation": deep}) + MESSAGE_STOP
     assert agreed(body)["outcome"] is Outcome.COMPLETE
+
+
+def test_no_usage_is_final_before_a_message():
+    """Nothing was counted yet, and a message opened for content that has no start was not either."""
+    stream = MessageStream()
+    assert not stream.usage_is_final
+    stream.receive_data(block_start(TEXT))
+    assert not stream.usage_is_final
+
+
+def test_an_unknown_delta_after_the_stop_is_appended():
+    """As a text would be, and with the same word."""
+    start = {"type": "verse", "verse": "O "}
+    late = frame("content_block_delta", index=0, delta={"type": "verse_delta", "verse": "sea"})
+    shown = agreed(whole(block_start(start), block_stop(), late))
+    assert content_of(shown) == [{"type": "verse", "verse": "O sea"}]
+    assert [code for code, _, _ in said(shown)] == ["delta_after_stop"]
+
+
+def test_further_keys_of_a_compaction_delta_need_none_before():
+    """They are the block's, whether it started with such fields or not, and never the event's."""
+    part = frame("content_block_delta", index=0, delta={"type": "compaction_delta", "content": "c", "signature": "s"})
+    body = whole(block_start({"type": "compaction"}), part, part.replace(b'"s"', b'"t"'), block_stop())
+    assert content_of(agreed(body))[0]["signature"] == "t"
+    events = MessageStream().receive_data(body)
+    assert events[2].delta.extra == {"signature": "s"}
+
+
+def test_a_bare_document_is_encoded_as_it_came():
+    """Under a field it would be read as an event without a type."""
+    (event,) = EventDecoder().receive_data(b'{"note":1}\n\n')
+    assert encode_event(event) == b'{"note":1}\n\n'
+    assert EventDecoder().receive_data(encode_event(event)) == [event]
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_no_number_out_of_range_beside_half_a_character(number):
+    """What the standard library takes for a number is none, whoever reads the event."""
+    wire = b'event: ping\ndata: {"type":"ping","a":"\\ud83d","b":%b}\n\n' % number.encode()
+    with pytest.raises(DecodeError, match="number out of range|expected a JSON value"):
+        EventDecoder().receive_data(wire)
+
+
+@pytest.mark.parametrize(("depth", "is_read"), [(198, True), (199, False)])
+def test_nesting_is_bounded_beside_half_a_character(depth, is_read):
+    """200 levels, as anywhere; the event is one, and its field another."""
+    value = b"[" * depth + b"]" * depth
+    wire = b'event: ping\ndata: {"type":"ping","a":"\\ud83d","b":[%b,%b]}\n\n' % (value, b"[]," * 300 + b"1")
+    decoder = EventDecoder()
+    if is_read:
+        assert len(decoder.receive_data(wire)) == 1
+    else:
+        with pytest.raises(DecodeError, match="nested deeper than 200"):
+            decoder.receive_data(wire)
