@@ -122,9 +122,10 @@ class MessageStream(Receiver[StreamEvent]):
         events = self._decoder.take_one(data) if self._fault is None else None
         if events is None:
             return super().receive_data(data)
-        if events and self._decoder.plain and self._accumulator.take_one(events[0]):
+        if events and (self._decoder.plain or self._is_usual(events)) and self._accumulator.take_one(events[0]):
             return events
-        self._remember(data)
+        if len(self._start) < START_SIZE:
+            self._remember(data)
         events = self._apply(events)
         if not events and self._fault is not None:
             raise self._fault.with_traceback(None)
@@ -143,6 +144,10 @@ class MessageStream(Receiver[StreamEvent]):
             if fault is not None or not self._decoder.strict:
                 raise
             return []
+
+    def _is_usual(self, events: list[StreamEvent]) -> bool:
+        """Whether a chunk was one event with nothing to be said of it, or only what was said before."""
+        return len(events) == 1 and self._decoder.fault is None and not self._decoder.new_entries()
 
     def iter_data(self, data: Bytes) -> Iterator[StreamEvent]:
         """The events that `receive_data` would return, each applied only when it is given.
