@@ -28,6 +28,7 @@ from ._events import (
     UnknownDelta,
 )
 from ._message import ContentBlock, Message, Usage
+from ._quirks import IN_DELTA
 from ._receiver import refuse_copy
 from ._response import api_error
 from ._states import EVENTS, RULES, Rule, State
@@ -67,7 +68,7 @@ _Doer = Callable[[Any, Any], None]
 """A method of the accumulator that takes an event."""
 
 
-def _todo(apply: dict[type, _Doer], others: dict[Rule, _Doer]) -> dict[State, dict[type, _Doer]]:
+def _doers(apply: dict[type, _Doer], others: dict[Rule, _Doer]) -> dict[State, dict[type, _Doer]]:
     """The table of rules with a method in place of each rule, so that an event is looked up only once."""
     return {
         state: {kind: apply[kind] if rule is Rule.APPLY else others[rule] for kind, rule in row.items()}
@@ -279,7 +280,7 @@ class MessageAccumulator:
 
     def _add(self, event: StreamEvent) -> None:
         self._block = None
-        do = self._todo.get(type(event)) or self._todo[_kind_of(event)]
+        do = self._doers.get(type(event)) or self._doers[_kind_of(event)]
         try:
             do(self, event)
         except StreamError as fault:
@@ -344,7 +345,7 @@ class MessageAccumulator:
 
     def _enter(self, state: State) -> None:
         self._state = state
-        self._todo = self._TODO[state]
+        self._doers = self._DOERS[state]
 
     def _close(self, state: State) -> None:
         self._enter(state)
@@ -465,7 +466,7 @@ class MessageAccumulator:
         if delta.stop_reason:
             self._finish_blocks(blocks, "message_delta")
         # A null or a missing field never takes away what an earlier event said.
-        for name in ("stop_reason", "stop_sequence", "stop_details", "container"):
+        for name in IN_DELTA:
             _replace(message, name, getattr(delta, name))
         _replace(message, "context_management", event.context_management)
         _merge_fields(message, event.extra)
@@ -538,7 +539,7 @@ class MessageAccumulator:
         MessageStopEvent: _apply_message_stop,
         ErrorEvent: _apply_error,
     }
-    _TODO: ClassVar[dict[State, dict[type, _Doer]]] = _todo(
+    _DOERS: ClassVar[dict[State, dict[type, _Doer]]] = _doers(
         _APPLY,
         {
             Rule.BEGIN: _start,

@@ -51,6 +51,7 @@ from ._message import (
 )
 from ._quirks import (
     BEDROCK_EXCEPTIONS,
+    IN_DELTA,
     Noter,
     bare_delta_kind,
     bedrock_error,
@@ -71,7 +72,7 @@ from ._receiver import as_bytes
 JSON = dict[str, Any]
 MAX_INDEX = 2**31 - 1
 
-RESTATED = ("stop_reason", "stop_sequence", "stop_details", "container", "context_management")
+RESTATED = (*IN_DELTA, "context_management")
 """The fields of a message that a later event may state anew. The others stay as message_start has them."""
 
 S = TypeVar("S", bound=Event | Part)

@@ -18,7 +18,8 @@ JSON = dict[str, Any]
 Noter = Callable[[str, str], None]
 """A function that is told the code and the detail of a deviation."""
 
-_IN_DELTA = ("stop_reason", "stop_sequence", "stop_details", "container")
+IN_DELTA = ("stop_reason", "stop_sequence", "stop_details", "container")
+"""The fields of a message that message_delta states in its `delta`."""
 
 BEDROCK_EXCEPTIONS = frozenset(
     {
@@ -102,7 +103,7 @@ def note_bare_block(block: JSON, field: str, note: Noter) -> None:
 def split_message_delta(wire: JSON, delta: JSON | None, note: Noter) -> tuple[JSON, JSON]:
     """A message_delta and its delta. Fields one level too high (StepFun's stop_reason) are moved into the delta."""
     wire, delta = without_empty_reason(wire), None if delta is None else without_empty_reason(delta)
-    at_top = {key: wire[key] for key in _IN_DELTA if wire.get(key) is not None}
+    at_top = {key: wire[key] for key in IN_DELTA if wire.get(key) is not None}
     taken = {key: value for key, value in at_top.items() if delta is None or delta.get(key) is None}
     bare = [f"without {key}" for key in ("delta", "usage") if wire.get(key) is None]
     bare += [f"{key} at the top level" for key in at_top if key == "stop_reason"]
