@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import chart, comparison, detours, growth, guard, memory, peers, report, startup, timing, workloads
 from .subjects import core, json_loads
+from .targets import WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +101,7 @@ def _compare(options: argparse.Namespace, out: Any, results: dict[str, Any], bud
         for subject in others:
             subject.close()
 
-    found = comparison.verdicts([figure for figure in figures if figure.workload in ("text", "tools", "mixed")])
+    found = comparison.verdicts([figure for figure in figures if figure.workload in WORKLOADS])
     report.verdicts(out, found)
     results |= {
         "not_measured": missing,

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 WORKLOAD = "text"
 CHUNKING = "64 KiB"
+# By stage and workload. The stage `consume` stands in the panels of its peers.
 PANELS = {
-    "frames": "bytes to server-sent events",
-    "events": "bytes to typed events",
-    "message": "bytes to the final message",
+    ("frames", WORKLOAD): "bytes to server-sent events",
+    ("events", WORKLOAD): "bytes to typed events",
+    ("message", WORKLOAD): "bytes to the final message",
+    ("message", "short"): "bytes to the final message, streams of 1 to 150 deltas",
 }
 
 SHORT = {NODE: "eventsource-parser (Node)"}
@@ -36,8 +38,8 @@ def draw(figures: Sequence[Figure], path: Path, caption: str) -> None:
     from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.figure import Figure as Canvas  # noqa: PLC0415
 
-    panels = {stage: _bars(figures, stage) for stage in PANELS}
-    panels = {stage: bars for stage, bars in panels.items() if bars}
+    panels = {panel: _bars(figures, *panel) for panel in PANELS}
+    panels = {panel: bars for panel, bars in panels.items() if bars}
     floor = _one(figures, FLOOR, UNCHUNKED)
     style: Any = {
         "svg.fonttype": "path",  # the same letters on every machine
@@ -58,11 +60,11 @@ def draw(figures: Sequence[Figure], path: Path, caption: str) -> None:
         canvas = Canvas(figsize=(9, height), facecolor="white")
         slowest = max(figure.microseconds_an_event for bars in panels.values() for figure in bars)
         top = height - header
-        for stage, bars in panels.items():
+        for panel, bars in panels.items():
             top -= gap + bar * len(bars)
             axis = canvas.add_axes((0.275, top / height, 0.695, bar * len(bars) / height))
             axis.set_xlim(floor.microseconds_an_event / 2, slowest * 4)
-            _draw_panel(axis, PANELS[stage], bars, floor, is_last=stage == list(panels)[-1])
+            _draw_panel(axis, PANELS[panel], bars, floor, is_last=panel == list(panels)[-1])
         canvas.text(0.02, 1 - 0.30 / height, "Reading a Messages stream", fontsize=14, fontweight="bold", va="center")
         canvas.text(
             0.02,
@@ -76,12 +78,13 @@ def draw(figures: Sequence[Figure], path: Path, caption: str) -> None:
         canvas.savefig(path, format="svg", metadata={"Date": None, "Title": "Reading a Messages stream"})
 
 
-def _bars(figures: Sequence[Figure], stage: str) -> list[Figure]:
+def _bars(figures: Sequence[Figure], stage: str, workload: str) -> list[Figure]:
     """The figures of a stage: the library's first, then the others from fast to slow."""
+    stages = (stage, "consume") if stage == "message" else (stage,)
     chosen = [
         figure
         for figure in figures
-        if figure.workload == WORKLOAD and figure.stage == stage and figure.chunking == CHUNKING
+        if figure.workload == workload and figure.stage in stages and figure.chunking == CHUNKING
     ]
     return sorted(chosen, key=lambda figure: (figure.subject != CORE[stage], figure.seconds))
 

@@ -151,14 +151,15 @@ def verdicts(figures: Sequence[Figure]) -> list[Verdict]:
         target = target_for(figure.stage, figure.chunking)
         if target is None:
             continue
-        result.append(Verdict(figure, "floor", figure.ratio, target.floor, at_most=True))
+        result.append(Verdict(figure, "floor", figure.ratio, target.floor_for(figure.workload), at_most=True))
         result += _peer_verdicts(figure, target, figures)
     return result
 
 
 def _peer_verdicts(figure: Figure, target: Target, figures: Sequence[Figure]) -> list[Verdict]:
+    peers = target.peers_for(figure.workload)
     return [
-        Verdict(figure, other.subject, other.seconds / figure.seconds, target.peers[other.subject], at_most=False)
+        Verdict(figure, other.subject, other.seconds / figure.seconds, peers[other.subject], at_most=False)
         for other in figures
-        if (other.workload, other.chunking) == (figure.workload, figure.chunking) and other.subject in target.peers
+        if (other.workload, other.chunking) == (figure.workload, figure.chunking) and other.subject in peers
     ]

@@ -6,6 +6,7 @@ before that keeps them and reduces them to what each stage must have found, in a
     frames    (event name, data) of each frame
     events    (type, index, text) of each event
     message   the blocks with their texts and parsed tool arguments, and the stop reason
+    consume   the same, by readers that give no events
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from typing import Any
 
 import msgspec
 
-from sansio_step import EventDecoder, MessageStream, SSEDecoder, TextBlock, ThinkingBlock, ToolUseBlock, to_dict
+from sansio_step import (
+    EventDecoder,
+    Message,
+    MessageStream,
+    SSEDecoder,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    to_dict,
+)
 
 from . import floor
 from .targets import CORE, FLOOR, JSON_LOADS
@@ -130,6 +140,16 @@ def _events(chunks: list[bytes]) -> Iterator[list[Any]]:
 def _message(chunks: list[bytes]) -> Iterator[Any]:
     stream = MessageStream()
     exhaust(map(stream.receive_data, chunks))
+    yield _used(stream)
+
+
+def _consume(chunks: list[bytes]) -> Iterator[Any]:
+    stream = MessageStream()
+    exhaust(map(stream.consume, chunks))
+    yield _used(stream)
+
+
+def _used(stream: MessageStream) -> Message:
     stream.receive_eof()
     message = stream.result()
     # Texts are joined and arguments parsed when they are read, and peers have done both by now.
@@ -140,7 +160,7 @@ def _message(chunks: list[bytes]) -> Iterator[Any]:
             block.thinking  # noqa: B018
         elif isinstance(block, ToolUseBlock):
             block.input  # noqa: B018
-    yield message
+    return message
 
 
 def _at_end(receive_eof: Callable[[], list[Any]]) -> Iterator[list[Any]]:
@@ -164,4 +184,5 @@ core = (
     Subject(CORE["frames"], "frames", _frames, _frames_digest),
     Subject(CORE["events"], "events", _events, _batches_digest),
     Subject(CORE["message"], "message", _message, _result_digest),
+    Subject(CORE["consume"], "consume", _consume, _result_digest),
 )

@@ -136,9 +136,32 @@ def blocks(count: int) -> Workload:
     return Workload("blocks", f"{count:,} blocks in one message", (_stream(rng, events),))
 
 
+# How many deltas a stream of `short` has: the tenths of 75 captured streams, and what lies between them.
+_SHORT = (1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15, 18, 21, 26, 30, 42, 60, 95, 150)
+
+
+def short() -> Workload:
+    """Streams as people have them. A stream pays once for its start and end, and few deltas share that."""
+    rng = random.Random(SEED + 5)
+    streams = []
+    for number, deltas in enumerate(_SHORT):
+        answer = _text_block(rng, 0, deltas, _WORDS)
+        if number % 4 == 1:
+            events = _tool_block(rng, 0, 100 + 16 * deltas, 16)
+        elif number % 4 == 2:
+            events = answer + _tool_block(rng, 1, 120, 16)
+        elif number % 4 == 3:
+            events = _thinking_block(rng, 0, deltas // 2) + _text_block(rng, 1, deltas - deltas // 2, _WORDS)
+        else:
+            events = answer
+        streams.append(_stream(rng, [events[0], {"type": "ping"}, *events[1:]], usage=_FULL_USAGE))
+    about = f"{len(streams)} streams of {_SHORT[0]} to {_SHORT[-1]} deltas, each its own body: as people have them"
+    return Workload("short", about, tuple(streams))
+
+
 def standard() -> tuple[Workload, ...]:
-    """The three workloads that the targets speak of."""
-    return text(), tools(), mixed()
+    """The four workloads that the targets speak of."""
+    return text(), tools(), mixed(), short()
 
 
 _WORDS = [" the", " of", " stream", "ing", " tokens", " arrive", ",", ".", " at", " a", " time", "\n\n", ' "so"']
@@ -147,7 +170,18 @@ _MULTI_BYTE = ["你好", "，世界", "阶跃", "星辰", " naïve", " café", "
 Event = dict[str, Any]
 
 
-def _stream(rng: random.Random, content: Iterable[Event]) -> Stream:
+# What the first party counts in every message_start.
+_FULL_USAGE: Event = {
+    "input_tokens": 472,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+    "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+    "output_tokens": 2,
+    "service_tier": "standard",
+}
+
+
+def _stream(rng: random.Random, content: Iterable[Event], usage: Event | None = None) -> Stream:
     start: Event = {
         "type": "message_start",
         "message": {
@@ -158,7 +192,7 @@ def _stream(rng: random.Random, content: Iterable[Event]) -> Stream:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": {"input_tokens": 472, "output_tokens": 2},
+            "usage": usage or {"input_tokens": 472, "output_tokens": 2},
         },
     }
     end: list[Event] = [

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
 from enum import Enum
 from itertools import islice
 from operator import attrgetter
-from typing import Any, ClassVar, NoReturn, SupportsIndex, get_args
+from typing import Any, ClassVar, Literal, NoReturn, SupportsIndex, get_args
 
 from ._assembler import BlockAssembler
 from ._base import NO_EXTRA, Part, set_right
-from ._decode import RESTATED, attribute_for, cut_text, read_usage
+from ._decode import RESTATED, attribute_for, read_usage
 from ._deviations import ENTRY_SIZE, Deviation, DeviationLog, Note
 from ._encode import to_json
 from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError
@@ -25,8 +24,9 @@ from ._events import (
     MessageStartEvent,
     MessageStopEvent,
     StreamEvent,
-    UnknownDelta,
+    appended_text,
 )
+from ._growing import TextBuffer
 from ._message import ContentBlock, Message, Usage
 from ._quirks import IN_DELTA
 from ._receiver import refuse_copy
@@ -34,6 +34,9 @@ from ._response import api_error
 from ._states import EVENTS, RULES, Rule, State
 
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024
+
+Keep = Literal["all", "last"]
+OnFault = Literal["raise", "keep"]
 
 _DELTA_SIZE = 79
 # The bytes of a delta event's JSON around its text, as the first party writes it. A million deltas of one character
@@ -53,12 +56,13 @@ _TEXT_OF: dict[type[Delta], Callable[[Any], str]] = {
 }
 
 _MESSAGE_KEYS = frozenset(("type", *Message.__struct_fields__)) - {"extra"}
+_USAGE_FIELDS = tuple(name for name in Usage.__struct_fields__ if name != "extra")
 _INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation")
 
 _MOST_COUNTS = 16
 # `cache_creation` has two.
 
-_Run = tuple[int, type[Delta], Callable[[Any], str], list[str], ContentBlock]
+_Run = tuple[int, type[Delta], Callable[[Any], str], TextBuffer, ContentBlock]
 """Deltas of one index and kind, with the way to read the text of each, the place where it goes, and the block that has
 it.
 """
@@ -90,24 +94,63 @@ class MessageAccumulator:
 
     Call `add` with each event, `receive_eof` when the body has ended, and then `result`. Deviations from the protocol
     are read all the same and listed in `deviations`; with `strict=True` each is a `ProtocolViolation`.
-    `max_message_size` bounds the bytes of the events that make up the messages of one body, with 1 KiB for each message
-    and 256 bytes for each entry of `deviations` on top.
+    `max_message_size` bounds the bytes of the events that make up the messages that are kept of one body, with 1 KiB for
+    each message and 256 bytes for each entry of `deviations` on top.
+
+    `keep="last"` forgets a message, and what was `unapplied` in it, as soon as the next one begins: a body of a million
+    messages then takes the memory of its largest. `on_fault="keep"` is for observers, whose host must never suffer from
+    them: a fault is kept in `fault` instead of being raised, and the events after it change nothing.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_api_error",
+        "_block",
+        "_blocks",
+        "_doers",
+        "_earlier",
+        "_ended",
+        "_entries_size",
+        "_fault",
+        "_log",
+        "_message",
+        "_message_number",
+        "_number",
+        "_run",
+        "_size",
+        "_sizes",
+        "_state",
+        "_unapplied",
+        "_usage_is_final",
+        "keep",
+        "max_message_size",
+        "on_fault",
+        "strict",
+    )
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         refuse_copy(self)
 
-    def __init__(self, *, strict: bool = False, max_message_size: int = MAX_MESSAGE_SIZE) -> None:
+    def __init__(
+        self,
+        *,
+        strict: bool = False,
+        max_message_size: int = MAX_MESSAGE_SIZE,
+        keep: Keep = "all",
+        on_fault: OnFault = "raise",
+    ) -> None:
         if max_message_size < 1:
             raise ValueError(f"max_message_size is {max_message_size}, must be at least 1")
+        if keep not in ("all", "last"):
+            raise ValueError(f'keep is {keep!r}, must be "all" or "last"')
+        if on_fault not in ("raise", "keep"):
+            raise ValueError(f'on_fault is {on_fault!r}, must be "raise" or "keep"')
         self.strict = strict
         self.max_message_size = max_message_size
-        self.unapplied: list[tuple[int, Delta]] = []
-        """Deltas that fit nowhere, each with the index of its block: deltas of types that have no class here, and
-        signatures under blocks that can have none. `to_param` leaves out thinking and unknown blocks that lack such a
-        delta.
-        """
-        self._messages: list[Message] = []
+        self.keep = keep
+        self.on_fault = on_fault
+        self._unapplied: list[tuple[int, Delta]] | None = None
+        self._earlier: list[Message] | None = None  # the messages before the last
         self._message: Message | None = None
         self._blocks: BlockAssembler | None = None
         self._enter(State.EMPTY)
@@ -115,7 +158,9 @@ class MessageAccumulator:
         self._api_error: APIError | None = None
         self._ended = False
         self._number = 0  # of the next event
+        self._message_number = 0  # how many have begun
         self._size = 0
+        self._entries_size = 0  # the share of the deviations in it
         self._log = DeviationLog()
         self._sizes: Mapping[int, int] = {}
         self._block: ContentBlock | None = None
@@ -124,7 +169,7 @@ class MessageAccumulator:
         self._run: _Run | None = None
 
     def __repr__(self) -> str:
-        return f"<MessageAccumulator {self.outcome.value} events={self._number} messages={len(self._messages)}>"
+        return f"<MessageAccumulator {self.outcome.value} events={self._number} messages={len(self.messages)}>"
 
     @property
     def message(self) -> Message | None:
@@ -137,8 +182,8 @@ class MessageAccumulator:
 
     @property
     def messages(self) -> list[Message]:
-        """All messages of the body, including the one on its way."""
-        return list(self._messages)
+        """The messages of the body that are kept, including the one on its way."""
+        return [] if self._message is None else [*(self._earlier or ()), self._message]
 
     @property
     def outcome(self) -> Outcome:
@@ -153,6 +198,15 @@ class MessageAccumulator:
     def deviations(self) -> list[Deviation]:
         """The deviations that show between events, so far, with one entry for each code and message."""
         return self._log.entries()
+
+    @property
+    def unapplied(self) -> list[tuple[int, Delta]]:
+        """Deltas that fit nowhere, each with the index of its block.
+
+        They are deltas of types that have no class here, and signatures under blocks that can have none. `to_param`
+        leaves out thinking and unknown blocks that lack such a delta.
+        """
+        return list(self._unapplied or ())
 
     @property
     def fault(self) -> StreamError | None:
@@ -191,7 +245,11 @@ class MessageAccumulator:
         return self._blocks is not None and self._blocks.finished(index)
 
     def add(self, event: StreamEvent) -> None:
-        """Apply the next event. A fault is raised at once. Then neither this event nor any later one is applied."""
+        """Apply the next event.
+
+        A fault is raised at once, or kept if `on_fault` is "keep". Then neither this event nor any later one is applied.
+        TypeError for anything but an event, ValueError after `receive_eof`.
+        """
         self.extend((event,))
 
     def extend(self, events: Iterable[StreamEvent], *, sizes: Mapping[int, int] = _NO_SIZES) -> None:
@@ -201,81 +259,90 @@ class MessageAccumulator:
         encoded to be counted, unless it is a delta of text.
         """
         self._sizes = sizes
-        if self._fault is not None:
+        if self._fault is None:
+            if self._ended:
+                raise ValueError("an event after receive_eof: one object reads one body")
+            try:
+                self._extend(events)
+            except StreamError:
+                if self.on_fault == "raise":
+                    raise
+        elif self.on_fault == "raise":
             raise self._fault.with_traceback(None)
-        if self._ended:
-            raise ValueError("an event after receive_eof: one object reads one body")
-        events = events if isinstance(events, (list, tuple)) else list(events)
-        for start in range(0, len(events), _BATCH):
-            self._extend(events[start : start + _BATCH])
 
-    def _extend(self, events: Sequence[StreamEvent]) -> None:
-        position = 0
-        while position < len(events):
-            if self._run is not None:
-                position += self._extend_run(self._run, events, position)
-            if position < len(events):
-                self._add(events[position])
-                position += 1
+    def _extend(self, events: Iterable[StreamEvent]) -> None:
+        # A stream is hardly anything but runs of deltas for one block. A delta takes 0.06 microseconds this way, and 1.5
+        # by `_add`.
+        run = None
+        index, kind = -1, None  # of the deltas that continue the run
+        deltas: list[Delta] = []
+        for event in events:
+            if self._run is not run:
+                run = self._run
+                index, kind = run[:2] if run is not None else (-1, None)
+            if event.__class__ is ContentBlockDeltaEvent and event.index == index and event.delta.__class__ is kind:
+                deltas.append(event.delta)
+            else:
+                if deltas:
+                    self._continue(index, deltas)
+                    deltas = []
+                self._add(event)
+        if deltas:
+            self._continue(index, deltas)
 
-    def _extend_run(self, run: _Run, events: Sequence[StreamEvent], start: int) -> int:
-        """Add the text of the deltas that continue a run, joined once; return how many there were.
+    def take(self, events: Sequence[StreamEvent]) -> bool:
+        """Add a few deltas if all of them continue a run; False, and nothing is added, if they don't.
 
-        A stream is hardly anything but such runs. A delta takes 0.06 microseconds this way, and 1.5 by `_add`.
+        A delta in a chunk of its own takes 0.3 microseconds so.
         """
-        index, kind, text_of, pieces, block = run
-        deltas = []
-        for event in islice(events, start, None):
+        run = self._run
+        if run is None or not events:
+            return False
+        index, kind, text_of, buffer, block = run
+        text = ""
+        for event in events:
             if event.__class__ is not ContentBlockDeltaEvent or event.index != index:
-                break
+                return False
             delta = event.delta
             if delta.__class__ is not kind:
-                break
-            deltas.append(delta)
-        text = "".join(map(text_of, deltas))
-        size = self._run_size(len(deltas), text)
-        if size is None:
-            for event in events[start : start + len(deltas)]:
-                self._add(event)
-            return len(deltas)
+                return False
+            text += text_of(delta)
+        size = self._size + len(events) * _DELTA_SIZE + len(text)
+        if size > self.max_message_size or not text.isascii():
+            return self._append(len(events), text)
         self._size = size
-        self._number += len(deltas)
-        if deltas:
-            self._block = block
-        if text:
-            pieces.append(text)
-        return len(deltas)
+        self._number += len(events)
+        self._block = block
+        buffer.append(text)
+        return True
 
-    def _run_size(self, count: int, text: str) -> int | None:
-        """The size of the message with the text of `count` more deltas; None if they have to be looked at one by one.
+    def _continue(self, index: int, deltas: list[Delta]) -> None:
+        """Add deltas that continue the run; one by one if any of them needs a closer look."""
+        assert self._run is not None
+        if not self._append(len(deltas), "".join(map(self._run[2], deltas))):
+            for delta in deltas:
+                self._add(ContentBlockDeltaEvent(index, delta))
 
-        That is so if one of them exceeds the limit, or if the caller's own events have halves of characters.
+    def _append(self, count: int, text: str) -> bool:
+        """Add the joined text of deltas that continue the run.
+
+        False, and nothing is added, if they have to be looked at one by one: one of them exceeds the limit, or the
+        caller's own events have halves of characters.
         """
+        run = self._run
+        assert run is not None
         try:
             size = self._size + count * _DELTA_SIZE + (len(text) if text.isascii() else len(text.encode()))
         except UnicodeEncodeError:
-            return None
-        return size if size <= self.max_message_size else None
-
-    def take_one(self, event: StreamEvent) -> bool:
-        """Add one delta of a run in 0.4 microseconds. False, and nothing added, if the event needs a closer look."""
-        if self._run is None or event.__class__ is not ContentBlockDeltaEvent:
             return False
-        index, kind, text_of, pieces, block = self._run
-        delta = event.delta
-        if event.index != index or delta.__class__ is not kind:
+        if size > self.max_message_size:
             return False
-        text = text_of(delta)
-        size = self._size + _DELTA_SIZE + len(text)
-        if size > self.max_message_size or not text.isascii():
-            exact = self._run_size(1, text)
-            if exact is None:
-                return False
-            size = exact
         self._size = size
-        self._number += 1
-        self._block = block
-        pieces.append(text)
+        self._number += count
+        if count:
+            self._block = run[4]
+        if text:
+            run[3].append(text)
         return True
 
     def _add(self, event: StreamEvent) -> None:
@@ -290,13 +357,14 @@ class MessageAccumulator:
         self._number += 1
 
     def reserve(self, size: int) -> None:
-        """Count bytes that are kept elsewhere for the next event. Raises LimitExceeded, as `add` does."""
+        """Count an entry of deviations that is kept elsewhere for the next event. Raises LimitExceeded, as `add` does."""
         try:
             self._count(size)
         except LimitExceeded as fault:
             fault.event_number = self._number
             self.fail(fault)
             raise
+        self._entries_size += size
 
     def receive_eof(self) -> None:
         """Decide the outcome, because the body has ended. Raises nothing; a violation is kept in `fault`."""
@@ -308,7 +376,7 @@ class MessageAccumulator:
         cut = self._blocks is not None and bool(self._blocks.unstopped())
         if self._fault is None and self._state is State.ENDING and not cut:
             try:
-                self._note("no_message_stop", "the body ends after a stop_reason without message_stop")
+                self.note("no_message_stop", "the body ends after a stop_reason without message_stop")
             except ProtocolViolation as fault:
                 fault.event_number = self._number
                 self.fail(fault)
@@ -353,47 +421,62 @@ class MessageAccumulator:
         if self._blocks is not None:
             self._blocks.settle()
 
-    def _note(self, code: str, detail: str) -> None:
+    def note(self, code: str, detail: str) -> None:
+        """Count a deviation of the next event, or refuse it in strict mode. This is for the assembler."""
         if self.strict:
             raise ProtocolViolation(code, detail)
-        note = Note(code, self._number, detail, len(self._messages))
+        note = Note(code, self._number, detail, self._message_number)
         if not self._ended and not self._log.knows((note.message, code)):
             self._count(ENTRY_SIZE)
+            self._entries_size += ENTRY_SIZE
         self._log.add(note)
 
-    def _size_of(self, event: StreamEvent) -> int:
-        """The bytes of an event's JSON: as it came, if the caller of `extend` said so, else as it would be written."""
-        return self._sizes.get(self._number) or len(to_json(event))
+    def leave(self, index: int, delta: Delta) -> None:
+        """Keep a delta that fits nowhere. This is for the assembler."""
+        self._unapplied = self._unapplied or []
+        self._unapplied.append((index, delta))
+
+    def _count_event(self, event: StreamEvent, besides: int = 0) -> None:
+        """Count the bytes of an event's JSON: as it came, if the caller of `extend` said so, else as it is written."""
+        self._count((self._sizes.get(self._number) or len(to_json(event))) + besides)
 
     def _count(self, size: int) -> None:
-        if self._size + size > self.max_message_size:
+        size += self._size
+        if size > self.max_message_size:
             raise LimitExceeded("max_message_size", self.max_message_size)
-        self._size += size
+        self._size = size
 
     def _open(self, why: str) -> None:
         """Open an empty message for content whose message_start is missing."""
         self._count(_MESSAGE_SIZE)
-        self._note("no_message_start", why)
+        self.note("no_message_start", why)
         self._begin(Message())
 
     def _begin(self, message: Message) -> None:
+        if self._message is not None and self.keep == "last":
+            self._unapplied = None
+        elif self._message is not None:
+            self._earlier = self._earlier or []
+            self._earlier.append(self._message)
         self._message = message
-        self._messages.append(message)
+        self._message_number += 1
         self._enter(State.OPEN if message.stop_reason is None else State.ENDING)
         self._api_error = None
         self._run = None
-        self._blocks = BlockAssembler(message, self._note, self.unapplied)
+        self._blocks = BlockAssembler(message, self)
         self._usage_is_final = False
 
     # What each rule does.
 
     def _start(self, event: MessageStartEvent) -> None:
-        self._count(self._size_of(event) + _MESSAGE_SIZE)
-        message = copy(event.message)
+        if self.keep == "last":
+            self._size = self._entries_size
+        self._count_event(event, _MESSAGE_SIZE)
+        message: Message = event.message.__copy__()
         message.stop_reason = message.stop_reason or None
         self._begin(message)
-        ended = message.stop_reason is not None and message.usage is not None
-        self._usage_is_final = ended and message.usage.output_tokens is not None  # type: ignore[union-attr]
+        if message.stop_reason is not None and message.usage is not None:
+            self._usage_is_final = message.usage.output_tokens is not None
 
     def _repeat(self, event: MessageStartEvent) -> None:
         if not self._is_again(event):
@@ -405,9 +488,7 @@ class MessageAccumulator:
             before = self._current()[0].id
             if not self.strict:
                 self._close(State.STOPPED)  # this message is whole, even if the next one exceeds the limit
-            self._note(
-                "no_message_stop", f"message_start of {event.message.id!r} before the message_stop of {before!r}"
-            )
+            self.note("no_message_stop", f"message_start of {event.message.id!r} before the message_stop of {before!r}")
             self._start(event)
 
     def _is_again(self, event: MessageStartEvent) -> bool:
@@ -415,20 +496,20 @@ class MessageAccumulator:
         message = self._current()[0]
         again = event.message.id == message.id and (message.id is not None or not message.content)
         if again:
-            self._note("duplicate_message_start", f"message_start of {message.id!r} again")
+            self.note("duplicate_message_start", f"message_start of {message.id!r} again")
         return again
 
     def _unstarted(self, event: MessageStopEvent) -> None:
         # There is nothing to finish. An empty message that counts as whole would be an invention.
-        self._note("no_message_start", "message_stop before any message_start")
+        self.note("no_message_start", "message_stop before any message_start")
 
     def _late(self, event: StreamEvent) -> None:
-        self._note("event_after_stop", f"{event.type} after message_stop")
+        self.note("event_after_stop", f"{event.type} after message_stop")
 
     # What each event does to the message on its way.
 
     def _apply_block_start(self, event: ContentBlockStartEvent) -> None:
-        self._count(self._size_of(event))
+        self._count_event(event)
         self._run = None
         blocks = self._current()[1]
         blocks.start(event.index, event.content_block)
@@ -436,15 +517,17 @@ class MessageAccumulator:
 
     def _apply_block_delta(self, event: ContentBlockDeltaEvent) -> None:
         delta = event.delta
-        cut = cut_text(delta)
-        known = cut is not None and delta.__class__ is not UnknownDelta
-        self._count(_DELTA_SIZE + _utf8_size(cut.raw) if known else self._size_of(event))  # type: ignore[union-attr]
+        text = appended_text(delta)
+        if text is not None and delta.grows is not None:
+            self._count(_DELTA_SIZE + _utf8_size(text))
+        else:
+            self._count_event(event)
         self._run = None
         blocks = self._current()[1]
-        buffer = blocks.add(event)
+        buffer = blocks.add(event.index, delta, text)
         self._block = blocks.last
         if buffer is not None and delta.__class__ in _TEXT_OF:
-            self._run = (event.index, delta.__class__, _TEXT_OF[delta.__class__], buffer.pieces, blocks.last)  # type: ignore[assignment]
+            self._run = (event.index, delta.__class__, _TEXT_OF[delta.__class__], buffer, blocks.last)  # type: ignore[assignment]
 
     def _apply_block_stop(self, event: ContentBlockStopEvent) -> None:
         self._run = None
@@ -453,10 +536,10 @@ class MessageAccumulator:
         self._block = blocks.last
 
     def _unopened(self, event: ContentBlockStopEvent) -> None:
-        self._note("stop_without_block", f"content_block_stop for block {event.index} before any message_start")
+        self.note("stop_without_block", f"content_block_stop for block {event.index} before any message_start")
 
     def _apply_message_delta(self, event: MessageDeltaEvent) -> None:
-        self._count(self._size_of(event))
+        self._count_event(event)
         message, blocks = self._current()
         delta = event.delta
         usages = [event.usage] if event.usage is not None else []
@@ -467,17 +550,23 @@ class MessageAccumulator:
             self._finish_blocks(blocks, "message_delta")
         # A null or a missing field never takes away what an earlier event said.
         for name in IN_DELTA:
-            _replace(message, name, getattr(delta, name))
-        _replace(message, "context_management", event.context_management)
-        _merge_fields(message, event.extra)
-        _merge_fields(message, delta.extra)
+            value = getattr(delta, name)
+            if value is not None:
+                _replace(message, name, value)
+        if event.context_management is not None:
+            _replace(message, "context_management", event.context_management)
+        if event.extra or delta.extra:
+            _merge_fields(message, event.extra)
+            _merge_fields(message, delta.extra)
         self._merge_usages(message, usages)
         if message.stop_reason is not None:
             self._enter(State.ENDING)
 
     def _note_reset(self, message: Message, usages: list[Usage]) -> None:
-        if message.usage is not None and any(_is_reset(message.usage, usage) for usage in usages):
-            self._note("usage_reset", "every input count that is stated is 0, and one was positive")
+        for usage in usages:
+            if _is_reset(message.usage, usage):
+                self.note("usage_reset", "every input count that is stated is 0, and one was positive")
+                return
 
     def _merge_usages(self, message: Message, usages: list[Usage]) -> None:
         for usage in usages:
@@ -486,17 +575,19 @@ class MessageAccumulator:
                 self._usage_is_final = True
 
     def _apply_message_stop(self, event: MessageStopEvent) -> None:
-        self._count(self._size_of(event))
+        self._count_event(event)
         message, blocks = self._current()
         # Deviations are noted before anything is changed, because an event at fault is not applied.
-        reason = event.extra.get("stop_reason")
+        extra = event.extra
+        reason = extra.get("stop_reason")
         if message.stop_reason is None and not (isinstance(reason, str) and reason):
-            self._note("no_stop_reason", "message_stop, and no stop_reason was given")
-        usages = _usages(event.extra)
+            self.note("no_stop_reason", "message_stop, and no stop_reason was given")
+        usages = _usages(extra)
         self._note_reset(message, usages)
         self._finish_blocks(blocks, "message_stop")
-        _merge_fields(message, event.extra)
-        self._merge_usages(message, usages)
+        if extra:
+            _merge_fields(message, extra)
+            self._merge_usages(message, usages)
         self._close(State.STOPPED)
 
     def _apply_error(self, event: ErrorEvent) -> None:
@@ -515,12 +606,14 @@ class MessageAccumulator:
         return "a message without an id" if message.id is None else repr(message.id)
 
     def _finish_blocks(self, blocks: BlockAssembler, by: str) -> None:
+        self._run = None
+        if blocks.all_finished:
+            return
         unstopped = blocks.unstopped()
         if unstopped:
             shown = ", ".join(map(str, unstopped[:5])) + (" and more" if len(unstopped) > 5 else "")
             blocks_are = f"block {shown} is" if len(unstopped) == 1 else f"blocks {shown} are"
-            self._note("no_block_stop", f"{by} while {blocks_are} open")
-        self._run = None
+            self.note("no_block_stop", f"{by} while {blocks_are} open")
         blocks.finish_all()
 
     def _ignore(self, event: StreamEvent) -> None:
@@ -565,10 +658,11 @@ def _merge_usage(message: Message, usage: Usage) -> None:
         _replace(message, "usage", Usage())
     stood: Any = message.usage
     kept = _INPUT_COUNTS if _is_reset(stood, usage) else ()
-    for name in Usage.__struct_fields__:
-        if name != "extra" and not (name in kept and getattr(stood, name) is not None):
+    for name in _USAGE_FIELDS:
+        value = getattr(usage, name)
+        if value is not None and not (name in kept and getattr(stood, name) is not None):
             # Counts are cumulative: a later one replaces an earlier one and is never added to it.
-            _replace(stood, name, getattr(usage, name))
+            set_right(stood, name, value)
     _merge_extra(stood, usage.extra)
 
 
@@ -577,8 +671,10 @@ def _is_reset(stood: Usage | None, usage: Usage) -> bool:
 
     If one stated count is positive, all are the last word: 20591/0/0 and then 0/0/20591 is a shift, not a reset.
     """
+    if stood is None or usage.input_tokens:
+        return False
     stated = [name for name in _INPUT_COUNTS if getattr(usage, name) is not None]
-    if stood is None or any(_adds_up(getattr(usage, name)) for name in stated):
+    if any(_adds_up(getattr(usage, name)) for name in stated):
         return False
     return any(_adds_up(getattr(stood, name)) for name in stated)
 
@@ -593,7 +689,7 @@ def _adds_up(count: Any) -> bool:
 
 def _usages(*fields: dict[str, Any]) -> list[Usage]:
     """The usages among the fields that a message_delta or message_stop carries beside its own."""
-    return [read_usage(extra["usage"]) for extra in fields if isinstance(extra.get("usage"), dict)]
+    return [read_usage(extra["usage"]) for extra in fields if extra and isinstance(extra.get("usage"), dict)]
 
 
 def _merge_fields(message: Message, fields: dict[str, Any]) -> None:

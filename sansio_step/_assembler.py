@@ -7,16 +7,14 @@ none lands where it does not belong.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import copy
-from typing import Any
+from functools import cache
+from typing import Any, Protocol
 
 from msgspec import to_builtins
 
 from ._base import set_right
-from ._decode import cut_text
 from ._errors import shown
-from ._events import APPENDED, CompactionDelta, ContentBlockDeltaEvent, Delta
+from ._events import APPENDED, CitationsDelta, CompactionDelta, Delta
 from ._growing import Growing, GrowingFields, TextBuffer, raw_field
 from ._json import NotJSON, has_halves, read_json
 from ._message import (
@@ -34,16 +32,19 @@ from ._message import (
 class BlockList(Growing):
     """`Message.content` while blocks can still be added. The blocks are put in index order when the list is read."""
 
-    __slots__ = ("blocks", "in_order", "lanes")
+    __slots__ = ("blocks", "closed", "in_order", "open")
 
     def set_up(self) -> None:
         self.blocks: list[ContentBlock] = []
-        self.lanes: dict[int, Lane] = {}
+        # The blocks by their index: of indices where one is open, and of all others.
+        self.open: dict[int, Lane] = {}
+        self.closed: dict[int, Lane] | None = None
         self.in_order = True
 
     def current(self) -> list[ContentBlock]:
         if not self.in_order:
-            self.blocks[:] = [opened.block for _, lane in sorted(self.lanes.items()) for opened in lane.all]
+            lanes = {**self.open, **(self.closed or {})}
+            self.blocks[:] = [opened.block for _, lane in sorted(lanes.items()) for opened in lane.all]
             self.in_order = True
         return self.blocks
 
@@ -51,13 +52,13 @@ class BlockList(Growing):
         return [to_builtins(block) for block in self.current()]
 
     def __copy__(self) -> Any:
-        return [copy(block) for block in self.current()]
+        return [block.__copy__() for block in self.current()]
 
 
 class OpenedBlock:
     """A block and how far it has come."""
 
-    __slots__ = ("arguments", "block", "buffers", "has_pieces", "is_open", "prefilled", "signed")
+    __slots__ = ("arguments", "block", "growing", "has_pieces", "is_open", "others", "prefilled", "signed")
 
     def __init__(self, block: Any, *, is_open: bool = True) -> None:
         self.block = block
@@ -65,7 +66,9 @@ class OpenedBlock:
         self.signed = False  # a signature_delta has come
         self.has_pieces = False  # an input_json_delta has come; an unknown block can have a field of that name anyway
         self.arguments = ""  # the text that became the input of a block without a class; more of it may come late
-        self.buffers: dict[str, TextBuffer] | None = None  # a dict for each of 800,000 blocks would take 50 MB
+        # Most blocks have one growing text. A dict for each would take 224 bytes.
+        self.growing: tuple[str, TextBuffer] | None = None
+        self.others: dict[str, TextBuffer] | None = None
         # The fields that the start already filled, until a delta comes for them.
         self.prefilled = _prefilled(block)
         if is_open:
@@ -94,32 +97,38 @@ class OpenedBlock:
 
     def buffer(self, field: str) -> TextBuffer:
         """The pieces of a text field. A text from the block's start is the first piece; a tool's input gives way."""
-        buffers = self.buffers = self.buffers or {}
-        buffer = buffers.get(field)
-        if buffer is None:
-            if self._is_extra(field):
-                fields = raw_field(self.block, "extra")
-                if not isinstance(fields, GrowingFields):
-                    fields = GrowingFields.begin(fields)
-                    self.block.extra = fields
-                buffer = fields.buffers[field] = TextBuffer.begin(fields.fields.get(field) or self._text_before(field))
-            else:
-                buffer = TextBuffer.begin(raw_field(self.block, field) or "")
-                set_right(self.block, field, buffer)
-            buffers[field] = buffer
+        if self.growing is not None and self.growing[0] == field:
+            return self.growing[1]
+        if self.others is not None and field in self.others:
+            return self.others[field]
+        buffer: TextBuffer
+        if self._is_extra(field):
+            fields = raw_field(self.block, "extra")
+            if not isinstance(fields, GrowingFields):
+                fields = GrowingFields.begin(fields)
+                self.block.extra = fields
+            buffer = TextBuffer.begin(fields.fields.get(field) or self._text_before(field))
+            fields.buffers[field] = buffer
+        else:
+            buffer = TextBuffer.begin(raw_field(self.block, field) or "")
+            set_right(self.block, field, buffer)
+        if self.growing is None:
+            self.growing = field, buffer
+        else:
+            self.others = self.others or {}
+            self.others[field] = buffer
         return buffer
 
     def settle(self) -> None:
         """Replace the buffers with their text."""
-        if self.buffers is None:
+        if self.growing is None:
             return
-        fields = raw_field(self.block, "extra")
-        if isinstance(fields, GrowingFields):
-            self.block.extra = fields.finish()
-        for field, buffer in self.buffers.items():
+        for field, buffer in (self.growing, *(self.others or {}).items()):
             if not self._is_extra(field):
                 setattr(self.block, field, buffer.finish())
-        self.buffers = None
+            elif isinstance(raw_field(self.block, "extra"), GrowingFields):  # all such fields are in it
+                self.block.extra = raw_field(self.block, "extra").finish()
+        self.growing = self.others = None
 
     def finish(self) -> None:
         self.is_open = False
@@ -153,11 +162,17 @@ class OpenedBlock:
 
 def _prefilled(block: ContentBlock) -> tuple[str, ...]:
     if isinstance(block, ToolCallBlock):
-        return ("input_json",) if block.input_json or block.partial_input() else ()
+        return ("input_json",) if raw_field(block, "input") else ()
     if isinstance(block, UnknownBlock):
         # Deltas continue its texts without a deviation, whatever they are. Its input gives way to the one in pieces.
         return ("input_json",) if block.extra.get("input") else ()
-    return tuple(name for name in APPENDED if getattr(block, name, None))
+    return tuple([name for name in _appended(type(block)) if raw_field(block, name)])
+
+
+@cache
+def _appended(cls: Any) -> tuple[str, ...]:
+    """The fields of a class of blocks to which deltas append text."""
+    return tuple(name for name in APPENDED if name in cls.__struct_fields__)
 
 
 class Lane:
@@ -167,49 +182,88 @@ class Lane:
     kind after it. These are found by the class of blocks that their deltas fit.
     """
 
-    __slots__ = ("all", "further", "named")
+    __slots__ = ("first", "further", "later", "named")
 
     def __init__(self, named: OpenedBlock) -> None:
-        self.all = [named]
+        self.first = named
         self.named = named
-        self.further: dict[type[Block], OpenedBlock] | None = None  # a dict for each of 800,000 blocks takes 50 MB
+        # A list and a dict for each of 800,000 blocks would take 100 MB.
+        self.later: list[OpenedBlock] | None = None
+        self.further: dict[type[Block], OpenedBlock] | None = None
+
+    @property
+    def all(self) -> list[OpenedBlock]:
+        return [self.first, *(self.later or ())]
+
+    def add(self, opened: OpenedBlock, further: type[Block] | None) -> None:
+        """Add a block: the one that the index names from now on, or one after it for deltas of a `further` kind."""
+        self.later = self.later or []
+        self.later.append(opened)
+        if further is None:
+            self.named, self.further = opened, None
+        else:
+            self.further = self.further or {}
+            self.further[further] = opened
 
     def current(self) -> list[OpenedBlock]:
-        return [self.named, *(self.further or {}).values()]
+        return [self.named] if self.further is None else [self.named, *self.further.values()]
+
+
+class Host(Protocol):
+    """What a `BlockAssembler` reports to."""
+
+    def note(self, code: str, detail: str) -> None:
+        """Hear of a deviation, before it changes anything. May raise in strict mode."""
+
+    def leave(self, index: int, delta: Delta) -> None:
+        """Hear of a delta that fits nowhere, with its index."""
 
 
 class BlockAssembler:
     """Applies block events to one message.
 
-    `note(code, detail)` is told of deviations. It may raise in strict mode. `unapplied` gets the deltas that fit
-    nowhere, each with its index.
+    The `host` is told of deviations and of deltas that fit nowhere.
     """
 
-    def __init__(self, message: Message, note: Callable[[str, str], None], unapplied: list[tuple[int, Delta]]) -> None:
+    __slots__ = (
+        "_highest",
+        "_host",
+        "_late",
+        "_list",
+        "_message",
+        "_open",
+        "last",
+    )
+
+    def __init__(self, message: Message, host: Host) -> None:
         self.last: ContentBlock | None = None
         """The block that the last event was applied to; None if it changed none."""
         self._message = message
-        self._note = note
-        self._unapplied = unapplied
+        self._host = host
         self._list: BlockList = BlockList.begin()
-        self._lanes = self._list.lanes
         self._highest = -1
-        self._open: dict[int, Lane] = {}
-        self._growing: list[OpenedBlock] = []  # blocks with buffers, also finished ones for which more came
+        self._open = self._list.open
+        self._late: list[OpenedBlock] | None = None  # finished blocks for which more came
         for index, block in enumerate(message.content):
             self._add(index, _own(block), is_open=False)
         message.content = self._list
 
     def finished(self, index: int) -> bool:
-        lane = self._lanes.get(index)
+        lane = self._lane(index)
         return lane is not None and not any(opened.is_open for opened in lane.current())
+
+    @property
+    def all_finished(self) -> bool:
+        """Whether no block can grow without a deviation."""
+        return not self._open
 
     def start(self, index: int, block: ContentBlock) -> None:
         """Apply a content_block_start."""
-        if index in self._lanes:
-            self._note("index_reused", f"content_block_start for index {index}, which already has a block")
+        lane = self._lane(index)
+        if lane is not None:
+            self._host.note("index_reused", f"content_block_start for index {index}, which already has a block")
         self._note_gap(index)
-        for opened in self._lanes[index].current() if index in self._lanes else ():
+        for opened in lane.current() if lane is not None else ():
             opened.finish()
         block = _own(block)
         self._add(index, block, is_open=True)
@@ -219,74 +273,73 @@ class BlockAssembler:
             if isinstance(model, str):
                 set_right(self._message, "model", model)
 
-    def add(self, event: ContentBlockDeltaEvent) -> TextBuffer | None:
-        """Apply a content_block_delta. Returns the buffer for more text of this kind and index.
+    def add(self, index: int, delta: Delta, text: str | None) -> TextBuffer | None:
+        """Apply the delta of a content_block_delta, which appends `text`, or none if that is None.
 
-        The deltas that follow can be added to it without another look. It is None if each of them needs one.
+        Returns the buffer for more text of this kind and index. The deltas that follow can be added to it without
+        another look. It is None if each of them needs one.
         """
-        index, delta = event.index, event.delta
         self.last = None
         if delta.grows is None:
-            self._add_unknown(index, delta)
+            self._add_unknown(index, delta, text)
             return None
-        cut = cut_text(delta)
-        accepts, field, implied, by, _ = delta.grows
+        accepts, field, implied, _, _ = delta.grows
         opened, clean = self._target(index, field, accepts, implied)
         if opened is None:
             self._leave(index, delta)
             return None
         self.last = opened.block
-        if field == "citations":
-            _cite(opened.block, delta.citation)  # type: ignore[union-attr]
+        if text is None:
+            if isinstance(delta, CitationsDelta):
+                _cite(opened.block, delta.citation)
+            else:
+                _replace(opened.block, delta)  # type: ignore[arg-type]
             return None
-        if field == "content":
-            _replace(opened.block, delta)  # type: ignore[arg-type]
-            return None
-        text = cut.raw if cut is not None else getattr(delta, str(by))
-        if text and field in opened.prefilled:
-            self._note("repeated_content", f"{field} in content_block_start and in deltas of block {index}")
+        if opened.prefilled and text and field in opened.prefilled:
+            self._host.note("repeated_content", f"{field} in content_block_start and in deltas of block {index}")
             opened.prefilled = tuple(name for name in opened.prefilled if name != field)
             if isinstance(opened.block, ToolCallBlock):
-                opened.buffer(field).pieces.clear()  # its input came as a string
+                opened.buffer(field).last = ""  # its input came as a string
         if text and field == "signature":
             if opened.signed:
-                self._note("repeated_signature", f"more than one signature_delta for block {index}")
+                self._host.note("repeated_signature", f"more than one signature_delta for block {index}")
             opened.signed = True
         opened.has_pieces = opened.has_pieces or field == "input_json"
         buffer = self._append(opened, field, text)
         return buffer if clean and field not in opened.prefilled else None
 
     def _append(self, opened: OpenedBlock, field: str, text: str) -> TextBuffer:
-        if opened.buffers is None:
-            self._growing.append(opened)
+        if opened.growing is None and not opened.is_open:
+            self._late = self._late or []
+            self._late.append(opened)
         buffer = opened.buffer(field)
         if text:
-            buffer.pieces.append(text)
+            buffer.append(text)
             buffer.halves = buffer.halves or has_halves(text)
         return buffer
 
-    def _add_unknown(self, index: int, delta: Delta) -> None:
+    def _add_unknown(self, index: int, delta: Delta, text: str | None) -> None:
         """Apply a delta of a type that has no class. An X_delta with one text adds it to a block of type X with one.
 
         `connector_text_delta` and its like, which nobody announced, do so. Any other unknown delta fits nowhere.
         """
-        named = self._lanes[index].named if index in self._lanes else None
+        lane = self._lane(index)
+        named = lane.named if lane is not None else None
         field = delta.text_field
-        if field is None or named is None or not named.is_of(delta) or not named.has_text(field):
+        if text is None or field is None or named is None or not named.is_of(delta) or not named.has_text(field):
             self._leave(index, delta)
             return
         if not named.is_open:
-            self._note("delta_after_stop", f"{shown(delta.type, 200)} for block {index}, which is finished")
-        cut = cut_text(delta)
-        assert cut is not None
-        self._append(named, field, cut.raw)
+            self._host.note("delta_after_stop", f"{shown(delta.type, 200)} for block {index}, which is finished")
+        self._append(named, field, text)
         self.last = named.block
 
     def _leave(self, index: int, delta: Delta) -> None:
         """Keep a delta that fits nowhere. Its block lacks something from now on."""
-        self._unapplied.append((index, delta))
-        if index in self._lanes:
-            self._lanes[index].named.block.set_unapplied()
+        self._host.leave(index, delta)
+        lane = self._lane(index)
+        if lane is not None:
+            lane.named.block.set_unapplied()
 
     def _target(
         self, index: int, field: str, accepts: type[Block], implied: type[Block]
@@ -296,9 +349,9 @@ class BlockAssembler:
         None for a signature under a block that can have none: a thinking block of its own would hold a thought that
         nobody had.
         """
-        lane = self._lanes.get(index)
+        lane = self._lane(index)
         if lane is None:
-            self._note("delta_without_block", f"{_a(field)} delta for block {index}, which was never opened")
+            self._host.note("delta_without_block", f"{_a(field)} delta for block {index}, which was never opened")
             self._note_gap(index)
             return self._add(index, implied(), is_open=True), True
         named = lane.named
@@ -307,11 +360,11 @@ class BlockAssembler:
             return named, True
         last = (lane.further or {}).get(accepts) or (named if fits else None)
         if named.is_open or (last is None and field == "signature"):
-            self._note(
+            self._host.note(
                 "delta_kind_mismatch", f"{_a(field)} delta for block {index}, a {shown(named.block.type, 200)} block"
             )
         else:
-            self._note("delta_after_stop", f"{_a(field)} delta for block {index}, which is finished")
+            self._host.note("delta_after_stop", f"{_a(field)} delta for block {index}, which is finished")
         if last is None and field == "signature":
             return None, False
         if last is not None and (last.is_open or field in APPENDED):
@@ -320,18 +373,30 @@ class BlockAssembler:
 
     def stop(self, index: int) -> None:
         """Apply a content_block_stop."""
-        if index not in self._lanes:
-            self._note("stop_without_block", f"content_block_stop for block {index}, which was never opened")
+        lane = self._lane(index)
+        if lane is None:
+            self._host.note("stop_without_block", f"content_block_stop for block {index}, which was never opened")
             self.last = None
             return
-        self._finish(index)
-        self.last = self._lanes[index].current()[-1].block
+        if index in self._open:
+            self._finish(index)
+        self.last = lane.current()[-1].block
 
     def _finish(self, index: int) -> None:
-        lane = self._open.pop(index, None)
-        if lane is not None:
-            for opened in lane.current():
-                opened.finish()
+        lane = self._open.pop(index)
+        self._close(index, lane)
+        for opened in lane.current():
+            opened.finish()
+
+    def _lane(self, index: int) -> Lane | None:
+        lane = self._open.get(index)
+        closed = self._list.closed
+        return lane if lane is not None or closed is None else closed.get(index)
+
+    def _close(self, index: int, lane: Lane) -> None:
+        if self._list.closed is None:
+            self._list.closed = {}
+        self._list.closed[index] = lane
 
     def unstopped(self) -> list[int]:
         """The indices of the blocks that were started and not stopped."""
@@ -344,31 +409,30 @@ class BlockAssembler:
 
     def settle(self) -> None:
         """Replace every buffer, because nothing more comes. This includes the blocks that never finished."""
-        for opened in self._growing:
+        for lane in self._open.values():
+            for opened in lane.current():
+                opened.settle()
+        for opened in self._late or ():
             opened.settle()
-            if not opened.is_open:
-                opened.settle_arguments()
-        self._growing.clear()
+            opened.settle_arguments()
+        self._late = None
         self._message.content = self._list.current()
+        self._host = _NOBODY  # no further event is applied; a way back would leave each stream to the cycle collector
 
     def _note_gap(self, index: int) -> None:
         if index > self._highest + 1:
-            self._note(
+            self._host.note(
                 "index_gap", f"index {index} after {self._highest}" if self._highest >= 0 else f"first index {index}"
             )
 
     def _add(self, index: int, block: Any, *, is_open: bool, further: type[Block] | None = None) -> OpenedBlock:
         """Add a block: the one that the index names from now on, or one after it for deltas of a `further` kind."""
         opened = OpenedBlock(block, is_open=is_open)
-        lane = self._lanes.get(index)
+        lane = self._lane(index)
         if lane is None:
-            lane = self._lanes[index] = Lane(opened)
+            lane = Lane(opened)
         else:
-            lane.all.append(opened)
-            if further is None:
-                lane.named, lane.further = opened, None
-            else:
-                lane.further = {**(lane.further or {}), further: opened}
+            lane.add(opened, further)
         if index < self._highest:
             self._list.in_order = False
         self._highest = max(index, self._highest)
@@ -376,7 +440,24 @@ class BlockAssembler:
             self._list.blocks.append(block)
         if is_open:
             self._open[index] = lane
+            if self._list.closed is not None:
+                self._list.closed.pop(index, None)
+        else:
+            self._close(index, lane)
         return opened
+
+
+class _Nobody:
+    """The host of a message that has ended."""
+
+    def note(self, code: str, detail: str) -> None:
+        """Say nothing."""
+
+    def leave(self, index: int, delta: Delta) -> None:
+        """Keep nothing."""
+
+
+_NOBODY = _Nobody()
 
 
 def _a(field: str) -> str:
@@ -385,7 +466,7 @@ def _a(field: str) -> str:
 
 def _own(block: ContentBlock) -> ContentBlock:
     """A copy of an event's block that can grow without changing the event."""
-    block = copy(block)
+    block = block.__copy__()
     if isinstance(block, UnknownBlock) and not block.extra:
         block.extra = {}
     return block

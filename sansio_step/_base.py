@@ -67,8 +67,9 @@ class WireStruct:
 def set_right(part: Part, name: str, value: Any) -> None:
     """Set a field to a value of its kind. One of a wrong kind, which is in `extra` under that name, gives way to it."""
     setattr(part, name, value)
-    if name in part.extra:
-        part.extra = {key: other for key, other in part.extra.items() if key != name}
+    extra = part.extra
+    if extra and name in extra:
+        part.extra = {key: other for key, other in extra.items() if key != name}
 
 
 class Event(

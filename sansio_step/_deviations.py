@@ -129,29 +129,41 @@ class DeviationLog:
     After 65,536 entries, the occurrences of a further message are counted in the last entry of their code.
     """
 
+    __slots__ = ("_entries", "_last")
+
     def __init__(self) -> None:
-        self._entries: dict[tuple[int, str], Note] = {}
-        self._last: dict[str, Note] = {}  # the last entry of each code
+        self._entries: dict[tuple[int, str], Note] | None = (
+            None  # an empty dict takes 64 bytes in each of 10,000 streams
+        )
+        self._last: dict[str, Note] | None = None  # the last entry of each code, once there are too many
 
     def knows(self, key: tuple[int, str]) -> bool:
         """Whether a message and code have an entry already, to which another occurrence only adds."""
-        return key in self._entries
+        return self._entries is not None and key in self._entries
 
     def add(self, note: Note, upto: int | None = None) -> None:
         """Count a note. With `upto`, count only the events before that number."""
         count = note.count if upto is None else min(note.count, upto - note.event_number)
         if count <= 0:
             return
+        if self._entries is None:
+            self._entries = {}
         entry = self._entries.get((note.message, note.code))
         if entry is None and len(self._entries) >= _MOST_ENTRIES:
+            if self._last is None:
+                self._last = {known.code: known for known in self._entries.values()}
             entry = self._last.get(note.code)
         if entry is not None:
             entry.count += count
             return
         note.count = count
-        self._last[note.code] = self._entries[note.message, note.code] = note
+        self._entries[note.message, note.code] = note
+        if self._last is not None:
+            self._last[note.code] = note
 
     def entries(self) -> list[Deviation]:
         """All entries, in the order of their first events."""
-        entries = [Deviation(note.code, note.event_number, note.detail, note.count) for note in self._entries.values()]
+        entries = [
+            Deviation(note.code, note.event_number, note.detail, note.count) for note in (self._entries or {}).values()
+        ]
         return sorted(entries, key=lambda entry: entry.event_number)

@@ -193,6 +193,15 @@ def half_of(shown: BlockDelta, raw: str) -> Any:
     return delta
 
 
+def appended_text(delta: BlockDelta) -> str | None:
+    """The text that a delta appends to a block, with its lone halves; None if it appends none."""
+    if isinstance(delta, Half):
+        return delta.raw
+    if delta.grows is not None:
+        return getattr(delta, str(delta.grows.by)) if delta.grows.appends else None
+    return None if delta.text_field is None else str(delta.extra[delta.text_field])
+
+
 def _whole_class(delta: Any) -> Any:
     return type(delta).__mro__[2] if isinstance(delta, Half) else type(delta)
 

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from copy import copy, deepcopy
+from copy import deepcopy
 from enum import Enum
 from functools import cache
 from typing import Any, ClassVar
 
+import msgspec
+from msgspec.structs import astuple
+
 from ._json import join_halves
+
+_KINDS: set[type] = set()
+# The classes of `Growing`. Looking a value's class up here takes a third of the time of isinstance with an Enum.
 
 
 class Growing(Enum):
@@ -25,6 +31,10 @@ class Growing(Enum):
     """
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _KINDS.add(cls)
 
     @classmethod
     def begin(cls, *arguments: Any) -> Any:
@@ -66,26 +76,46 @@ class Growing(Enum):
 type.__setattr__(Growing, "_value_", property(lambda self: self.plain()))
 
 
+_SHORT = 256
+# Characters. A string of a few characters takes 57 bytes and its place in a list 8, so that fifty unread deltas took 3.3
+# KiB. Adding to a string of this length copies it in 0.03 microseconds, as long as a place takes.
+
+
 class TextBuffer(Growing):
     """Pieces of one text. `halves` is true if there are lone surrogates among them, still to be joined."""
 
-    __slots__ = ("halves", "pieces")
+    __slots__ = ("earlier", "halves", "last")
 
     def set_up(self, start: str = "") -> None:
-        self.pieces = [start] if start else []
+        self.earlier: list[str] | None = None
+        self.last = start
         self.halves = False
+
+    def append(self, text: str) -> None:
+        """Add to the text."""
+        if len(self.last) < _SHORT:
+            self.last += text
+        elif self.earlier is None:
+            self.earlier, self.last = [self.last], text
+        else:
+            self.earlier.append(self.last)
+            self.last = text
 
     def current(self) -> str:
         """The text so far. A first surrogate half at its end is held back until the second comes."""
-        if len(self.pieces) > 1:
-            self.pieces[:] = ["".join(self.pieces)]
-        text = self.pieces[0] if self.pieces else ""
+        text = self._join()
         return join_halves(text, hold_back=True) if self.halves else text
 
     def finish(self) -> str:
         """The whole text. A half that stayed alone is U+FFFD."""
-        text = "".join(self.pieces)
+        text = self._join()
         return join_halves(text) if self.halves else text
+
+    def _join(self) -> str:
+        if self.earlier is not None:
+            self.last = "".join((*self.earlier, self.last))
+            self.earlier = None
+        return self.last
 
 
 class GrowingFields(Growing):
@@ -140,10 +170,9 @@ def raw_field(block: Any, name: str) -> Any:
     return _descriptor(type(block), name).slot.__get__(block)  # type: ignore[arg-type]  # as below
 
 
-@cache
-def _slots(cls: Any) -> list[tuple[str, Callable[[Any], Any]]]:
-    """How to read what the growing fields of a class hold. It takes 0.07 microseconds each, `raw_field` 0.2."""
-    return [(name, _descriptor(cls, name).slot.__get__) for name in cls.growing]
+def set_raw_field(block: Any, name: str, value: Any) -> None:
+    """Set what a `read_through` field really holds, past what its descriptor does."""
+    _descriptor(type(block), name).slot.__set__(block, value)  # type: ignore[arg-type]  # as above
 
 
 def _in_class(cls: Any, name: str) -> Any:
@@ -163,20 +192,28 @@ class Copied:
     """The fields whose values a stream changes in place."""
 
     def __copy__(self) -> Any:
-        made = super().__copy__()  # type: ignore[misc]  # the Struct that this is mixed into has it
-        for name, held_by in _slots(type(self)):  # type: ignore[arg-type]  # it takes the Struct's hash for another
-            value = held_by(self)
-            if isinstance(value, Growing):
-                setattr(made, name, value.__copy__())
-        for name in self.mutable:
-            value = getattr(made, name)
+        made: Any = msgspec.Struct.__copy__(self)  # type: ignore[attr-defined]  # missing from the stubs
+        held = astuple(self)  # type: ignore[arg-type]  # what the slots hold, read in C
+        if self.growing and not _KINDS.isdisjoint(map(type, held)):
+            for name in self.growing:
+                value = raw_field(self, name)
+                if type(value) in _KINDS:
+                    setattr(made, name, value.__copy__())
+            held = astuple(made)
+        for name, position in _mutable(type(self)):  # type: ignore[arg-type]  # it takes the Struct's hash for another
+            value = held[position]
             if value:
                 setattr(made, name, _apart(value))
         return made
+
+
+@cache
+def _mutable(cls: Any) -> list[tuple[str, int]]:
+    return [(name, cls.__struct_fields__.index(name)) for name in cls.mutable]
 
 
 def _apart(value: Any) -> Any:
     if isinstance(value, dict):  # an `extra`: a block without a class has its citations there
         cited = value.get("citations")
         return {**value, "citations": list(cited)} if isinstance(cited, list) else dict(value)
-    return list(value) if isinstance(value, list) else copy(value)
+    return list(value) if isinstance(value, list) else value.__copy__()

@@ -292,7 +292,7 @@ def parse(
     Raises as `MessageReader.result` does: what the source of the chunks raises is the cause of an IncompleteStream,
     unless a stop_reason had come. TypeError for anything but bytes.
     """
-    stream = MessageStream(strict=strict, max_event_size=max_event_size, max_message_size=max_message_size)
+    stream = MessageStream(strict=strict, max_event_size=max_event_size, max_message_size=max_message_size, keep="last")
     whole = isinstance(data_or_chunks, (bytes, bytearray, memoryview))
     source = iter(slices(as_bytes(data_or_chunks)) if whole else check_chunks(data_or_chunks))  # type: ignore[arg-type]
     broken: Exception | None = None
@@ -306,7 +306,7 @@ def parse(
                 broken = error
                 break
             try:
-                stream.receive_data(chunk)
+                stream.consume(chunk)
             except StreamError:
                 break  # the stream keeps it
     finally:

@@ -33,22 +33,29 @@ def cut_runs(ready: bytes) -> list[tuple[list[bytes], bytes]]:
     content_block_delta, or of several data lines if all deltas are written so. If another shape prevails, with
     comments or ids, no run is cut: runs of two or three would be slower than none.
     """
-    pieces = (b"\n\n" + ready).split(_NEXT_DELTA)
-    first = pieces.pop(0)
-    if not pieces:
+    pieces = ready.split(_NEXT_DELTA)
+    first = pieces[0]
+    if first[: len(DELTA_HEAD)] == DELTA_HEAD:
+        pieces[0] = first[len(DELTA_HEAD) :]
+        runs: list[tuple[list[bytes], bytes]] = []
+        start = 0
+    elif len(pieces) == 1:
         return [([], ready)]
+    else:
+        del pieces[0]
+        start = len(first) + 2
+        runs = [([], ready[:start])]
     pieces[-1] = pieces[-1][:-2]
-    runs: list[tuple[list[bytes], bytes]] = [([], first[2:] + b"\n\n")] if first else []
     # A piece with a line end holds more than the one data line of a delta: other lines, or other frames.
     # Searching all pieces joined takes a third of the time.
     if 10 not in b"".join(pieces):
         return [*runs, (pieces, b"")]
     odd = [number for number, piece in enumerate(pieces) if 10 in piece]
-    if len(odd) * 4 >= len(pieces):
+    if len(odd) > 1 and len(odd) * 4 >= len(pieces):
         joined = list(map(_join_lines, pieces))
         if None not in joined:
             return [*runs, (joined, b"")]  # type: ignore[list-item]
-        return [*runs, ([], ready[len(first) :])]
+        return [*runs, ([], ready[start:])]
     start = 0
     for stop in odd:
         data, _, others = pieces[stop].partition(b"\n\n")

@@ -39,6 +39,14 @@ class SSEDecoder(FrameReceiver[ServerSentEvent]):
     reconnect. An event that the end of the body cuts off is discarded, as the standard says.
     """
 
+    __slots__ = (
+        "_event_name",
+        "_head",
+        "_most_for_one",
+        "_retry",
+        "last_event_id",
+    )
+
     def __init__(self, *, max_event_size: int = MAX_EVENT_SIZE) -> None:
         super().__init__(max_event_size)
         self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely just one event
@@ -68,7 +76,8 @@ class SSEDecoder(FrameReceiver[ServerSentEvent]):
             self._event_name = _text(name or b"") or "message"
             self._head = (b"event: %b\ndata: " % name) if name else b"data: "
         text = _text(value)
-        reader.take_whole(data)
+        reader.piece = data
+        reader.taken += len(data)
         self._number += 1
         return [ServerSentEvent(text, self._event_name, self.last_event_id)]
 

@@ -5,27 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from ._accumulator import MAX_MESSAGE_SIZE, MessageAccumulator, Outcome
+from ._accumulator import MAX_MESSAGE_SIZE, Keep, MessageAccumulator, OnFault, Outcome
 from ._body_start import START_SIZE, describe
 from ._chunks import Bytes
-from ._decoder import EventDecoder
+from ._decoder import Data, EventDecoder
 from ._deviations import ENTRY_SIZE, Deviation
 from ._errors import IncompleteStream, ProtocolViolation, StreamError
 from ._events import Delta, StreamEvent, UnknownEvent
 from ._frames import MAX_EVENT_SIZE
 from ._message import ContentBlock, Message
-from ._receiver import Receiver, as_bytes, slices
+from ._receiver import SLICE, Receiver, as_bytes, slices
 from ._response import decode_message
+
+_MOST_UNREAD = 1024
+# Pieces that wait in `consume`. Without this bound, 28 KiB in pieces of two bytes would take 600 KB.
 
 
 class MessageStream(Receiver[StreamEvent]):
     """`EventDecoder` and `MessageAccumulator` in one: what most people embed.
 
     Feed each chunk to `receive_data` and use the events that it returns, call `receive_eof` when the body
-    has ended, then `result()` for the final message. A stream that ended early shows in `outcome` and
-    raises in `result()`; `receive_eof` does not raise for it. A fault after the last message_stop is
-    raised by the receive calls and leaves the message COMPLETE.
+    has ended, then `result()` for the final message. Who wants no events feeds the chunks to `consume`. The two verbs
+    mix. A stream that ended early shows in `outcome` and raises in `result()`; `receive_eof` does not raise for it. A
+    fault after the last message_stop is raised by the receive calls and leaves the message COMPLETE.
+
+    `keep="last"` forgets a message as soon as the next one begins. `on_fault="keep"` is for observers: no call but
+    `result` raises a fault, which `fault` has; what comes after it is passed over.
     """
+
+    __slots__ = (
+        "_accumulator",
+        "_decoder",
+        "_document",
+        "_documents",
+        "_is_ahead",
+        "_raises",
+        "_start",
+        "_unread",
+        "_unread_size",
+    )
 
     def __init__(
         self,
@@ -33,34 +51,46 @@ class MessageStream(Receiver[StreamEvent]):
         strict: bool = False,
         max_event_size: int = MAX_EVENT_SIZE,
         max_message_size: int = MAX_MESSAGE_SIZE,
+        keep: Keep = "all",
+        on_fault: OnFault = "raise",
     ) -> None:
         super().__init__()
         self._decoder = EventDecoder(strict=strict, max_event_size=max_event_size)
-        self._accumulator = MessageAccumulator(strict=strict, max_message_size=max_message_size)
-        self._start = b""  # of the body
+        self._accumulator = MessageAccumulator(strict=strict, max_message_size=max_message_size, keep=keep)
+        self._raises = on_fault == "raise"
+        if not self._raises and on_fault != "keep":
+            raise ValueError(f'on_fault is {on_fault!r}, must be "raise" or "keep"')
+        self._unread: list[bytes] | None = None  # what `consume` was given and nobody asked about yet
+        self._unread_size = 0
+        self._start = b""  # of the body, until a message begins
         # What came before any message and was no event, but a text that the decoder made one of.
         self._documents = 0
         self._document: Message | None = None  # the last of these that is a whole message
         self._is_ahead = False  # the decoder has read events that are not applied yet
 
     def __repr__(self) -> str:
-        accumulator = self._accumulator
-        return f"<MessageStream {accumulator.outcome.value} events={accumulator.event_count} fault={self._fault!r}>"
+        return f"<MessageStream {self.outcome.value} events={self.event_count} fault={self._fault!r}>"
 
     @property
     def message(self) -> Message | None:
         """The message so far, one live object; None before the first. Of several, the last."""
-        return self._accumulator.message
+        return self._read().message
 
     @property
     def messages(self) -> list[Message]:
-        """All messages of the body, the one on its way among them."""
-        return self._accumulator.messages
+        """The messages of the body that are kept, the one on its way among them."""
+        return self._read().messages
 
     @property
     def outcome(self) -> Outcome:
         """The state of the last message."""
-        return self._accumulator.outcome
+        return self._read().outcome
+
+    @property
+    def fault(self) -> StreamError | None:
+        """The error that ended the reading, None until then."""
+        self._read()
+        return self._fault
 
     @property
     def block(self) -> ContentBlock | None:
@@ -68,33 +98,34 @@ class MessageStream(Receiver[StreamEvent]):
 
         It is right after gaps and reused indices, too, when `message.content[event.index]` is another one.
         """
-        return self._accumulator.block
+        return self._read().block
 
     @property
     def usage_is_final(self) -> bool:
         """Whether an output count came with the stop_reason or after it; until then it is a running count."""
-        return self._accumulator.usage_is_final
+        return self._read().usage_is_final
 
     @property
     def event_count(self) -> int:
         """How many events were applied; the number of the next."""
-        return self._accumulator.event_count
+        return self._read().event_count
 
     @property
     def deviations(self) -> list[Deviation]:
         """What departs from the protocol so far, in the order of the events."""
-        upto = self._accumulator.event_count if self._is_ahead else self._accumulator.event_count + 1
+        accumulator = self._read()
+        upto = accumulator.event_count if self._is_ahead else accumulator.event_count + 1
         found = self._decoder.deviations_before(upto)
-        return sorted(found + self._accumulator.deviations, key=lambda deviation: deviation.event_number)
+        return sorted(found + accumulator.deviations, key=lambda deviation: deviation.event_number)
 
     @property
     def unapplied(self) -> list[tuple[int, Delta]]:
         """Deltas that fit nowhere, each with the index of its block."""
-        return self._accumulator.unapplied
+        return self._read().unapplied
 
     def finished(self, index: int) -> bool:
         """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop."""
-        return self._accumulator.finished(index)
+        return self._read().finished(index)
 
     def result(self) -> Message:
         """The finished message.
@@ -106,7 +137,7 @@ class MessageStream(Receiver[StreamEvent]):
         reads it; `error.partial` is the message of a body that was one in JSON.
         """
         try:
-            return self._accumulator.result()
+            return self._read().result()
         except IncompleteStream as error:
             # Documents are given as events, too: they don't make the body a stream.
             if self._ended and self.event_count == self._documents:
@@ -117,19 +148,70 @@ class MessageStream(Receiver[StreamEvent]):
                     raise other from None
             raise
 
-    def receive_data(self, data: Bytes) -> list[StreamEvent]:
-        # One event a chunk, as servers flush them, does without the layers between.
-        events = self._decoder.take_one(data) if self._fault is None else None
-        if events is None:
-            return super().receive_data(data)
-        if events and (self._decoder.plain or self._is_usual(events)) and self._accumulator.take_one(events[0]):
+    def receive_frame(self, data: Data, event: str | None = None) -> list[StreamEvent]:
+        """Take one frame that came some other way, as `EventDecoder.receive_frame` does."""
+        self._read()
+        if self._fault is not None:
+            return self._stopped()
+        if self._ended:
+            raise ValueError("receive_frame after receive_eof: one object reads one body")
+        events = self._apply(self._decoder.read_frame(data, event))
+        return events if events or self._fault is None else self._stopped()
+
+    def consume(self, data: Bytes) -> None:
+        """Take the next bytes, for those who want the message and no events.
+
+        Small pieces wait until there are some 28 KiB of them, and are read together: one event a chunk then costs what
+        whole bodies do. Whatever is asked of the stream reads what waits first. A Message held from before is as of the
+        last time that something was asked.
+
+        Raises the fault of the stream in the call that reads it and in each later one; TypeError for anything but bytes,
+        ValueError after `receive_eof`.
+        """
+        if self._fault is not None or self._ended:
+            self.receive_data(data)  # raises, unless faults are kept
+            return
+        unread = self._unread
+        if unread is None:
+            unread = self._unread = []
+        unread.append(data if data.__class__ is bytes else as_bytes(data))
+        self._unread_size += len(data)
+        if self._unread_size >= SLICE or len(unread) >= _MOST_UNREAD:
+            self._read()
+            if self._fault is not None:
+                self._stopped()
+
+    def _read(self) -> MessageAccumulator:
+        """Read what waits, and give what has the message."""
+        if self._unread:
+            data = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
+            self._unread.clear()
+            self._unread_size = 0
+            for piece in slices(data):
+                if self._fault is None:
+                    self.read_chunk(piece)
+        return self._accumulator
+
+    def read_chunk(self, data: bytes) -> list[StreamEvent]:
+        if self._unread:
+            self._read()
+            if self._fault is not None:
+                return []
+        if len(data) > SLICE:
+            events: list[StreamEvent] = []
+            for piece in slices(data):
+                events += self.read_chunk(piece)
+                if self._fault is not None:
+                    break
             return events
-        if len(self._start) < START_SIZE:
-            self._remember(data)
-        events = self._apply(events)
-        if not events and self._fault is not None:
-            raise self._fault.with_traceback(None)
-        return events
+        events = self._decoder.read_chunk(data)
+        if self._decoder.is_clean and self._accumulator.take(events):
+            return events  # nearly all: deltas that continue a block
+        self._remember(data)
+        return self._apply(events)
+
+    def _stopped(self) -> list[StreamEvent]:
+        return super()._stopped() if self._raises else []
 
     def receive_eof(self) -> list[StreamEvent]:
         """Say that the body has ended and return what that completes, often nothing.
@@ -137,6 +219,7 @@ class MessageStream(Receiver[StreamEvent]):
         An early end is no error here: see `outcome`, and `result()`. What only the end shows in strict
         mode is kept in `fault`.
         """
+        self._read()
         fault = self._fault
         try:
             return super().receive_eof()
@@ -145,10 +228,6 @@ class MessageStream(Receiver[StreamEvent]):
                 raise
             return []
 
-    def _is_usual(self, events: list[StreamEvent]) -> bool:
-        """Whether a chunk was one event with nothing to be said of it, or only what was said before."""
-        return len(events) == 1 and self._decoder.fault is None and not self._decoder.new_entries()
-
     def iter_data(self, data: Bytes) -> Iterator[StreamEvent]:
         """The events that `receive_data` would return, each applied only when it is given.
 
@@ -156,15 +235,10 @@ class MessageStream(Receiver[StreamEvent]):
         end before anything else is received. A fault after the last event is not raised but kept in `fault`; the next
         call raises it.
         """
-        events = self._decoder.take_one(data) if self._fault is None else None
-        if events is None:
-            if self._fault is not None or self._ended:
-                super().receive_data(b"")  # raises
-            return self._iter_pieces(data if data.__class__ is bytes else as_bytes(data))
-        if events and self._decoder.plain and self._accumulator.take_one(events[0]):
-            return iter(events)
-        self._remember(data)
-        return self._iter_applied(events)
+        self._read()
+        if self._fault is not None or self._ended:
+            return iter(self.receive_data(b""))  # raises, unless faults are kept
+        return self._iter_pieces(data if data.__class__ is bytes else as_bytes(data))
 
     def iter_eof(self, *, broken: bool = False) -> Iterator[StreamEvent]:
         """The events that `receive_eof` would return, given in the same way.
@@ -172,8 +246,9 @@ class MessageStream(Receiver[StreamEvent]):
         `broken` says that the transport broke off. In strict mode the event that it cut is then no violation, since the
         server did not end the body there.
         """
+        self._read()
         if self._fault is not None or self._ended:
-            return iter(super().receive_eof())
+            return iter(self.receive_eof())
         self._ended = True
         return self._iter_end(broken=broken)
 
@@ -188,10 +263,10 @@ class MessageStream(Receiver[StreamEvent]):
 
     def _iter_applied(self, events: Sequence[StreamEvent]) -> Iterator[StreamEvent]:
         entries = set(self._decoder.new_entries())
-        take_one = self._accumulator.take_one
+        take = self._accumulator.take
         self._is_ahead = True
         for event in events:
-            if entries or not take_one(event):
+            if entries or not take((event,)):
                 number = self._accumulator.event_count
                 self._add((event,), [number] if number in entries else [])
                 if self._fault is not None:
@@ -206,15 +281,6 @@ class MessageStream(Receiver[StreamEvent]):
             yield from self._iter_applied(self._decoder.read_end())
         self._end_message()
 
-    def read_chunk(self, data: bytes) -> list[StreamEvent]:
-        self._remember(data)
-        events: list[StreamEvent] = []
-        for piece in slices(data):
-            events += self._apply(self._decoder.read_chunk(piece))
-            if self._fault is not None:
-                break
-        return events
-
     def read_end(self) -> list[StreamEvent]:
         events = self._apply(self._decoder.read_end())
         self._end_message()
@@ -228,10 +294,13 @@ class MessageStream(Receiver[StreamEvent]):
     def _apply(self, events: list[StreamEvent]) -> list[StreamEvent]:
         """Add events to the message; return those before the first fault, whichever layer found it."""
         first = self._accumulator.event_count
-        self._add(events, self._decoder.new_entries())
+        is_clean = self._decoder.is_clean
+        self._add(events, [] if is_clean else self._decoder.new_entries())
         if self._fault is not None:
             return events[: self._accumulator.event_count - first]
-        self._take_fault()
+        self._decoder.sizes.clear()
+        if not is_clean:
+            self._take_fault()
         return events
 
     def _add(self, events: Sequence[StreamEvent], entries: list[int]) -> None:
@@ -261,6 +330,8 @@ class MessageStream(Receiver[StreamEvent]):
             error.byte_offset = decoder.offset_of_event(error.event_number)
         if accumulator.message is None:
             self._look_for_documents(events)
+        else:
+            self._start = b""
 
     def _take_fault(self) -> None:
         """After its last event is applied, the decoder's fault is that of the stream."""
@@ -269,7 +340,7 @@ class MessageStream(Receiver[StreamEvent]):
             self._accumulator.fail(self._decoder.fault)
 
     def _remember(self, data: Bytes) -> None:
-        if len(self._start) < START_SIZE:
+        if len(self._start) < START_SIZE and self._accumulator.message is None:
             self._start += data[: START_SIZE - len(self._start)]
 
     def _look_for_documents(self, events: Sequence[StreamEvent]) -> None:

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import sansio_step
 from sansio_step import MessageStream, StreamError, ToolInputError, to_dict, to_json, to_param
 from sansio_step._frames import split_frames
-from sansio_step._receiver import Receiver
+from sansio_step._receiver import FrameReceiver, Receiver
 
 CHUNK_SIZES = (1, 7, 64, 1460, 65536, 10**9)
 
@@ -193,19 +193,20 @@ def by_the_letter(frame: bytes) -> tuple[bytes | None, bytes | None, bytes | Non
 
 def long_way() -> ExitStack:
     """Without each short way: frames by the letter of the standard, events one by one by the general reader."""
-    ways = ExitStack()
-    for target, replacement in {
+    ways = {
         "_decoder.cut_runs": lambda ready: [([], ready)],
         "_decoder.decode_clean": lambda data: None,
-        "_decoder.EventDecoder.take_one": lambda self, data: None,
+        "_decoder.EventDecoder.read_chunk": FrameReceiver.read_chunk,
         "_decoder.read_fields": by_the_letter,
         "_sse.SSEDecoder.receive_data": Receiver.receive_data,
         "_sse._COMMON_START": re.compile("(?!)"),
         "_sse.read_fields": by_the_letter,
         "_receiver.read_fields": by_the_letter,
         "_receiver.read_frames": lambda ready: [by_the_letter(b"\n".join(lines)) for _, lines in split_frames(ready)],
-        "_accumulator.MessageAccumulator.take_one": lambda self, event: False,
-        "_accumulator.MessageAccumulator._extend_run": lambda self, run, events, start: 0,
-    }.items():
-        ways.enter_context(patch(f"sansio_step.{target}", replacement))
-    return ways
+        "_accumulator.MessageAccumulator.take": lambda self, events: False,
+        "_accumulator._TEXT_OF": {},
+    }
+    with ExitStack() as patches:
+        for target, replacement in ways.items():
+            patches.enter_context(patch(f"sansio_step.{target}", replacement))
+        return patches.pop_all()

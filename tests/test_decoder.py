@@ -484,7 +484,7 @@ def test_large_events():
 
 
 def test_decode_event_takes_text_and_bytes():
-    """Frames from elsewhere: str, bytes, bytearray; anything else is a TypeError."""
+    """Frames from elsewhere: str, bytes, bytearray, or the object; anything else is a TypeError."""
     wire = json.dumps({"type": "surprise", "a": 1})
     for data in (wire, wire.encode(), bytearray(wire.encode())):
         assert decode_event(data) == UnknownEvent("surprise", extra={"a": 1})
@@ -492,7 +492,7 @@ def test_decode_event_takes_text_and_bytes():
     assert decode_event("[DONE]") == UnknownEvent("message", "[DONE]")
     assert decode_event('{"type":"x","a":"\ud800"}') == UnknownEvent("x", extra={"a": "\ufffd"})
     with pytest.raises(TypeError):
-        decode_event({"type": "ping"})
+        decode_event([{"type": "ping"}])
 
 
 def test_strict_and_lenient_agree_on_what_is_whole():

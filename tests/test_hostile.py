@@ -377,8 +377,11 @@ def test_a_body_of_small_messages(made):
         return feed(partial(MessageStream, max_message_size=limit), chunks).fault
 
     def read_whole(limit, body):
-        with suppress(LimitExceeded):
+        with suppress(StreamError):
             parse(body, max_message_size=limit)
+
+    def read_last(limit, chunks):
+        return feed(partial(MessageStream, max_message_size=limit, keep="last"), chunks)
 
     for limit, size in ((256 * KIB, 64), (256 * KIB, 1460), (512 * KIB, 32 * KIB)):
         # Each message counts more than a KiB.
@@ -388,6 +391,7 @@ def test_a_body_of_small_messages(made):
         assert str(reading()).startswith(f"more than {limit} bytes (max_message_size)")
         assert peak(reading) < 4 * limit
     assert peak(partial(read_whole, limit, body)) < 4 * limit
+    assert peak(partial(read_last, limit, pieces(body, 1460))) < 4 * limit
 
 
 FLOODS = {
