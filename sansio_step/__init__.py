@@ -72,6 +72,7 @@ from ._message import (
     WebFetchToolResultBlock,
     WebSearchToolResultBlock,
 )
+from ._message_events import message_events
 from ._message_reader import AsyncMessageReader, MessageReader, aiter_events, iter_events, parse
 from ._request import MessageRequest
 from ._response import decode_error, decode_message
@@ -158,6 +159,7 @@ __all__ = [
     "encode_event",
     "encode_sse",
     "iter_events",
+    "message_events",
     "parse",
     "retry_delay",
     "to_dict",

@@ -10,7 +10,7 @@ from ._decode import as_json_bytes, read_message
 from ._decoder import EventDecoder
 from ._encode import to_dict
 from ._errors import APIError, DecodeError, StreamError, quoted, short_repr
-from ._events import ErrorEvent, StreamEvent, UnknownEvent
+from ._events import ErrorDetail, ErrorEvent, StreamEvent, UnknownEvent
 from ._json import NotJSON, read_json
 from ._message import Message
 from ._quirks import error_detail
@@ -72,6 +72,19 @@ def decode_error(status: int, headers: Headers, body: str | bytes | bytearray | 
 def api_error(event: ErrorEvent) -> APIError:
     """The exception for an error event of a stream."""
     return _error_of(to_dict(event))
+
+
+def error_event(error: StreamError | None) -> ErrorEvent:
+    """The error event of a stream that says why it failed: an APIError in its own words, any other as an `api_error`."""
+    if not isinstance(error, APIError):
+        return ErrorEvent(ErrorDetail("api_error", "the stream failed" if error is None else str(error)))
+    said = error.extra.get("error", {})
+    if error.details is not None:
+        said = {**said, "details": error.details}
+    if error.code is not None and (error.details or {}).get("error_code") != error.code:
+        said = {**said, "code": error.code}
+    envelope = {key: value for key, value in error.extra.items() if key != "error"}
+    return ErrorEvent(ErrorDetail(error.type, error.message, extra=said), error.request_id, extra=envelope)
 
 
 def _error_of(

@@ -89,6 +89,7 @@ FUNCTIONS = [
     "encode_event",
     "encode_sse",
     "iter_events",
+    "message_events",
     "parse",
     "to_dict",
     "to_json",
@@ -127,7 +128,7 @@ LAYERS = [
     {"_encode", "_decode", "_runs", "_states"},
     {"_request", "_response", "_turn", "_decoder", "_assembler"},
     {"_accumulator"},
-    {"_stream"},
+    {"_stream", "_message_events"},
     {"_message_reader"},
     {"__init__"},
 ]
