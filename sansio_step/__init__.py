@@ -7,6 +7,7 @@ the package `sansio_step_adapters` does.
 """
 
 from ._accumulator import MessageAccumulator, Outcome
+from ._aws import AWSFrame, AWSFrameDecoder, encode_aws_frame
 from ._deadlines import Deadlines, Timeouts
 from ._decode import decode_event
 from ._decoder import EventDecoder
@@ -85,6 +86,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "APIError",
+    "AWSFrame",
+    "AWSFrameDecoder",
     "AdvisorToolResultBlock",
     "AsyncMessageReader",
     "BashCodeExecutionToolResultBlock",
@@ -156,6 +159,7 @@ __all__ = [
     "decode_error",
     "decode_event",
     "decode_message",
+    "encode_aws_frame",
     "encode_event",
     "encode_sse",
     "iter_events",

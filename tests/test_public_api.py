@@ -17,6 +17,8 @@ CORE = Path(sansio_step.__file__).parent
 
 CLASSES = [
     "APIError",
+    "AWSFrame",
+    "AWSFrameDecoder",
     "AdvisorToolResultBlock",
     "AsyncMessageReader",
     "BashCodeExecutionToolResultBlock",
@@ -86,6 +88,7 @@ FUNCTIONS = [
     "decode_error",
     "decode_event",
     "decode_message",
+    "encode_aws_frame",
     "encode_event",
     "encode_sse",
     "iter_events",
@@ -123,7 +126,7 @@ LAYERS = [
     {"_chunks", "_errors", "_json", "_quirks", "_frames"},
     {"_body_start", "_deviations", "_documents", "_growing", "_deadlines", "_retry"},
     {"_base", "_receiver"},
-    {"_message", "_sse"},
+    {"_aws", "_message", "_sse"},
     {"_events"},
     {"_encode", "_decode", "_runs", "_states"},
     {"_request", "_response", "_turn", "_decoder", "_assembler"},

@@ -13,10 +13,12 @@ import traceback
 import typing
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime, timezone
 from enum import Enum
 from functools import partial
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -25,6 +27,8 @@ import sansio_step
 from sansio_step import (
     APIError,
     AsyncMessageReader,
+    AWSFrame,
+    AWSFrameDecoder,
     ConnectError,
     ConnectionLost,
     ContentBlock,
@@ -158,12 +162,21 @@ BY_HAND = [
     APIError(EVIL, EVIL, request_id=EVIL, status=500), ToolInputError(EVIL, EVIL, 1), TransportError(EVIL), ConnectError(EVIL),
     ConnectionLost(EVIL), DeadlineExceeded("idle", 1.5),
     UnexpectedResponse(EVIL, status=200, content_type=EVIL, start=EVIL.encode()),
-    Deviation("no_type", 1, EVIL, 2), ServerSentEvent(EVIL, EVIL, EVIL), RetryPolicy(), Timeouts(), Deadlines(Timeouts(), 0.0),
+    Deviation("no_type", 1, EVIL, 2), ServerSentEvent(EVIL, EVIL, EVIL),
+    AWSFrame({EVIL: EVIL, "a": 1, "b": b"\x1b", "c": datetime(2026, 1, 1, tzinfo=timezone.utc), "d": UUID(int=1)}, EVIL.encode()), RetryPolicy(), Timeouts(), Deadlines(Timeouts(), 0.0),
     MessageRequest(model="m", max_tokens=1, messages=[{"role": "user", "content": EVIL}]), *Outcome,
 ]  # fmt: skip
 for _error in BY_HAND[:12]:
     _error.event_number, _error.byte_offset, _error.partial = 1, 2, PARTIAL  # type: ignore[union-attr]
-READERS = (MessageStream, MessageAccumulator, EventDecoder, SSEDecoder, MessageReader, AsyncMessageReader)
+READERS = (
+    MessageStream,
+    MessageAccumulator,
+    EventDecoder,
+    SSEDecoder,
+    AWSFrameDecoder,
+    MessageReader,
+    AsyncMessageReader,
+)
 CLASSES = [each for name in sansio_step.__all__ if isinstance(each := getattr(sansio_step, name), type)]
 
 
@@ -173,7 +186,7 @@ async def never() -> AsyncIterator[bytes]:
 
 def moments() -> Iterator[list[Any]]:
     """What there is after each event of each stream, and after its end: the readers, and all that they give."""
-    yield BY_HAND
+    yield [*BY_HAND, AWSFrameDecoder()]
     for frames, options in STREAMS:
         event_size = {name: size for name, size in options.items() if name == "max_event_size"}
         readers = [MessageStream(**options), EventDecoder(**event_size), SSEDecoder(**event_size)]
@@ -291,8 +304,13 @@ def assert_says(plain: Any, thing: Any) -> None:
         assert len(plain) == len(thing)
         for one, each in zip(plain, thing, strict=True):
             assert_says(one, each)
+    elif isinstance(thing, dict):
+        assert plain.keys() == thing.keys()
+        for name, value in thing.items():
+            assert_says(plain[name], value)
     else:
-        assert plain == thing
+        # Bytes, times and UUIDs are no JSON of their own; msgspec writes them as text.
+        assert plain == msgspec.to_builtins(thing)
 
 
 def look_at_copies(thing: Any, held: Held, *, ways: tuple[Callable[[Any], Any], ...]) -> None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+from uuid import UUID
+
+from sansio_step import AWSFrame, encode_aws_frame
 
 from ..helpers import (
     MESSAGE_STOP,
@@ -70,6 +75,21 @@ _LARGEST = 3_000
 # No input grows much beyond the largest seed, and `message` reads each eight times, byte by byte among them: from seeds
 # of up to 20 KB it did 20 inputs a second, from these 80.
 
+_HEADERS: list[dict[str, Any]] = [
+    {},
+    {":message-type": "event", ":event-type": "chunk", ":content-type": "application/json"},
+    {":message-type": "exception", ":exception-type": "throttlingException"},
+    {
+        "a": True,
+        "b": False,
+        "c": 1,
+        "d": 2**40,
+        "e": b"\xff",
+        "f": UUID(int=1),
+        "g": datetime(2026, 1, 1, tzinfo=timezone.utc),
+    },
+]
+
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 
 
@@ -77,6 +97,12 @@ def seeds(target: str) -> Iterator[bytes]:
     """The first inputs of a target."""
     if target == "requests":
         yield from (json.dumps(request).encode() for request in _REQUESTS)
+        return
+    if target == "aws":
+        frames = [encode_aws_frame(AWSFrame(headers, b'{"bytes":"e30="}')) for headers in _HEADERS]
+        yield b"\0" + b"".join(frames)
+        # A frame's headers stand between its prelude and its payload.
+        yield from (b"\1" + frame[12:-20] for frame in frames)
         return
     bodies = [*_BODIES, *(body for path in streams() if len(body := path.read_bytes()) < _LARGEST)]
     if target == "frames":

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from sansio_step import (
+    AWSFrame,
+    AWSFrameDecoder,
     EventDecoder,
     MessageRequest,
     MessageStream,
@@ -18,6 +22,7 @@ from sansio_step import (
     SSEDecoder,
     StreamError,
     decode_event,
+    encode_aws_frame,
     encode_event,
     to_dict,
     to_json,
@@ -178,6 +183,33 @@ def http(data: bytes) -> None:
     assert exchange(chunks) == whole
 
 
+def aws(data: bytes) -> None:
+    """AWS frames or a typed error, the same however they are cut; any headers too, under checksums that are right. What
+    was read can be written, and is read as the same.
+    """
+
+    def decode(chunks: list[bytes]) -> tuple[list[AWSFrame], Any]:
+        decoder = AWSFrameDecoder(max_event_size=5_000)
+        got: list[AWSFrame] = []
+        try:
+            for chunk in chunks:
+                got += decoder.receive_data(chunk)
+            got += decoder.receive_eof()
+        except StreamError:
+            pass
+        return got, describe(decoder.fault)
+
+    body = data[1:]
+    head = struct.pack(">II", 16 + len(body), len(body))
+    head += struct.pack(">I", zlib.crc32(head)) + body
+    for made in (body, head + struct.pack(">I", zlib.crc32(head))):
+        whole = decode([made])
+        assert decode(_cut((data[:1] or b"\0") + made)[1]) == whole
+        for frame in whole[0]:
+            if all(len(value) < 2**15 for value in frame.headers.values() if isinstance(value, (str, bytes))):
+                assert AWSFrameDecoder().receive_data(encode_aws_frame(frame)) == [frame]
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    function.__name__: function for function in (frames, events, message, requests, http)
+    function.__name__: function for function in (frames, events, message, requests, http, aws)
 }
