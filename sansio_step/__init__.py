@@ -8,6 +8,7 @@ the package `sansio_step_adapters` does.
 
 from ._accumulator import MessageAccumulator, Outcome
 from ._aws import AWSFrame, AWSFrameDecoder, encode_aws_frame
+from ._batch import BatchResult, decode_batch_result
 from ._deadlines import Deadlines, Timeouts
 from ._decode import decode_event
 from ._decoder import EventDecoder
@@ -91,6 +92,7 @@ __all__ = [
     "AdvisorToolResultBlock",
     "AsyncMessageReader",
     "BashCodeExecutionToolResultBlock",
+    "BatchResult",
     "CitationsDelta",
     "CodeExecutionToolResultBlock",
     "CompactionBlock",
@@ -156,6 +158,7 @@ __all__ = [
     "WebSearchToolResultBlock",
     "__version__",
     "aiter_events",
+    "decode_batch_result",
     "decode_error",
     "decode_event",
     "decode_message",

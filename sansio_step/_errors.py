@@ -165,16 +165,19 @@ _RETRYABLE = frozenset({
 
 
 class ToolInputError(StreamError, ValueError):
-    """Tool arguments that are not a whole JSON object.
+    """Tool arguments that are not a whole JSON object, or not of the type that they were asked for as.
 
     `input_json` is the raw text. `position` is where it breaks, in characters; it is the length of the text if the
-    text is cut short or the block is not finished.
+    text is cut short or the block is not finished. `path` names the value that is not of its type, as in
+    `$.places[2].name`, and `position` is then where that value starts, or None if the arguments came without a text.
     """
 
-    def __init__(self, reason: str, input_json: str, position: int) -> None:
-        super().__init__(f"{reason} (character {position} of {len(input_json)})")
+    def __init__(self, reason: str, input_json: str, position: int | None, path: str | None = None) -> None:
+        where = "" if position is None else f" (character {position} of {len(input_json)})"
+        super().__init__(reason + where)
         self.input_json = input_json
         self.position = position
+        self.path = path
 
 
 class TransportError(StreamError):

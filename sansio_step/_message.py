@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import NoneType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, get_args, overload
 
 import msgspec
 
@@ -11,6 +11,9 @@ from ._base import Extra, Part
 from ._errors import StreamError, ToolInputError
 from ._growing import Copied, Growing, ReadThrough, TextBuffer, raw_field, read_through
 from ._json import NotJSON, json_bytes, read_json, read_partial_json
+from ._tool_input import convert_input
+
+T = TypeVar("T")
 
 
 class Usage(Copied, Part, forbid_unknown_fields=True):
@@ -132,6 +135,18 @@ class ToolCallBlock(Block):
         # The fields that can be read without an error and without work.
         hidden = "input" if self.input_json or not self.is_finished else "input_json"
         return tuple(name for name in self.__struct_fields__ if name != hidden)
+
+    @overload
+    def input_as(self, type: type[T]) -> T: ...
+    @overload
+    def input_as(self, type: Any) -> Any: ...
+    def input_as(self, type: Any) -> Any:
+        """The finished input as a type that msgspec knows: a Struct, a dataclass, a TypedDict, a union of these.
+
+        Raises ToolInputError as `input` does. It also raises it, with the `path` at fault, if the input is not of that
+        type. Raises TypeError for a type that msgspec refuses.
+        """
+        return convert_input(self.input, self.input_json, type)
 
     def partial_input(self) -> dict[str, Any]:
         """The arguments so far, for display: possibly less than the model meant, but never anything else.

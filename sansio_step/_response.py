@@ -13,6 +13,7 @@ from ._errors import APIError, DecodeError, StreamError, quoted, short_repr
 from ._events import ErrorDetail, ErrorEvent, StreamEvent, UnknownEvent
 from ._json import NotJSON, read_json
 from ._message import Message
+from ._parsed import parsed_json
 from ._quirks import error_detail
 
 JSON = dict[str, Any]
@@ -28,25 +29,34 @@ _MOST_OF_GZIP = 256 * 1024
 _REQUEST_ID_HEADERS = ("request-id", "x-request-id", "x-trace-id")
 
 
-def decode_message(body: str | bytes | bytearray | memoryview) -> Message:
-    """The message of a non-streaming response body. Raises DecodeError, or APIError for an error's envelope.
+def decode_message(body: str | bytes | bytearray | memoryview | Mapping[str, Any]) -> Message:
+    """The message of a non-streaming response body, or of the object parsed from it, as `model_dump()` gives one too.
 
-    The body's `type` must be "message". A body without a type is a message if it has `content`.
+    Raises DecodeError, or APIError for an error's envelope. The body's `type` must be "message". A body without a type
+    is a message if it has `content`.
     """
-    try:
-        wire = read_json(as_json_bytes(body).removeprefix(_BOM), controls=True).value
-    except NotJSON as error:
-        raise DecodeError(f"{error.reason} at character {error.position} of the body") from None
-    if not isinstance(wire, dict):
-        raise DecodeError("the body is not a JSON object")
+    wire = read_object(body, "body")
     if wire.get("type") == "error" or (wire.get("error") is not None and wire.get("content") is None):
-        raise _error_of(wire)
+        raise error_of(wire)
     kind = wire.get("type")
     if kind != "message" and (kind is not None or wire.get("content") is None):
         raise DecodeError(
             f"the body is not a message: its type is {quoted(kind, 300) if isinstance(kind, str) else short_repr(kind)}"
         )
     return read_message(wire)
+
+
+def read_object(data: str | bytes | bytearray | memoryview | Mapping[str, Any], what: str) -> JSON:
+    """The JSON object of a document, as a text or parsed. Raises DecodeError, which names the document as `what`."""
+    if isinstance(data, Mapping):
+        return parsed_json(data)  # type: ignore[no-any-return]  # a dict for a mapping
+    try:
+        wire = read_json(as_json_bytes(data).removeprefix(_BOM), controls=True).value
+    except NotJSON as error:
+        raise DecodeError(f"{error.reason} at character {error.position} of the {what}") from None
+    if not isinstance(wire, dict):
+        raise DecodeError(f"the {what} is not a JSON object")
+    return wire
 
 
 def decode_error(status: int, headers: Headers, body: str | bytes | bytearray | memoryview) -> APIError:
@@ -66,12 +76,12 @@ def decode_error(status: int, headers: Headers, body: str | bytes | bytearray | 
     request_id = next((found[name] for name in _REQUEST_ID_HEADERS if name in found), None)
     start = data.lstrip()[:4004].decode("utf-8", "replace").strip()
     start = f"{start[:1000]}..." if len(start) > 1000 else start
-    return _error_of(_envelope_in(data) or {}, status=status, request_id=request_id, body=start or None)
+    return error_of(_envelope_in(data) or {}, status=status, request_id=request_id, body=start or None)
 
 
 def api_error(event: ErrorEvent) -> APIError:
     """The exception for an error event of a stream."""
-    return _error_of(to_dict(event))
+    return error_of(to_dict(event))
 
 
 def error_event(error: StreamError | None) -> ErrorEvent:
@@ -87,7 +97,7 @@ def error_event(error: StreamError | None) -> ErrorEvent:
     return ErrorEvent(ErrorDetail(error.type, error.message, extra=said), error.request_id, extra=envelope)
 
 
-def _error_of(
+def error_of(
     wire: JSON, *, status: int | None = None, request_id: str | None = None, body: str | None = None
 ) -> APIError:
     """The exception for an error's envelope. Each attribute is read from the error object, or else from beside it.

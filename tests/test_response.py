@@ -5,8 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
+from datetime import datetime
+from enum import Enum
+from http import HTTPStatus
+from types import MappingProxyType
+from uuid import UUID
 
 import pytest
+from hypothesis import given
 
 from sansio_step import (
     APIError,
@@ -15,6 +21,7 @@ from sansio_step import (
     EventDecoder,
     MessageStopEvent,
     MessageStream,
+    Outcome,
     PingEvent,
     TextBlock,
     ThinkingBlock,
@@ -29,6 +36,7 @@ from sansio_step import (
     to_dict,
     to_json,
 )
+from sansio_step.testing import messages
 
 from .helpers import (
     TEXT,
@@ -71,6 +79,89 @@ def test_decode_message_of_every_kind_of_block():
     names = {type(block).__name__ for block in message.content}
     assert len(names) == len(kinds)
     assert {"MCPToolUseBlock", "TextEditorCodeExecutionToolResultBlock", "UnknownBlock"} <= names
+
+
+@given(messages())
+def test_decode_message_of_the_parsed_object(message):
+    """The object gives the same message as its text, and is not changed or shared."""
+    wire = to_dict(message)
+    before = json.dumps(wire)
+    made = decode_message(wire)
+    assert made == decode_message(before)
+    assert to_dict(made) == to_dict(message)
+    for block in made.content:
+        block.extra = {**block.extra, "new": 1}
+        getattr(block, "input", {})["new"] = 1
+    made.extra = {}
+    assert json.dumps(wire) == before
+
+
+def test_decode_message_of_a_dump():
+    """What the official SDK's `model_dump()` gives: times as objects, null for every field that is not there."""
+    types = pytest.importorskip("anthropic.types", reason="the official SDK is not installed")
+    wire = {
+        "id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "tool_use", "stop_sequence": None,
+        "content": [{"type": "tool_use", "id": "t", "name": "n", "input": {"a": 1}}],
+        "usage": {"input_tokens": 1, "output_tokens": 2}, "container": {"id": "c", "expires_at": "2026-11-27T12:00:00Z"},
+    }  # fmt: skip
+    dump = types.Message.model_validate(wire).model_dump()
+    assert type(dump["container"]["expires_at"]) is datetime
+    message = decode_message(dump)
+    assert message.content[0].input == {"a": 1}
+    assert message.container["expires_at"] == "2026-11-27T12:00:00Z"
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (1, 2)
+
+
+class Shade(str, Enum):
+    DARK = "dark"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ((1, (2,)), [1, [2]]),
+        (Shade.DARK, "dark"),
+        (Outcome.COMPLETE, "complete"),
+        (HTTPStatus.OK, 200),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (MappingProxyType({"a": 1}), {"a": 1}),
+        ("\ud83e\udd9c", "🦜"),
+        ("\ud83e", "\ufffd"),
+        ({chr(0xD83E): 1, "b": 2, chr(0xDD9C): [3]}, {"\ufffd": [3], "b": 2}),
+        (10**400, 10**400),
+        (-0.0, -0.0),
+        (True, True),
+    ],
+)
+def test_decode_message_of_objects_that_are_nearly_json(value, expected):
+    """Everything is what it is in JSON: halves of characters as in a text, of two equal keys the last."""
+    made = decode_message({"content": [], "odd": value}).extra["odd"]
+    assert made == expected
+    assert type(made) is type(expected)
+    assert json.dumps(made) == json.dumps(expected)
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def test_decode_message_of_an_object_that_no_text_could_hold():
+    """It is as much of an error as the text would be; an object that is no JSON at all is a wrong argument."""
+    endless = {"content": []}
+    endless["odd"] = [endless]
+    for value in (float("nan"), float("inf"), {1: 2}, nested(200), endless):
+        with pytest.raises(DecodeError):
+            decode_message({"content": [], "odd": value})
+    assert decode_message({"content": [], "odd": nested(199)}).extra["odd"] == nested(199)
+    with pytest.raises(DecodeError, match="nested deeper than 200"):
+        decode_message(json.dumps({"content": [], "odd": nested(200)}))
+    with pytest.raises(TypeError, match="object"):
+        decode_message({"content": [], "odd": object()})
+    with pytest.raises(TypeError, match="expected bytes, bytearray or memoryview, not list"):
+        decode_message([])
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from sansio_step import (
     AsyncMessageReader,
     AWSFrame,
     AWSFrameDecoder,
+    BatchResult,
     ConnectError,
     ConnectionLost,
     ContentBlock,
@@ -163,6 +164,7 @@ BY_HAND = [
     ConnectionLost(EVIL), DeadlineExceeded("idle", 1.5),
     UnexpectedResponse(EVIL, status=200, content_type=EVIL, start=EVIL.encode()),
     Deviation("no_type", 1, EVIL, 2), ServerSentEvent(EVIL, EVIL, EVIL),
+    BatchResult(EVIL, EVIL, PARTIAL, extra={EVIL: [EVIL * 99]}),
     AWSFrame({EVIL: EVIL, "a": 1, "b": b"\x1b", "c": datetime(2026, 1, 1, tzinfo=timezone.utc), "d": UUID(int=1)}, EVIL.encode()), RetryPolicy(), Timeouts(), Deadlines(Timeouts(), 0.0),
     MessageRequest(model="m", max_tokens=1, messages=[{"role": "user", "content": EVIL}]), *Outcome,
 ]  # fmt: skip
