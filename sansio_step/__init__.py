@@ -9,6 +9,7 @@ the package `sansio_step_adapters` does.
 from ._accumulator import MessageAccumulator, Outcome
 from ._aws import AWSFrame, AWSFrameDecoder, encode_aws_frame
 from ._batch import BatchResult, decode_batch_result
+from ._bedrock import BedrockDecoder
 from ._deadlines import Deadlines, Timeouts
 from ._decode import decode_event
 from ._decoder import EventDecoder
@@ -93,6 +94,7 @@ __all__ = [
     "AsyncMessageReader",
     "BashCodeExecutionToolResultBlock",
     "BatchResult",
+    "BedrockDecoder",
     "CitationsDelta",
     "CodeExecutionToolResultBlock",
     "CompactionBlock",

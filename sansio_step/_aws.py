@@ -77,6 +77,8 @@ class AWSFrameDecoder(Receiver[AWSFrame]):
         self._offset = 0  # of the first pending byte in the body
         self._needed = _PRELUDE.size  # the bytes without which nothing more can be read: a prelude, then its frame
         self._number = 0  # of the next frame
+        self.offsets: list[int] = []
+        """Where in the body each frame begins that was returned last."""
 
     def __repr__(self) -> str:
         return f"<AWSFrameDecoder frames={self._number} fault={self._fault!r}>"
@@ -86,7 +88,13 @@ class AWSFrameDecoder(Receiver[AWSFrame]):
         """How many bytes of an unfinished frame have come. After `receive_eof` they are those that the end cut off."""
         return len(self._pending)
 
+    @property
+    def pending_offset(self) -> int:
+        """Where in the body the unfinished frame begins."""
+        return self._offset
+
     def read_chunk(self, data: bytes) -> list[AWSFrame]:
+        self.offsets = []
         if self._pending:
             self._pending += data
             if len(self._pending) < self._needed:
@@ -101,6 +109,7 @@ class AWSFrameDecoder(Receiver[AWSFrame]):
                     self._needed = _frame_size(data[start : start + _PRELUDE.size], self._limit)
                 else:
                     frames.append(_read_frame(memoryview(data)[start : start + self._needed]))
+                    self.offsets.append(self._offset + start)
                     start += self._needed
                     self._needed = _PRELUDE.size
                     self._number += 1

@@ -56,11 +56,13 @@ def reading(chunks, **options):
     frames = []
     try:
         for chunk in chunks:
-            frames += decoder.receive_data(chunk)
-        frames += decoder.receive_eof()
+            got = decoder.receive_data(chunk)
+            frames += zip(got, decoder.offsets, strict=True)
+        assert decoder.receive_eof() == []
     except StreamError as error:
         assert error is decoder.fault
-    return frames, describe(decoder.fault), decoder.pending
+    assert [offset for _, offset in frames] == sorted({offset for _, offset in frames})
+    return [frame for frame, _ in frames], describe(decoder.fault), decoder.pending
 
 
 def fault_of(body, **options):
@@ -199,6 +201,18 @@ def test_frames_before_a_fault_are_returned():
         with pytest.raises(DecodeError, match=rf"^the checksum of a frame is wrong \(event 4, byte {len(BODY)}\)$"):
             call()
     assert decoder.pending == 0
+
+
+@pytest.mark.parametrize("size", [1, 40, 1000])
+def test_where_frames_begin(size):
+    """Each of those that were returned last has its place in the body, by which errors of layers above name it."""
+    decoder = AWSFrameDecoder()
+    found = []
+    for chunk in pieces(BODY, size):
+        decoder.receive_data(chunk)
+        found += decoder.offsets
+    sizes = [len(encode_aws_frame(frame)) for frame in reading([BODY])[0]]
+    assert found == [0, sizes[0], sizes[0] + sizes[1], sum(sizes[:3])]
 
 
 def test_the_end_of_a_body():

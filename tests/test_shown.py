@@ -30,6 +30,7 @@ from sansio_step import (
     AWSFrame,
     AWSFrameDecoder,
     BatchResult,
+    BedrockDecoder,
     ConnectError,
     ConnectionLost,
     ContentBlock,
@@ -176,6 +177,7 @@ READERS = (
     EventDecoder,
     SSEDecoder,
     AWSFrameDecoder,
+    BedrockDecoder,
     MessageReader,
     AsyncMessageReader,
 )
@@ -188,7 +190,7 @@ async def never() -> AsyncIterator[bytes]:
 
 def moments() -> Iterator[list[Any]]:
     """What there is after each event of each stream, and after its end: the readers, and all that they give."""
-    yield [*BY_HAND, AWSFrameDecoder()]
+    yield [*BY_HAND, AWSFrameDecoder(), BedrockDecoder()]
     for frames, options in STREAMS:
         event_size = {name: size for name, size in options.items() if name == "max_event_size"}
         readers = [MessageStream(**options), EventDecoder(**event_size), SSEDecoder(**event_size)]

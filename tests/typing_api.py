@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     call = s.ToolUseBlock()
     assert_type(call.input_as(dict[str, int]), dict[str, int])
     assert_type(call.input_as(s.Usage), s.Usage)
+    assert_type(s.BedrockDecoder(strict=True, max_event_size=1).receive_data(b""), list[s.StreamEvent])
+    assert_type(s.BedrockDecoder().deviations, list[s.Deviation])
     aws_frames = s.AWSFrameDecoder(max_event_size=1).receive_data(b"")
     assert_type(aws_frames, list[s.AWSFrame])
     assert_type(aws_frames[0].payload, bytes)

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from sansio_step import (
-    AWSFrame,
     AWSFrameDecoder,
+    BedrockDecoder,
     EventDecoder,
     MessageRequest,
     MessageStream,
@@ -188,9 +188,9 @@ def aws(data: bytes) -> None:
     was read can be written, and is read as the same.
     """
 
-    def decode(chunks: list[bytes]) -> tuple[list[AWSFrame], Any]:
-        decoder = AWSFrameDecoder(max_event_size=5_000)
-        got: list[AWSFrame] = []
+    def decode(chunks: list[bytes], cls: Any = AWSFrameDecoder) -> tuple[list[Any], Any]:
+        decoder = cls(max_event_size=5_000)
+        got: list[Any] = []
         try:
             for chunk in chunks:
                 got += decoder.receive_data(chunk)
@@ -204,7 +204,9 @@ def aws(data: bytes) -> None:
     head += struct.pack(">I", zlib.crc32(head)) + body
     for made in (body, head + struct.pack(">I", zlib.crc32(head))):
         whole = decode([made])
-        assert decode(_cut((data[:1] or b"\0") + made)[1]) == whole
+        chunks = _cut((data[:1] or b"\0") + made)[1]
+        assert decode(chunks) == whole
+        assert decode(chunks, BedrockDecoder) == decode([made], BedrockDecoder)
         for frame in whole[0]:
             if all(len(value) < 2**15 for value in frame.headers.values() if isinstance(value, (str, bytes))):
                 assert AWSFrameDecoder().receive_data(encode_aws_frame(frame)) == [frame]
