@@ -60,8 +60,8 @@ def message_events(
 
     Text, thinking and tool arguments come in deltas of `piece` characters, or in one if it is None. A piece is shorter
     or longer if it would end inside a surrogate pair. All other content, and the fields that are not named, come with
-    the start of their block or of the message. The output count comes at the end. A message that is still growing is
-    written as it is at the time of the call.
+    the start of their block or of the message. The output count comes at the end. What is no part of a message (pings,
+    deltas that fit nowhere) is not written. A message that is still growing is written as it is at the time of the call.
 
     `outcome` says how the stream ends:
 
