@@ -59,9 +59,10 @@ def message_events(
     """The legal events that build exactly this message: what a server would have sent, as `encode_event` takes it.
 
     Text, thinking and tool arguments come in deltas of `piece` characters, or in one if it is None. A piece is shorter
-    or longer if it would end inside a surrogate pair. All other content, and the fields that are not named, come with
-    the start of their block or of the message. The output count comes at the end. What is no part of a message (pings,
-    deltas that fit nowhere) is not written. A message that is still growing is written as it is at the time of the call.
+    or longer if it would end inside a surrogate pair. Signatures, citations and compactions come in deltas of their own,
+    and the output count at the end. All else comes with the start of its block or of the message. What is no part of a
+    message (pings, deltas that fit nowhere) is not written. A message that is still growing is written as it is at the
+    time of the call.
 
     `outcome` says how the stream ends:
 
@@ -74,7 +75,7 @@ def message_events(
       of an error can; then there is nothing but the error event. (TRUNCATED gives nothing at all then.)
 
     Three things can't be said as they are. A usage of None is written as 0 output tokens, because the official SDK
-    dies without a usage. A message without a stop_reason that is COMPLETE, or without an id, role or model, is built,
+    dies without a usage. A message without a stop_reason that is COMPLETE, or without a role or a model, is built,
     but not in strict mode. A fallback block makes its `to.model` the message's, as in every stream.
 
     Arguments come in pieces if the block has them as a text, in `input_json`. If it has only an `input`, as in a body
