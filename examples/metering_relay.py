@@ -4,7 +4,7 @@ It replaces what LiteLLM 1.110 does for its pass-through of Messages streams: ev
 end, then all are joined, decoded, split into lines and searched for the model, the id, an interruption and the last
 output count. That takes 127 lines (`_convert_raw_bytes_to_str_lines` in `streaming_handler.py`, and the four functions
 from `_extract_message_start_field` to `_recover_interrupted_stream_output_tokens` in
-`anthropic_passthrough_logging_handler.py`). Here it is `relay`, 14 lines, and no body is kept.
+`anthropic_passthrough_logging_handler.py`). Here it is `relay`, 11 lines, and no body is kept.
 
 Run it: `python examples/metering_relay.py`.
 """
@@ -12,13 +12,11 @@ Run it: `python examples/metering_relay.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 
 from sansio_step import (
     Message,
     MessageStream,
     Outcome,
-    StreamError,
     TextBlock,
     Usage,
     encode_event,
@@ -28,17 +26,14 @@ from sansio_step import (
 
 def relay(chunks: Iterable[bytes], on_end: Callable[[MessageStream], None]) -> Iterator[bytes]:
     """The same chunks. `on_end` gets the stream that read along, once, however it ended."""
-    stream = MessageStream()
+    stream = MessageStream(on_fault="keep")  # the bytes are the caller's, whatever the meter makes of them
     try:
         for chunk in chunks:
             yield chunk  # first: nothing that the meter finds can hold it back
-            if stream.fault is None:
-                with suppress(StreamError):  # kept as `stream.fault`; the bytes are the caller's all the same
-                    stream.receive_data(chunk)
+            stream.consume(chunk)
     finally:
         # Also if the upstream broke off or the caller went away: what has come until then is what it cost.
-        with suppress(StreamError):
-            stream.receive_eof()
+        stream.receive_eof()
         on_end(stream)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from ._decode import (
-    JSON,
     as_json_bytes,
     convert_clean,
     cut_text,
@@ -41,8 +41,15 @@ _MOST_FOR_ONE = 4096
 
 _HEAD = len(DELTA_HEAD)
 
-Data = str | bytes | bytearray | memoryview | JSON
+Data = str | bytes | bytearray | memoryview | Mapping[str, Any]
 """The data of a frame: its text, or the object that it was parsed to."""
+
+Item = TypeVar("Item")
+
+
+def _itself(frame: Any) -> Any:
+    return frame
+
 
 _OF_NAMES = ("no_event_line", "foreign_data")
 # Deviations of an event line. An event that shares its frame with others has no event line that could be wrong.
@@ -98,7 +105,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         self._ready_number = 0  # of their first event
         # Where the frames of `_ready` start, each after the number of events up to its end. Made when it is asked for: a
         # slice of 500 errors asks 500 times.
-        self._places: list[tuple[int, int]] | None = None
+        self._places: list[tuple[int, int | None]] | None = None
         self._placed: tuple[bytes, int] | None = None  # the frames, and the number, for which they were made
         self._notes: list[Note] = []  # of the events that were returned last
         self._message = 0  # which message of the body, for the deviations
@@ -111,7 +118,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         self._half: tuple[int, tuple[str, str], str] | None = None  # set if the last delta ended in half a pair
 
     def __repr__(self) -> str:
-        return f"<EventDecoder events={self._number} fault={self._fault!r}>"
+        return f"<{type(self).__name__} events={self._number} fault={self._fault!r}>"
 
     @property
     def deviations(self) -> list[Deviation]:
@@ -167,36 +174,50 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             return self._stopped()
         if self._ended:
             raise ValueError("receive_frame after receive_eof: one object reads one body")
-        events = self.read_frame(data, event)
+        if event is not None and not isinstance(event, str):
+            raise TypeError(f"expected the name of the event as a str, not {type(event).__name__}")
+        events = self.read_frames([(None, (data, event))])
         return events if events or self._fault is None else self._stopped()
 
-    def read_frame(self, data: Data, event: str | None = None) -> list[StreamEvent]:
-        """Like `receive_frame`, for a receiver on top of this one: it sets `fault` and never raises it."""
+    def read_frames(
+        self, frames: Iterable[tuple[int | None, Item]], content_of: Callable[[Item], tuple[Data, str | None]] = _itself
+    ) -> list[StreamEvent]:
+        """Like `receive_frame` for several frames, for a receiver on top of this one: it never raises a fault.
+
+        Each frame comes with its place in the body. `content_of` gives its data and name, and may raise a fault.
+        """
         if self._notes:
             self.settle()
         self._ready, self._ready_number = None, self._number
+        self._places = places = []
         self.sizes = {}
-        events: list[StreamEvent] = []
         self.is_clean = True
-        if event is not None and not isinstance(event, str):
-            raise TypeError(f"expected the name of the event as a str, not {type(event).__name__}")
-        name = None if event in (None, "", "message") else event
-        try:
-            if isinstance(data, dict):
-                self._read_object(data, name, events, has_names=event is not None)
-            else:
-                data = as_json_bytes(data)
-                if len(data) > self._reader.limit:
-                    raise LimitExceeded("max_event_size", self._reader.limit)
-                if event is None:
-                    self._read_nameless(data, events)
-                else:
-                    self._read_each(((json_bytes(name) if name else None, data, None, None, None),), events)
-        except StreamError as fault:
-            self._fail(fault, None)
+        events: list[StreamEvent] = []
+        for offset, frame in frames:
+            try:
+                self._read_frame(*content_of(frame), events)
+            except StreamError as fault:
+                self._fail(fault, offset)
+            if self._fault is not None:
+                self._fault.byte_offset = offset
+                break
+            places.append((self._number, offset))
         if self._fault is None:
             self.is_clean = not (self._notes and self.new_entries())
         return events
+
+    def _read_frame(self, data: Data, event: str | None, events: list[StreamEvent]) -> None:
+        name = None if event in (None, "", "message") else event
+        if not isinstance(data, (str, bytes)) and isinstance(data, Mapping):
+            self._read_object(data, name, events, has_names=event is not None)
+            return
+        data = as_json_bytes(data)
+        if len(data) > self._reader.limit:
+            raise LimitExceeded("max_event_size", self._reader.limit)
+        if event is None:
+            self._read_nameless(data, events)
+        else:
+            self._read_each(((json_bytes(name) if name else None, data, None, None, None),), events)
 
     def _read_one(self, data: bytes, fields: Fields) -> list[StreamEvent]:
         """Read a chunk that is exactly one frame."""
@@ -331,7 +352,9 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         self.sizes[self._number] = len(data)
         self._accept(event, [seen for seen in found if seen[0] != "no_event_line"], events)
 
-    def _read_object(self, item: JSON, name: str | None, events: list[StreamEvent], *, has_names: bool) -> None:
+    def _read_object(
+        self, item: Mapping[str, Any], name: str | None, events: list[StreamEvent], *, has_names: bool
+    ) -> None:
         """Add the event of a frame whose data was parsed already."""
         found: list[tuple[str, str]] = []
         event = convert_clean(item)
@@ -415,8 +438,8 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     def offset_of_event(self, number: int) -> int | None:
         """The byte offset in the body of one of the events that were read last, None for a frame without a body."""
         ready, at = self._ready, self._ready_number
-        if ready is None:
-            return None
+        if ready is None:  # frames that came some other way
+            return next((offset for end, offset in self._places or () if number < end), None)
         if self._placed is None or self._placed[0] is not ready or self._placed[1] != at:
             self._placed = ready, at
             if 13 in ready:  # a chunk that was read as it came
@@ -428,7 +451,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         assert self._places is not None
         place = bisect_right(self._places, (number, len(ready)))
         if place < len(self._places):
-            return self._reader.offset_of(self._places[place][1])
+            return self._reader.offset_of(self._places[place][1])  # type: ignore[arg-type]  # it is a body's
         return self._reader.pending_offset  # the end of the body made an event of what was pending
 
     def _join_halves(self, event: ContentBlockDeltaEvent) -> StreamEvent:

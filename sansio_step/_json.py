@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 from json import JSONDecodeError, JSONDecoder, dumps
 from json.decoder import scanstring  # type: ignore[attr-defined]  # missing from the type stubs only
-from math import inf, isfinite
+from math import inf
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
-
-from ._errors import short_repr
 
 MAX_NESTING = 200
 
@@ -76,44 +74,6 @@ def read_json(data: bytes, *, controls: bool = False) -> Read:
     if data.count(b"{") + data.count(b"[") > MAX_NESTING:
         _check_nesting(data)
     return Read(value, value)
-
-
-def check_json(value: Any) -> Read:
-    """Take a value that was parsed elsewhere under the same rules. Raises NotJSON if no JSON text has this value.
-
-    The parts of the value are shared, not copied, unless a string among them has a lone surrogate.
-    """
-    halves = False
-    level = [value]
-    for depth in range(MAX_NESTING + 1):
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                halves = halves or has_halves(item)
-            elif isinstance(item, (dict, list)) and depth == MAX_NESTING:
-                raise NotJSON(f"nested deeper than {MAX_NESTING}", 0)
-            elif isinstance(item, dict):
-                inner += item
-                inner += item.values()
-                if not all(isinstance(key, str) for key in item):
-                    raise NotJSON("an object with a key that is no string", 0)
-            elif isinstance(item, list):
-                inner += item
-            elif not (item is None or isinstance(item, (bool, int)) or (isinstance(item, float) and isfinite(item))):
-                raise NotJSON(f"{short_repr(item)} is no JSON value", 0)
-        level = inner
-        if not level:
-            break
-    return Read(_joined(value) if halves else value, value)
-
-
-def _joined(value: Any) -> Any:
-    """A copy of a value with the halves of characters joined."""
-    if isinstance(value, str):
-        return join_halves(value)
-    if isinstance(value, dict):
-        return {_joined(key): _joined(part) for key, part in value.items()}
-    return [_joined(part) for part in value] if isinstance(value, list) else value
 
 
 def read_partial_json(text: str) -> Any:

@@ -49,7 +49,7 @@ def decode_message(body: str | bytes | bytearray | memoryview | Mapping[str, Any
 def read_object(data: str | bytes | bytearray | memoryview | Mapping[str, Any], what: str) -> JSON:
     """The JSON object of a document, as a text or parsed. Raises DecodeError, which names the document as `what`."""
     if isinstance(data, Mapping):
-        return parsed_json(data)  # type: ignore[no-any-return]  # a dict for a mapping
+        return parsed_json(data).value  # type: ignore[no-any-return]  # a dict for a mapping
     try:
         wire = read_json(as_json_bytes(data).removeprefix(_BOM), controls=True).value
     except NotJSON as error:

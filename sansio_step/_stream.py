@@ -30,7 +30,9 @@ class MessageStream(Receiver[StreamEvent]):
     fault after the last message_stop is raised by the receive calls and leaves the message COMPLETE.
 
     `keep="last"` forgets a message as soon as the next one begins. `on_fault="keep"` is for observers: no call but
-    `result` raises a fault, which `fault` has; what comes after it is passed over.
+    `result` raises a fault, which `fault` has; what comes after it is passed over. `decoder` is a decoder for other
+    bytes than those of a text/event-stream, a BedrockDecoder, with its own `strict` and `max_event_size`. It is the
+    stream's from then on.
     """
 
     __slots__ = (
@@ -53,10 +55,13 @@ class MessageStream(Receiver[StreamEvent]):
         max_message_size: int = MAX_MESSAGE_SIZE,
         keep: Keep = "all",
         on_fault: OnFault = "raise",
+        decoder: EventDecoder | None = None,
     ) -> None:
         super().__init__()
-        self._decoder = EventDecoder(strict=strict, max_event_size=max_event_size)
-        self._accumulator = MessageAccumulator(strict=strict, max_message_size=max_message_size, keep=keep)
+        self._decoder = decoder or EventDecoder(strict=strict, max_event_size=max_event_size)
+        self._accumulator = MessageAccumulator(
+            strict=strict or self._decoder.strict, max_message_size=max_message_size, keep=keep
+        )
         self._raises = on_fault == "raise"
         if not self._raises and on_fault != "keep":
             raise ValueError(f'on_fault is {on_fault!r}, must be "raise" or "keep"')
@@ -155,7 +160,9 @@ class MessageStream(Receiver[StreamEvent]):
             return self._stopped()
         if self._ended:
             raise ValueError("receive_frame after receive_eof: one object reads one body")
-        events = self._apply(self._decoder.read_frame(data, event))
+        if event is not None and not isinstance(event, str):
+            raise TypeError(f"expected the name of the event as a str, not {type(event).__name__}")
+        events = self._apply(self._decoder.read_frames([(None, (data, event))]))
         return events if events or self._fault is None else self._stopped()
 
     def consume(self, data: Bytes) -> None:
