@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import arguments as tool_arguments
 from . import chart, comparison, detours, growth, guard, memory, peers, report, startup, timing, workloads
 from .subjects import core, json_loads
 from .targets import WORKLOADS
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
-PARTS = ("comparison", "growth", "memory", "detours", "startup")
+PARTS = ("comparison", "arguments", "growth", "memory", "detours", "startup")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +52,8 @@ def _measure(options: argparse.Namespace) -> int:
     out.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     if "comparison" in parts:
         _compare(options, out, results, budget)
+    if "arguments" in parts:
+        _arguments(options, out, results, budget)
     if "growth" in parts:
         points = [point for curve in growth.curves() for point in growth.measure(curve, budget)]
         report.growth(out, points)
@@ -70,6 +73,16 @@ def _measure(options: argparse.Namespace) -> int:
     options.json.write_text(json.dumps(results, indent=1) + "\n")
     out.print(f"figures in {options.json}")
     return 0
+
+
+def _arguments(options: argparse.Namespace, out: Any, results: dict[str, Any], budget: float) -> None:
+    others, missing = ({}, {}) if options.no_peers else tool_arguments.available()
+    for name, reason in missing.items():
+        out.print(f"[bold red]not measured[/]: {name}: {reason}")
+    figures = tool_arguments.compare(others, budget=budget)
+    points = tool_arguments.flatness(budget=budget)
+    report.arguments(out, figures, points)
+    results["arguments"] = [measured.as_dict() for measured in (*figures, *points)]
 
 
 def _compare(options: argparse.Namespace, out: Any, results: dict[str, Any], budget: float) -> None:

@@ -17,6 +17,8 @@ from .workloads import CHUNKINGS, Workload
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .arguments import Figure as Reading
+    from .arguments import Point as Size
     from .detours import Detour
     from .growth import Point
     from .guard import Check
@@ -31,6 +33,10 @@ PACKAGES = (
     "launchdarkly-eventsource",
     "sseclient-py",
     "pydantic-ai",
+    "jsonriver",
+    "jiter",
+    "partial-json-parser",
+    "ijson",
 )
 
 
@@ -158,6 +164,44 @@ def detours(out: Console, found: Sequence[Detour]) -> None:
     for shape in dict.fromkeys(detour.shape for detour in found):
         ratios = {(detour.stage, detour.chunking): detour for detour in found if detour.shape == shape}
         table.add_row(shape, *(f"{ratios[column].ratio:.2f} {_mark(ratios[column].met)}" for column in columns))
+    out.print(table)
+
+
+def arguments(out: Console, figures: Iterable[Reading], points: Iterable[Size]) -> None:
+    """A table of readers on each text, and one of sizes."""
+    table = Table(title="tool arguments in pieces of 64 characters, looked at after each", title_justify="left")
+    table.title_style = "bold"
+    for heading in ("text", "subject"):
+        table.add_column(heading)
+    for heading in ("µs a piece", "times sansio-step", "at least"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for figure in figures:
+        table.add_row(
+            figure.text,
+            figure.subject,
+            f"{figure.microseconds_a_piece:.2f}",
+            f"{figure.times_own:.2f}",
+            "" if figure.target is None else f"{figure.target:g}",
+            "" if figure.target is None else _mark(figure.met),
+        )
+    out.print(table)
+    table = Table(title="the same at growing sizes", title_justify="left", title_style="bold")
+    for heading in ("text", "subject"):
+        table.add_column(heading)
+    for heading in ("KiB", "µs a piece", "growth", "times join and decode"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for point in points:
+        table.add_row(
+            point.text,
+            point.subject,
+            f"{point.size // 1024:,}",
+            f"{point.microseconds_a_piece:.2f}",
+            f"{point.growth:.2f}",
+            f"{point.of_msgspec:.1f}",
+            _mark(point.met),
+        )
     out.print(table)
 
 

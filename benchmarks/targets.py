@@ -22,6 +22,7 @@ HTTPX_SSE: Final = "httpx-sse"
 SSECLIENT: Final = "sseclient-py"
 NODE: Final = "eventsource-parser + JSON.parse (Node)"
 PYDANTIC_AI: Final = "pydantic-ai"
+JSONRIVER: Final = "jsonriver"
 
 
 WORKLOADS: Final = ("text", "tools", "mixed", "short")
@@ -73,6 +74,13 @@ DETOUR: Final = 3.0
 GROWTH_OF_MSGSPEC: Final = 1.5
 # ... and what counts as flat. Up to 8 MiB it must be flat if msgspec's is.
 GROWTH_FLAT: Final = 1.3
+
+# Tool arguments while they grow (`benchmarks.arguments`): jsonriver takes at least so many times as long ...
+ARGUMENTS_OF_JSONRIVER: Final = 2.0
+# ... one long string at most so many times as long as joining its pieces and decoding the text once ...
+ARGUMENTS_OF_MSGSPEC: Final = 25.0
+# ... and a piece costs the same from 16 KiB to 4 MiB.
+ARGUMENTS_FLAT: Final = 1.3
 
 # Peak memory: of `parse`, in bodies; of the decoders, in largest events plus chunks.
 MEMORY_PARSE: Final = 2.5

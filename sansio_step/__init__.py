@@ -2,7 +2,7 @@
 
 `MessageStream` is what most people embed, `parse`, `iter_events` and `aiter_events` are its one-liners. Each
 layer below is usable alone: `SSEDecoder` (bytes to frames), `EventDecoder` (bytes to events),
-`MessageAccumulator` (events to the message). Nothing here opens a socket, reads a clock or starts a thread;
+`MessageAccumulator` (events to the message). `JSONReader` reads the arguments of a tool call while they grow. Nothing here opens a socket, reads a clock or starts a thread;
 the package `sansio_step_adapters` does.
 """
 
@@ -51,6 +51,8 @@ from ._events import (
     UnknownDelta,
     UnknownEvent,
 )
+from ._json_deltas import JSONClosed, JSONDelta, JSONOpened, JSONPiece, JSONScalar, JSONString
+from ._json_reader import JSONReader
 from ._message import (
     AdvisorToolResultBlock,
     BashCodeExecutionToolResultBlock,
@@ -117,6 +119,13 @@ __all__ = [
     "FallbackBlock",
     "IncompleteStream",
     "InputJSONDelta",
+    "JSONClosed",
+    "JSONDelta",
+    "JSONOpened",
+    "JSONPiece",
+    "JSONReader",
+    "JSONScalar",
+    "JSONString",
     "LimitExceeded",
     "MCPToolListingBlock",
     "MCPToolResultBlock",

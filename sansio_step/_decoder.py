@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from ._decode import (
     as_json_bytes,
@@ -43,12 +43,6 @@ _HEAD = len(DELTA_HEAD)
 
 Data = str | bytes | bytearray | memoryview | Mapping[str, Any]
 """The data of a frame: its text, or the object that it was parsed to."""
-
-Item = TypeVar("Item")
-
-
-def _itself(frame: Any) -> Any:
-    return frame
 
 
 _OF_NAMES = ("no_event_line", "foreign_data")
@@ -180,11 +174,14 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         return events if events or self._fault is None else self._stopped()
 
     def read_frames(
-        self, frames: Iterable[tuple[int | None, Item]], content_of: Callable[[Item], tuple[Data, str | None]] = _itself
+        self,
+        frames: Iterable[tuple[int | None, Any]],
+        content_of: Callable[[Any], tuple[Data, str | None]] | None = None,
     ) -> list[StreamEvent]:
         """Like `receive_frame` for several frames, for a receiver on top of this one: it never raises a fault.
 
-        Each frame comes with its place in the body. `content_of` gives its data and name, and may raise a fault.
+        Each frame comes with its place in the body. It is its data and name, or `content_of` gives these and may raise a
+        fault.
         """
         if self._notes:
             self.settle()
@@ -195,7 +192,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         events: list[StreamEvent] = []
         for offset, frame in frames:
             try:
-                self._read_frame(*content_of(frame), events)
+                self._read_frame(*(frame if content_of is None else content_of(frame)), events)
             except StreamError as fault:
                 self._fail(fault, offset)
             if self._fault is not None:

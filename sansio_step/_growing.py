@@ -84,10 +84,11 @@ _SHORT = 256
 class TextBuffer(Growing):
     """Pieces of one text. `halves` is true if there are lone surrogates among them, still to be joined."""
 
-    __slots__ = ("earlier", "halves", "last")
+    __slots__ = ("before", "earlier", "halves", "last")
 
     def set_up(self, start: str = "") -> None:
         self.earlier: list[str] | None = None
+        self.before = 0  # how many characters are in the earlier pieces
         self.last = start
         self.halves = False
 
@@ -95,11 +96,25 @@ class TextBuffer(Growing):
         """Add to the text."""
         if len(self.last) < _SHORT:
             self.last += text
-        elif self.earlier is None:
-            self.earlier, self.last = [self.last], text
-        else:
-            self.earlier.append(self.last)
-            self.last = text
+            return
+        if self.earlier is None:
+            self.earlier = []
+        self.earlier.append(self.last)
+        self.before += len(self.last)
+        self.last = text
+
+    def since(self, position: int) -> str:
+        """The text from a character on. It costs what it returns, so that a reader can read on after each delta."""
+        missing = self.before - position
+        if missing <= 0:
+            return self.last[-missing:]
+        pieces = [self.last]
+        for piece in reversed(self.earlier or ()):
+            pieces.append(piece)
+            missing -= len(piece)
+            if missing <= 0:
+                break
+        return "".join(reversed(pieces))[-missing:]
 
     def current(self) -> str:
         """The text so far. A first surrogate half at its end is held back until the second comes."""
@@ -115,6 +130,7 @@ class TextBuffer(Growing):
         if self.earlier is not None:
             self.last = "".join((*self.earlier, self.last))
             self.earlier = None
+            self.before = 0
         return self.last
 
 

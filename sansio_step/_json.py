@@ -2,7 +2,8 @@
 
 msgspec reads nearly every text. A text that it refuses is read again here, without recursion: msgspec's own bound
 on nesting moves with the caller's stack, it reports a lone surrogate escape as cut input, and it stops at a byte
-that is not UTF-8. This second reader also says where a text breaks, and reads a text that has not all come yet.
+that is not UTF-8. This second reader also says where a text breaks. A text that has not all come yet is for
+`_json_reader`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _NUMBER_GOES_ON = frozenset("0123456789.eE+-")
 _LITERALS = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
-_STRING_START = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*')
 _HALF = re.compile("[\ud800-\udfff]")
 _HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
@@ -74,19 +74,6 @@ def read_json(data: bytes, *, controls: bool = False) -> Read:
     if data.count(b"{") + data.count(b"[") > MAX_NESTING:
         _check_nesting(data)
     return Read(value, value)
-
-
-def read_partial_json(text: str) -> Any:
-    """Read a JSON text that is cut short or broken, up to that place. None if no value begins before it.
-
-    Objects, arrays and strings are closed at the end of the text. A number or literal that could go on is
-    left out, and so is a key without its value.
-    """
-    reader = _Reader(text, mended=True)
-    try:
-        return reader.read()
-    except NotJSON:
-        return reader.root
 
 
 def join_halves(text: str, *, hold_back: bool = False) -> str:
@@ -147,7 +134,7 @@ def _check_nesting(data: bytes) -> None:
 
 
 class _Reader:
-    """Reads one JSON text with a stack of its own. `root` is the value so far."""
+    """Reads one JSON text with a stack of its own."""
 
     def __init__(self, text: str, *, mended: bool = False, controls: bool = False) -> None:
         self.text = text
@@ -233,14 +220,14 @@ class _Reader:
     def _read_key(self) -> None:
         if self.text[self.position : self.position + 1] != '"':
             raise self._broken("expected a key in double quotes")
-        key = self._read_string(is_key=True)
+        key = self._read_string()
         if self._skip_space() != ":":
             raise self._broken("expected ':' after a key")
         self.position += 1
         self._skip_space()
         self._keys.append(key)
 
-    def _read_string(self, *, is_key: bool = False) -> str:
+    def _read_string(self) -> str:
         start = self.position + 1
         value: str
         try:
@@ -248,9 +235,7 @@ class _Reader:
         except JSONDecodeError as error:
             if self.controls and not self.has_controls and error.msg.startswith("Invalid control character"):
                 self.has_controls = True
-                return self._read_string(is_key=is_key)
-            if not is_key:
-                self._attach(self._string_so_far(start))
+                return self._read_string()
             if error.msg.startswith("Unterminated"):
                 self.position = len(self.text)
                 raise self._broken("a string without its end") from None
@@ -259,11 +244,6 @@ class _Reader:
             return value
         self.halves = True
         return join_halves(value) if self.mended else value
-
-    def _string_so_far(self, start: int) -> str:
-        match = _STRING_START.match(self.text, start)
-        value, _ = scanstring((match.group() if match else "") + '"', 0, True)
-        return join_halves(value, hold_back=True)
 
     def _read_number_or_literal(self, mark: str) -> int | float | bool | None:
         if mark in _LITERALS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from sys import maxsize
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, get_args, overload
 
@@ -10,7 +12,8 @@ import msgspec
 from ._base import Extra, Part
 from ._errors import StreamError, ToolInputError
 from ._growing import Copied, Growing, ReadThrough, TextBuffer, raw_field, read_through
-from ._json import NotJSON, json_bytes, read_json, read_partial_json
+from ._json import NotJSON, json_bytes, read_json
+from ._json_reader import JSONReader
 from ._tool_input import convert_input
 
 T = TypeVar("T")
@@ -152,21 +155,44 @@ class ToolCallBlock(Block):
         """The arguments so far, for display: possibly less than the model meant, but never anything else.
 
         Never raises. Objects, arrays and strings are closed at the end of the text. A number or literal that could go
-        on is left out. Each call reads the text from its start.
+        on is left out. If the text breaks, this is what came before that.
+
+        A call reads what came since the last one, and copies the entries of the objects and arrays that are still open.
+        So what it returned stands still, but finished parts are shared by all calls: don't change them. The string that
+        is growing is copied, too, if what the last call returned is still held.
         """
         held: dict[str, Any] | Arguments = raw_field(self, "input")
         return held.current() if isinstance(held, Arguments) else held
 
 
+class _SoFar:
+    """Reads arguments that are still growing, or broken: each character once."""
+
+    __slots__ = ("_length", "_reader")
+
+    def __init__(self) -> None:
+        self._reader = JSONReader(max_size=maxsize)  # the stream that the pieces come from has limits
+        self._length = 0  # the characters that the reader was given
+
+    def read_on(self, text: str | TextBuffer) -> Any:
+        """The value so far of a text that begins with what was read."""
+        new = text.since(self._length) if isinstance(text, TextBuffer) else text[self._length :]
+        self._length += len(new)
+        with suppress(ToolInputError):  # the value stays what it was before that
+            self._reader.receive_text(new)
+        return self._reader.snapshot()
+
+
 class Arguments(Growing):
     """What the field `input` holds while `input_json` has a text. It reads that text when it is asked."""
 
-    __slots__ = ("_parsed", "started", "text")
+    __slots__ = ("_parsed", "_so_far", "started", "text")
 
     def set_up(self, started: dict[str, Any], text: str | TextBuffer) -> None:
         self.started = started  # what the field held before there was a text
         self.text = text  # type: ignore[misc]  # it is not a member of an Enum
         self._parsed: tuple[str, dict[str, Any]] | None = None
+        self._so_far: _SoFar | None = None  # what is read of arguments that are not whole, once that is asked for
 
     def written(self) -> str:
         """The text so far."""
@@ -182,11 +208,15 @@ class Arguments(Growing):
         return self._parsed[1]
 
     def current(self) -> dict[str, Any]:
-        try:
-            return self.whole()
-        except ToolInputError:
-            value = read_partial_json(self.written())
-            return value if isinstance(value, dict) else {}
+        if self._so_far is None:
+            if not isinstance(self.text, TextBuffer):
+                with suppress(ToolInputError):
+                    return self.whole()
+            self._so_far = _SoFar()
+        if not (self.text.last if isinstance(self.text, TextBuffer) else self.text):
+            return self.started
+        value = self._so_far.read_on(self.text)
+        return value if isinstance(value, dict) else {}
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Arguments):

@@ -15,7 +15,6 @@ from sansio_step._json import (
     join_halves,
     json_bytes,
     read_json,
-    read_partial_json,
     write_json,
 )
 
@@ -156,38 +155,6 @@ def test_halves_of_characters():
     assert join_halves("a\ud800", hold_back=True) == join_halves("a\udbff", hold_back=True) == "a"
     assert join_halves("a\udc00", hold_back=True) == join_halves("a\ud800") == "a\ufffd"
     assert join_halves("\ud83e\udd9c\ud83e", hold_back=True) == "🦜"
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("", None), ("{", {}), ('{"a', {}), ('{"a"', {}), ('{"a":', {}), ('{"a":1', {}), ('{"a":1,', {"a": 1}), ('{"a":1 ', {"a": 1}),
-        ('{"a":-', {}), ('{"a":1.', {}), ('{"a":1.5', {}), ('{"a":1e', {}), ('{"a":1.5}', {"a": 1.5}), ('{"a":tr', {}), ('{"a":true', {"a": True}),
-        ('{"a":nul', {}), ('{"a":"b', {"a": "b"}), ('{"a":"b\\', {"a": "b"}), ('{"a":"b\\u12', {"a": "b"}), ('{"a":"\\ud83d', {"a": ""}),
-        ('{"a":"\\ud83d\\ude00', {"a": "\U0001f600"}), ('{"a":["b",[', {"a": ["b", []]}), ('{"a":[1,2', {"a": [1]}), ('{"a":{"b":"c"},"d', {"a": {"b": "c"}}),
-        ('{"a":1}', {"a": 1}), ('{"a":1}x', {"a": 1}), ('{"a":oops', {}), ('{"a":"b\x01c"}', {"a": "b"}), ('["x', ["x"]), ('"x', "x"),
-        ('{"a":"x\\ud83d"}', {"a": "x\ufffd"}),
-    ],
-)  # fmt: skip
-def test_partial_json(text, value):
-    """Cut text gives what it says so far: no unfinished number, literal, escape or key."""
-    assert read_partial_json(text) == value
-
-
-@given(VALUES.filter(lambda value: isinstance(value, dict)), st.data())
-def test_partial_json_only_grows(value, data):
-    """Any prefix of an object gives an object whose finished parts are those of the whole."""
-    text = json.dumps(value)
-    cut = data.draw(st.integers(1, len(text)))
-    assert is_part(read_partial_json(text[:cut]), value)
-
-
-def is_part(part, whole):
-    if isinstance(part, dict):
-        return isinstance(whole, dict) and all(key in whole and is_part(part[key], whole[key]) for key in part)
-    if isinstance(part, list):
-        return isinstance(whole, list) and all(map(is_part, part, whole)) and len(part) <= len(whole)
-    return whole.startswith(part) if isinstance(part, str) and isinstance(whole, str) else part == whole
 
 
 @given(VALUES)

@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 import anyio.from_thread
@@ -34,6 +35,25 @@ BODY = b"".join(
         sansio_step.ContentBlockStopEvent(0),
         sansio_step.MessageDeltaEvent(
             sansio_step.MessageDelta(stop_reason="end_turn"), usage=sansio_step.Usage(output_tokens=2)
+        ),
+        sansio_step.MessageStopEvent(),
+    )
+)
+
+TOOL_BODY = b"".join(
+    sansio_step.encode_event(event)
+    for event in (
+        sansio_step.MessageStartEvent(
+            sansio_step.Message(id="msg_2", role="assistant", model="m", usage=sansio_step.Usage(input_tokens=3))
+        ),
+        sansio_step.ContentBlockStartEvent(0, sansio_step.ToolUseBlock(id="toolu_1", name="write_file")),
+        *(
+            sansio_step.ContentBlockDeltaEvent(0, sansio_step.InputJSONDelta(piece))
+            for piece in ('{"path": "a.p', 'y", "content": "print(\\"', "h\\u00e", '9\\")\\', 'n", "mode": 420', "}")
+        ),
+        sansio_step.ContentBlockStopEvent(0),
+        sansio_step.MessageDeltaEvent(
+            sansio_step.MessageDelta(stop_reason="tool_use"), usage=sansio_step.Usage(output_tokens=2)
         ),
         sansio_step.MessageStopEvent(),
     )
@@ -90,6 +110,23 @@ async def call(app: PassThrough) -> None:
     async with app:
         await app({"type": "http", "method": "POST", "path": "/v1/messages", "headers": []}, receive, send)
     assert b"".join(sent) == BODY
+
+
+def test_an_argument_is_streamed_in_eight_lines(capsys):
+    """The README's lines print one argument of a tool call, decoded, and nothing else of it."""
+    (code,) = (block for block in BLOCKS if "JSONReader()" in block)
+    assert len(code.splitlines()) == 8
+    exec(
+        compile(code, "<README>", "exec"),
+        {"chunks": [TOOL_BODY[start : start + 50] for start in range(0, len(TOOL_BODY), 50)]},
+    )
+    assert capsys.readouterr().out == 'print("hé")\n'
+
+
+def test_every_kind_of_delta_has_a_row():
+    """The table has each class of JSONDelta under its kind."""
+    listed = [(kind, name) for kind, name, _ in rows("`kind`")]
+    assert sorted(listed) == sorted((each.kind, each.__name__) for each in get_args(sansio_step.JSONDelta))
 
 
 @pytest.mark.parametrize(

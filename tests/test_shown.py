@@ -40,6 +40,12 @@ from sansio_step import (
     Deviation,
     EventDecoder,
     IncompleteStream,
+    JSONClosed,
+    JSONOpened,
+    JSONPiece,
+    JSONReader,
+    JSONScalar,
+    JSONString,
     LimitExceeded,
     MessageAccumulator,
     MessageReader,
@@ -168,6 +174,8 @@ BY_HAND = [
     BatchResult(EVIL, EVIL, PARTIAL, extra={EVIL: [EVIL * 99]}),
     AWSFrame({EVIL: EVIL, "a": 1, "b": b"\x1b", "c": datetime(2026, 1, 1, tzinfo=timezone.utc), "d": UUID(int=1)}, EVIL.encode()), RetryPolicy(), Timeouts(), Deadlines(Timeouts(), 0.0),
     MessageRequest(model="m", max_tokens=1, messages=[{"role": "user", "content": EVIL}]), *Outcome,
+    JSONOpened((EVIL,), "object"), JSONClosed((EVIL, 0), {"a": [EVIL]}), JSONPiece((), EVIL), JSONString((0,), EVIL), JSONScalar((), None),
+    JSONReader(),
 ]  # fmt: skip
 for _error in BY_HAND[:12]:
     _error.event_number, _error.byte_offset, _error.partial = 1, 2, PARTIAL  # type: ignore[union-attr]
@@ -180,6 +188,7 @@ READERS = (
     BedrockDecoder,
     MessageReader,
     AsyncMessageReader,
+    JSONReader,
 )
 CLASSES = [each for name in sansio_step.__all__ if isinstance(each := getattr(sansio_step, name), type)]
 
@@ -245,7 +254,7 @@ def fields_of(thing: Any) -> dict[str, Any]:
     """Wire name and value of what a Struct says: its public fields, and its type."""
     names = zip(thing.__struct_fields__, thing.__struct_encode_fields__, strict=True)
     fields = {wire_name: value_of(thing, name) for name, wire_name in names if name[0] != "_"}
-    return {"type": thing.type, **fields} if hasattr(thing, "type") else fields
+    return {**{tag: getattr(thing, tag) for tag in ("type", "kind") if hasattr(thing, tag)}, **fields}
 
 
 def said(thing: Any) -> Any:
@@ -291,7 +300,8 @@ def look_at_json(thing: Any, held: Held) -> None:
 
 def look_at_builtins(thing: Any, held: Held) -> None:
     if isinstance(thing, (msgspec.Struct, Enum)) or dataclasses.is_dataclass(thing):
-        assert msgspec.to_builtins(thing) == json.loads(msgspec.json.encode(thing))
+        # Tuples stay tuples there.
+        assert json.loads(json.dumps(msgspec.to_builtins(thing))) == json.loads(msgspec.json.encode(thing))
 
 
 def assert_says(plain: Any, thing: Any) -> None:
@@ -319,7 +329,10 @@ def assert_says(plain: Any, thing: Any) -> None:
 
 def look_at_copies(thing: Any, held: Held, *, ways: tuple[Callable[[Any], Any], ...]) -> None:
     if isinstance(thing, READERS):
-        told = f"^{type(thing).__name__} can't be copied or pickled because it reads one body; its events and messages can$"
+        read, gives = (
+            ("text", "deltas and values") if isinstance(thing, JSONReader) else ("body", "events and messages")
+        )
+        told = f"^{type(thing).__name__} can't be copied or pickled because it reads one {read}; its {gives} can$"
         for way in ways:
             with pytest.raises(TypeError, match=told):
                 way(thing)

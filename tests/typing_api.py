@@ -101,6 +101,31 @@ if TYPE_CHECKING:
     s.UnknownDelta("new_delta")
     s.UnknownBlock("new_block", extra={"a": 1})
 
+    json_reader = s.JSONReader(max_size=1)
+    assert_type(json_reader.receive_text(""), list[s.JSONDelta])
+    assert_type(json_reader.receive_eof(), list[s.JSONDelta])
+    assert_type(json_reader.fault, s.StreamError | None)
+    assert_type(json_reader.is_finished, bool)
+
+    def by_kind(each: s.JSONDelta) -> object:
+        # Comparing `kind` narrows, as `type` does for what the wire carries.
+        assert_type(each.path, tuple[str | int, ...])
+        match each.kind:
+            case "opened":
+                return each.container == "array"
+            case "piece":
+                assert_type(each.text, str)
+                return each
+            case _:
+                pass
+        if each.kind == "string":
+            assert_type(each.value, str)
+        elif each.kind == "scalar":
+            assert_type(each.value, int | float | bool | None)
+        elif each.kind == "closed":
+            assert_type(each.value, dict[str, Any] | list[Any])
+        return each.text if isinstance(each, s.JSONPiece) else None
+
     message = s.decode_message(b"")
     assert_type(message.text, str)
     assert_type(message.tool_uses, list[s.ToolUseBlock])
