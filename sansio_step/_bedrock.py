@@ -12,6 +12,7 @@ from ._errors import DecodeError, ProtocolViolation
 from ._events import StreamEvent
 from ._frames import MAX_EVENT_SIZE
 from ._json import CANT_DECODE, NotJSON, json_bytes, read_json, write_json
+from ._runs import DeltaRun
 
 
 class _Chunk(msgspec.Struct):
@@ -45,6 +46,9 @@ class BedrockDecoder(EventDecoder):
         if fault is not None and self._fault is None:
             self._fail(fault, fault.byte_offset)
         return events
+
+    def read_joined(self, data: bytes) -> list[StreamEvent | DeltaRun]:
+        return list(self.read_chunk(data))
 
     def read_end(self) -> list[StreamEvent]:
         pending = self._frames.pending

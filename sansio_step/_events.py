@@ -50,11 +50,15 @@ class BlockDelta(Event, frozen=True):
     """Base of deltas. A new delta needs a class, a place in the union `Delta`, and an export.
 
     `text_field` names the field whose text a server can cut anywhere, even inside a character. Runs of such deltas
-    are read together. It is None for all other deltas.
+    are read together. It is None for all other deltas. Where a class names such a field, `piece` is that text.
     """
 
     grows: ClassVar[Grows | None] = None
     text_field: ClassVar[str | None] = None
+    if TYPE_CHECKING:
+
+        @property
+        def piece(self) -> str: ...
 
     def with_text(self, text: str) -> Any:
         """The same delta with another text in its `text_field`."""
@@ -152,6 +156,14 @@ else:
     # and `_decode` looks at them more closely.
     _WireDelta = Union[tuple(cls for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends)]  # noqa: UP007  # of a tuple
 
+
+CUT_ANYWHERE: frozenset[Any] = frozenset(cls for cls in get_args(Delta) if isinstance(cls.text_field, str))
+"""The deltas that have a `piece`."""
+
+for _cls in CUT_ANYWHERE:
+    _cls.piece = vars(_cls)[
+        _cls.text_field
+    ]  # the same slot under one name: runs are joined without a look at their kind
 
 APPENDED: tuple[str, ...] = tuple(
     cls.grows.field for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends

@@ -1,15 +1,17 @@
 """Runs of deltas written alike, which make up most of every stream: C code cuts them out and decodes them.
 
-This is the seam for an accelerator: only `cut_runs` and `decode_run` read many frames at once.
+This is the seam for an accelerator: only `cut_runs` and `decode_run` (`join_run`, if nobody wants the events) read many
+frames at once.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 import msgspec
 
-from ._events import ContentBlockDeltaEvent
+from ._events import ContentBlockDeltaEvent, Delta, WireIndex
 from ._json import CANT_DECODE
 
 DELTA_NAME = b"content_block_delta"
@@ -80,6 +82,56 @@ def decode_run(run: list[bytes]) -> list[ContentBlockDeltaEvent] | None:
         return list(map(decode_delta, run))
     except CANT_DECODE:
         return None
+
+
+class DeltaRun(msgspec.Struct, frozen=True, gc=False):
+    """Deltas in a row with the same index and kind, and nothing else in them. No event was made for them."""
+
+    index: int
+    kind: Any
+    texts: list[str]
+
+    def events(self) -> list[ContentBlockDeltaEvent]:
+        """The events that `decode_run` would have made."""
+        return [ContentBlockDeltaEvent(self.index, self.kind(text)) for text in self.texts]
+
+
+def _lean(cls: Any) -> Any:
+    """A class like that of a delta, but with its text in `piece` and without room for unknown fields."""
+    fields = [("piece", str, msgspec.field(name=cls.grows.by))]
+    return msgspec.defstruct(cls.__name__, fields, tag=cls.type, gc=False, forbid_unknown_fields=True)
+
+
+_KINDS = {_lean(cls): cls for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends}
+
+if TYPE_CHECKING:
+    _LeanDelta = Any
+else:
+    _LeanDelta = Union[tuple(_KINDS)]  # noqa: UP007  # of a tuple
+
+
+class _LeanEvent(msgspec.Struct, tag=ContentBlockDeltaEvent.type, gc=False, forbid_unknown_fields=True):
+    index: WireIndex
+    delta: _LeanDelta
+
+
+_decode_lean = msgspec.json.Decoder(_LeanEvent | _Never).decode
+
+
+def join_run(run: list[bytes]) -> list[DeltaRun] | None:
+    """What `decode_run` would give, for those who want the texts and no events. It takes four fifths of the time."""
+    try:
+        deltas: list[Any] = list(map(_decode_lean, run))
+    except CANT_DECODE:
+        return None
+    index, lean = deltas[0].index, deltas[0].delta.__class__
+    texts = [delta.delta.piece for delta in deltas if delta.index == index and delta.delta.__class__ is lean]
+    if len(texts) == len(run):
+        return [DeltaRun(index, _KINDS[lean], texts)]
+    return [
+        DeltaRun(index, _KINDS[lean], [delta.delta.piece for delta in row])
+        for (index, lean), row in groupby(deltas, lambda delta: (delta.index, delta.delta.__class__))
+    ]
 
 
 def frames_of(run: list[bytes]) -> bytes:

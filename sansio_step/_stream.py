@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from ._accumulator import MAX_MESSAGE_SIZE, Keep, MessageAccumulator, OnFault, Outcome
 from ._body_start import START_SIZE, describe
@@ -16,6 +17,9 @@ from ._frames import MAX_EVENT_SIZE
 from ._message import ContentBlock, Message
 from ._receiver import SLICE, Receiver, as_bytes, slices
 from ._response import decode_message
+from ._runs import DeltaRun
+
+Item = TypeVar("Item", bound=StreamEvent | DeltaRun)
 
 _MOST_UNREAD = 1024
 # Pieces that wait in `consume`. Without this bound, 28 KiB in pieces of two bytes would take 600 KB.
@@ -196,22 +200,35 @@ class MessageStream(Receiver[StreamEvent]):
             self._unread_size = 0
             for piece in slices(data):
                 if self._fault is None:
-                    self.read_chunk(piece)
+                    self._remember(piece)
+                    self._apply(self._decoder.read_joined(piece))
         return self._accumulator
 
+    def receive_data(self, data: Bytes) -> list[StreamEvent]:
+        """Take the next bytes and return the events that they complete, often none.
+
+        Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError for
+        anything but bytes, ValueError after `receive_eof`.
+        """
+        # An event or a packet a chunk does without the layer between.
+        if data.__class__ is bytes and self._fault is None and not (self._unread or self._ended) and len(data) <= SLICE:
+            events = self._read_piece(data)
+            return events if events or self._fault is None else self._stopped()
+        return super().receive_data(data)
+
     def read_chunk(self, data: bytes) -> list[StreamEvent]:
-        if self._unread:
-            self._read()
-            if self._fault is not None:
-                return []
-        if len(data) > SLICE:
-            events: list[StreamEvent] = []
-            for piece in slices(data):
-                events += self.read_chunk(piece)
-                if self._fault is not None:
-                    break
-            return events
-        events = self._decoder.read_chunk(data)
+        self._read()
+        events: list[StreamEvent] = []
+        for piece in slices(data):
+            if self._fault is None:
+                events += self._read_piece(piece)
+        return events
+
+    def _read_piece(self, data: bytes) -> list[StreamEvent]:
+        try:
+            events = self._decoder.receive_data(data)
+        except StreamError:
+            events = []  # the decoder keeps it
         if self._decoder.is_clean and self._accumulator.take(events):
             return events  # nearly all: deltas that continue a block
         self._remember(data)
@@ -264,7 +281,11 @@ class MessageStream(Receiver[StreamEvent]):
         # message only if several events share a frame.
         for piece in slices(data):
             self._remember(piece)
-            yield from self._iter_applied(self._decoder.read_chunk(piece))
+            try:
+                events = self._decoder.receive_data(piece)
+            except StreamError:
+                events = []  # the decoder keeps it
+            yield from self._iter_applied(events)
             if self._fault is not None:
                 return
 
@@ -298,7 +319,7 @@ class MessageStream(Receiver[StreamEvent]):
             self._accumulator.receive_eof()
             self._fault = self._accumulator.fault
 
-    def _apply(self, events: list[StreamEvent]) -> list[StreamEvent]:
+    def _apply(self, events: list[Item]) -> list[Item]:
         """Add events to the message; return those before the first fault, whichever layer found it."""
         first = self._accumulator.event_count
         is_clean = self._decoder.is_clean
@@ -310,7 +331,7 @@ class MessageStream(Receiver[StreamEvent]):
             self._take_fault()
         return events
 
-    def _add(self, events: Sequence[StreamEvent], entries: list[int]) -> None:
+    def _add(self, events: Sequence[StreamEvent | DeltaRun], entries: list[int]) -> None:
         """Add events to the message, up to one at fault.
 
         `entries` are the numbers of the events that add an entry to the deviations.
@@ -350,7 +371,7 @@ class MessageStream(Receiver[StreamEvent]):
         if len(self._start) < START_SIZE and self._accumulator.message is None:
             self._start += data[: START_SIZE - len(self._start)]
 
-    def _look_for_documents(self, events: Sequence[StreamEvent]) -> None:
+    def _look_for_documents(self, events: Sequence[StreamEvent | DeltaRun]) -> None:
         for event in events:
             if isinstance(event, UnknownEvent) and event.data is not None:
                 self._documents += 1

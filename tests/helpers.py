@@ -196,6 +196,7 @@ def long_way() -> ExitStack:
     ways = {
         "_decoder.cut_runs": lambda ready: [([], ready)],
         "_decoder.decode_clean": lambda data: None,
+        "_decoder.EventDecoder.receive_data": Receiver.receive_data,
         "_decoder.EventDecoder.read_chunk": FrameReceiver.read_chunk,
         "_decoder.read_fields": by_the_letter,
         "_sse.SSEDecoder.receive_data": Receiver.receive_data,
@@ -204,7 +205,7 @@ def long_way() -> ExitStack:
         "_receiver.read_fields": by_the_letter,
         "_receiver.read_frames": lambda ready: [by_the_letter(b"\n".join(lines)) for _, lines in split_frames(ready)],
         "_accumulator.MessageAccumulator.take": lambda self, events: False,
-        "_accumulator._TEXT_OF": {},
+        "_accumulator.CUT_ANYWHERE": frozenset(),
     }
     with ExitStack() as patches:
         for target, replacement in ways.items():
