@@ -13,6 +13,8 @@ from ._deviations import Deviation
 from ._errors import APIError, IncompleteStream, StreamError
 from ._events import Delta, StreamEvent
 from ._frames import MAX_EVENT_SIZE
+from ._json_deltas import JSONDelta
+from ._live_input import LiveInput
 from ._message import ContentBlock, Message
 from ._receiver import as_bytes, refuse_copy, slices
 from ._stream import MessageStream
@@ -27,6 +29,8 @@ class _Reader:
     def __init__(self, stream: MessageStream) -> None:
         self._stream = stream
         self._waiting: Iterator[StreamEvent] = iter(())  # the events of the last chunk
+        self._given: StreamEvent | None = None  # the event given last
+        self._live: LiveInput | None = None
         self._source_ended = False
         self._source_closed = False
         self._over = False  # no further event will be given
@@ -50,6 +54,17 @@ class _Reader:
     def block(self) -> ContentBlock | None:
         """The block that the event given last was applied to, if that was a content_block_* event; else None."""
         return self._stream.block
+
+    @property
+    def tool_input(self) -> list[JSONDelta]:
+        """What the event given last says of a tool call's arguments, often nothing. `block` is the call.
+
+        A string shows in pieces as it grows, a number or key as soon as it can grow no more. Arguments that are broken
+        say nothing from there on; `block.input` raises. It costs nothing as long as nobody asks.
+        """
+        if self._live is None:
+            self._live = LiveInput()
+        return self._live.deltas(self._given, self._stream.block)
 
     @property
     def messages(self) -> list[Message]:
@@ -161,6 +176,7 @@ class MessageReader(_Reader):
 
     def __next__(self) -> StreamEvent:
         for event in self._waiting:
+            self._given = event
             return event
         while not self._over:
             if self._source_ended or self._stream.fault is not None:
@@ -183,6 +199,7 @@ class MessageReader(_Reader):
                     self.close()
                     raise
             for event in self._waiting:
+                self._given = event
                 return event
         self._raise_error()
         raise StopIteration
@@ -230,6 +247,7 @@ class AsyncMessageReader(_Reader):
 
     async def __anext__(self) -> StreamEvent:
         for event in self._waiting:
+            self._given = event
             return event
         while not self._over:
             if self._source_ended or self._stream.fault is not None:
@@ -254,6 +272,7 @@ class AsyncMessageReader(_Reader):
                     await self.aclose()
                     raise
             for event in self._waiting:
+                self._given = event
                 return event
         self._raise_error()
         raise StopAsyncIteration

@@ -310,7 +310,9 @@ class MessageStream(Receiver[StreamEvent]):
         self._end_message()
 
     def read_end(self) -> list[StreamEvent]:
-        events = self._apply(self._decoder.read_end())
+        events = self._decoder.read_end()
+        if events or not self._decoder.is_clean:
+            events = self._apply(events)
         self._end_message()
         return events
 

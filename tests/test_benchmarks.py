@@ -293,8 +293,8 @@ def test_guard_measures_again_what_failed(monkeypatch: pytest.MonkeyPatch) -> No
     def measure(only: set[str] | None) -> Iterator[guard.Check]:
         attempts.append(only)
         yield guard.Check("noisy", 9.0 if len(attempts) == 1 else 1.0, 2.0)
-        yield guard.Check("slow", 3.1, 2.0)
-        yield guard.Check("just so", 3.0, 2.0)
+        yield guard.Check("slow", 4.1, 2.0)
+        yield guard.Check("just so", 4.0, 2.0)
 
     monkeypatch.setattr(guard, "_measure", measure)
     assert {check.name: check.passed for check in guard.run()} == {"noisy": True, "slow": False, "just so": True}
@@ -311,7 +311,7 @@ def test_guard_command(
 
     monkeypatch.setattr(guard, "run", lambda: [guard.Check("text: frames", value, 2.0)])
     assert main(["--guard"]) == status
-    assert ("slower than allowed: text: frames 9.00, at most 3.00" in capsys.readouterr().err) is bool(status)
+    assert ("slower than allowed: text: frames 9.00, at most 4.00" in capsys.readouterr().err) is bool(status)
 
 
 def test_import_brings_no_io() -> None:

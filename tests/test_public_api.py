@@ -147,7 +147,7 @@ LAYERS = [
     {"_base", "_json_reader", "_receiver"},
     {"_aws", "_message", "_sse"},
     {"_events"},
-    {"_encode", "_decode", "_runs", "_states"},
+    {"_encode", "_decode", "_live_input", "_runs", "_states"},
     {"_request", "_response", "_turn", "_decoder", "_assembler"},
     {"_accumulator", "_batch", "_bedrock"},
     {"_stream", "_message_events"},

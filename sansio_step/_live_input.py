@@ -1,0 +1,50 @@
+"""The arguments of tool calls as they arrive: what each event of a stream says of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from sys import maxsize
+
+from ._errors import ToolInputError
+from ._events import ContentBlockDeltaEvent, InputJSONDelta, StreamEvent, appended_text
+from ._growing import TextBuffer, raw_field
+from ._json_deltas import JSONDelta
+from ._json_reader import JSONReader
+from ._message import ContentBlock, ToolCallBlock
+
+
+class LiveInput:
+    """Reads the arguments of each call on, one event after the other, as soon as somebody asks.
+
+    Asked again about the same event, it says the same. Events about which nobody asked are read without a word.
+    """
+
+    def __init__(self) -> None:
+        self._reading: dict[
+            int, tuple[JSONReader, int]
+        ] = {}  # by block: its reader, and the characters that it was given
+        self._event: StreamEvent | None = None
+        self._deltas: list[JSONDelta] = []
+
+    def deltas(self, event: StreamEvent | None, block: ContentBlock | None) -> list[JSONDelta]:
+        """What an event, which was applied last and to this block, says of a call's arguments. Often nothing."""
+        if event is not self._event:
+            self._event = event
+            self._deltas = self._read(event, block)
+        return self._deltas
+
+    def _read(self, event: StreamEvent | None, block: ContentBlock | None) -> list[JSONDelta]:
+        if not (isinstance(event, ContentBlockDeltaEvent) and isinstance(event.delta, InputJSONDelta)):
+            return []
+        text = raw_field(block, "input_json") if isinstance(block, ToolCallBlock) else None
+        if not isinstance(text, TextBuffer):
+            return []
+        reader, length = self._reading.get(id(block)) or (JSONReader(max_size=maxsize), 0)  # the stream has limits
+        unread = text.since(length)
+        self._reading[id(block)] = reader, length + len(unread)
+        earlier = len(unread) - len(appended_text(event.delta) or "")
+        with suppress(ToolInputError):  # the block's `input` says it
+            if earlier > 0:
+                reader.receive_text(unread[:earlier])
+            return reader.receive_text(unread[max(earlier, 0) :])
+        return []
