@@ -436,8 +436,16 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     def _note(self, found: list[tuple[str, str]]) -> None:
         if self.strict:
             raise ProtocolViolation(*found[0])
+        last = self._notes[-1] if self._notes else None
+        if last is not None and len(found) == 1 and self._continues(last, found[0][0]):
+            last.count += 1
+            return
         for code, detail in found:
             self._notes.append(Note(code, self._number, detail, self._message))
+
+    def _continues(self, last: Note, code: str) -> bool:
+        """Whether the next event goes on with a row of events that deviate alike, in the same message."""
+        return last.code == code and last.event_number + last.count == self._number and last.message == self._message
 
     def _is_unnamed_again(self, event: StreamEvent | None) -> bool:
         """Count an event that continues a row of events without an event line; tell whether it does.
@@ -445,13 +453,8 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         Some servers send all of their events so.
         """
         last = self._notes[-1] if self._notes else None
-        if (
-            last is None
-            or isinstance(event, MessageStartEvent)  # it may begin another message
-            or last.code != "no_event_line"
-            or last.event_number + last.count != self._number
-            or last.message != self._message
-        ):
+        # A message_start may begin another message.
+        if last is None or isinstance(event, MessageStartEvent) or not self._continues(last, "no_event_line"):
             return False
         last.count += 1
         return True
@@ -486,6 +489,8 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             text = held[2] + text
         if "\ud800" <= text[-1:] <= "\udbff":
             self._half = (event.index, cut.kind, text[-1])
+        elif text is cut.raw:
+            return event  # it shows what it should
         return showing(event, join_halves(text, hold_back=True), cut.raw)
 
     def read_end(self) -> list[StreamEvent]:

@@ -200,7 +200,17 @@ def _half_class(cls: type[BlockDelta]) -> Any:
 
 def half_of(shown: BlockDelta, raw: str) -> Any:
     """A delta like the one given, which has a `text_field`. It also keeps the raw text that came."""
-    delta = _rebuilt(_half_class(_whole_class(shown)), shown)
+    return _with_raw(_rebuilt(_half_class(_whole_class(shown)), shown), raw)
+
+
+def half_with(delta: BlockDelta, text: str, raw: str) -> Any:
+    """Like `half_of`, with another text to show."""
+    if delta.grows is None:
+        return half_of(delta.with_text(text), raw)
+    return _with_raw(_half_class(_whole_class(delta))(text, extra=delta.extra), raw)
+
+
+def _with_raw(delta: Any, raw: str) -> Any:
     vars(delta)["raw"] = raw
     return delta
 

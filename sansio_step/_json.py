@@ -64,7 +64,7 @@ def read_json(data: bytes, *, controls: bool = False) -> Read:
     except CANT_DECODE:
         text = data.decode("utf-8", "replace")
         try:
-            return _read_by_json(text)
+            return _read_by_json(text, controls)
         except (ValueError, RecursionError, NotJSON):
             pass
         reader = _Reader(text, controls=controls)
@@ -83,7 +83,14 @@ def join_halves(text: str, *, hold_back: bool = False) -> str:
     """
     if hold_back and text[-1:] >= "\ud800" and text[-1:] <= "\udbff":
         text = text[:-1]
+    if not has_halves(text):
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def replace_halves(text: str) -> tuple[str, int]:
+    """The text with U+FFFD for each half, and how many there were. For texts of `scan_json`, which joins what it can."""
+    return _HALF.subn("\ufffd", text)
 
 
 def has_halves(text: str) -> bool:
@@ -91,17 +98,25 @@ def has_halves(text: str) -> bool:
     return not text.isascii() and _HALF.search(text) is not None
 
 
-def _read_by_json(text: str) -> Read:
-    """Read what msgspec refuses though it is JSON: halves of characters, and U+FFFD for bytes that were no UTF-8.
+def _read_by_json(text: str, controls: bool) -> Read:
+    """Read what msgspec refuses though it is JSON, or nearly: halves of characters, raw control characters, and U+FFFD for
+    bytes that were no UTF-8.
 
     The standard library's scanner is in C: 5 microseconds an event, where `_Reader` takes 20 to 40. What it refuses, and
     what it takes though it is no JSON, is for that reader, which says where the text breaks.
     """
-    raw = _scan(text)
+    scan, has_controls = scan_json, False
+    try:
+        raw = scan(text)
+    except JSONDecodeError as error:
+        if not controls or not error.msg.startswith("Invalid control character"):
+            raise
+        scan, has_controls = _scan_controls, True
+        raw = scan(text)
     if text.count("{") + text.count("[") > MAX_NESTING:
         _check_nesting(text.encode())
     mended = _ESCAPE.sub(_mend, text) if _HALF_ESCAPE.search(text) else text
-    return Read(raw if mended is text or mended == text else _scan(mended), raw)
+    return Read(raw if mended is text or mended == text else scan(mended), raw, has_controls)
 
 
 def _mend(escape: re.Match[str]) -> str:
@@ -118,7 +133,10 @@ def _finite(text: str) -> float:
     return _refuse(text) if abs(number) == inf else number
 
 
-_scan = JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
+scan_json = JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
+"""Reads a JSON text in C, with lone halves as they are. Raises ValueError, or RecursionError for deep nesting."""
+
+_scan_controls = JSONDecoder(parse_constant=_refuse, parse_float=_finite, strict=False).decode
 
 
 def _check_nesting(data: bytes) -> None:
