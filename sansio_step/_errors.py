@@ -167,7 +167,7 @@ _RETRYABLE = frozenset({
 class ToolInputError(StreamError, ValueError):
     """Tool arguments that are not a whole JSON object, or not of the type that they were asked for as.
 
-    `input_json` is the raw text. `position` is where it breaks, in characters; it is the length of the text if the
+    `what` says what is wrong, `input_json` is the raw text. `position` is where it breaks, in characters; it is the length of the text if the
     text is cut short or the block is not finished. `path` names the value that is not of its type, as in
     `$.places[2].name`, and `position` is then where that value starts, or None if the arguments came without a text.
     """
@@ -175,6 +175,7 @@ class ToolInputError(StreamError, ValueError):
     def __init__(self, reason: str, input_json: str, position: int | None, path: str | None = None) -> None:
         where = "" if position is None else f" (character {position} of {len(input_json)})"
         super().__init__(reason + where)
+        self.what = reason
         self.input_json = input_json
         self.position = position
         self.path = path

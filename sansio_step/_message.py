@@ -12,7 +12,7 @@ import msgspec
 from ._base import Extra, Part
 from ._errors import StreamError, ToolInputError
 from ._growing import Copied, Growing, ReadThrough, TextBuffer, raw_field, read_through
-from ._json import NotJSON, json_bytes, read_json
+from ._json import NotJSON, read_json
 from ._json_reader import JSONReader
 from ._tool_input import convert_input
 
@@ -255,12 +255,24 @@ class _InputJSONField(ReadThrough):
 
 def _parse_input(text: str) -> dict[str, Any]:
     try:
-        value = read_json(json_bytes(text)).value
+        value = read_json(text.encode()).value
+    except UnicodeEncodeError:  # halves of characters, which a caller's own text can have
+        value = _parse_text(text)
     except NotJSON as error:
         raise ToolInputError(f"broken tool input: {error.reason}", text, error.position) from None
     if not isinstance(value, dict):
         raise ToolInputError("tool input is not a JSON object", text, 0)
     return value
+
+
+def _parse_text(text: str) -> Any:
+    reader = JSONReader(max_size=maxsize)
+    with suppress(ToolInputError):
+        reader.receive_text(text)
+        reader.receive_eof()
+    if isinstance(reader.fault, ToolInputError):
+        raise ToolInputError(f"broken tool input: {reader.fault.what}", text, reader.fault.position)
+    return reader.value
 
 
 class ToolUseBlock(ToolCallBlock, tag="tool_use"):

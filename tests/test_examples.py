@@ -207,3 +207,59 @@ def test_the_asynchronous_loop_is_the_same():
         return [part async for part in LOOP["async_answer"](chunks(), kept.append)]
 
     assert (asyncio.run(read()), kept[0]) == parts_and_message([body])
+
+
+# --- the observer of the SDK's events -------------------------------------------------------------------------------
+
+OBSERVER = run("sdk_observer")
+
+
+class SDKEvent:
+    """An event of the SDK, as far as the observer sees it."""
+
+    def __init__(self, item):
+        self.item = item
+
+    def model_dump(self):
+        return self.item
+
+
+def seen(items):
+    ends = []
+    return list(OBSERVER["observed"](map(SDKEvent, items), ends.append)), ends
+
+
+def items_of(body):
+    return [json.loads(part.split(b"data: ")[1]) for part in body.split(b"\n\n") if part]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (whole(text_block("Hi", "!")), {"outcome": "complete", "text": "Hi!", "gen_ai.usage.output_tokens": 5}),
+        # Counts are cumulative: an instrumentation that adds them up has 54.
+        (
+            message_start() + message_delta(None, usage={"output_tokens": 4}) + message_delta(usage={"output_tokens": 50}) + MESSAGE_STOP,
+            {"outcome": "complete", "text": "", "gen_ai.usage.output_tokens": 50},
+        ),
+        (message_start() + text_block("Hi"), {"outcome": "truncated", "text": "Hi"}),
+        (message_start() + frame("content_block_delta", index="x"), {"outcome": "failed", "text": ""}),
+    ],
+)  # fmt: skip
+def test_the_observer(body, said):
+    events, (stream,) = seen(items_of(body))
+    assert [event.item for event in events] == items_of(body)
+    found = OBSERVER["attributes"](stream)
+    assert {
+        name: found.get(name) for name in ("outcome", "text", "gen_ai.usage.output_tokens") if name in found
+    } == said
+
+
+def test_the_observer_of_a_caller_that_left():
+    ends = []
+    observed = OBSERVER["observed"](map(SDKEvent, items_of(whole(text_block("Hi", "!")))), ends.append)
+    for _ in range(3):
+        next(observed)
+    observed.close()
+    assert OBSERVER["attributes"](ends[0])["text"] == "Hi"
+    assert OBSERVER["attributes"](ends[0])["outcome"] == "truncated"

@@ -234,3 +234,20 @@ def test_input_at_any_depth_of_the_callers_stack(depth):
     with pytest.raises(StreamError, match="nested deeper than 200"):
         down(depth, lambda: deep.input)
     assert list(down(depth, deep.partial_input)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ('{"a":"\ud83d",x}', 9),
+        ('{"a":"\\\ud83d"}', 7),  # a backslash before a half is no escape
+        ('{"\ud83d":', 5),
+        ('"\ud83d', 2),
+    ],
+)
+def test_a_broken_text_with_halves_of_characters_breaks_where_it_does(text, position):
+    with pytest.raises(ToolInputError) as caught:
+        ToolUseBlock("toolu_1", "look", input_json=text).input  # noqa: B018
+    assert (caught.value.position, caught.value.input_json) == (position, text)
+    whole = ToolUseBlock("toolu_1", "look", input_json='{"\ud83d":"\ud83d"}')
+    assert whole.input == {"\ufffd": "\ufffd"}
