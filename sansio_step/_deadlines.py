@@ -40,18 +40,22 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
     `connect`: the time until a connection is made, TLS and proxy included, for each attempt.
     `first_event`: the time from then until the first event that is not a ping.
-    `idle`: the time without a single byte after the response has begun.
+    `idle`: the time from then without a single byte, sent or received. Before the response's own head nothing that
+    is received counts, so that neither a server that says nothing nor one that sends 1xx for ever holds a call.
     `stall`: the time without content after the first event, however many pings and comments come.
     `after_stop`: the time after a message_stop without another message_start. The message is whole by then, and
     some servers leave the response open.
+    `caller`: the time that a gateway waits for its caller: for more of the request's body, or to take what there is
+    for it. The clients don't apply it, since their caller is the program that they are part of.
     `total`: the time for the whole call, including retries and the waits between them.
     """
 
     connect: float | None = 10.0
     first_event: float | None = 300.0
-    idle: float | None = 120.0
+    idle: float | None = 300.0
     stall: float | None = 600.0
     after_stop: float | None = 5.0
+    caller: float | None = 60.0
     total: float | None = 3600.0
 
     def __post_init__(self) -> None:
@@ -64,11 +68,12 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 class Deadlines:
     """Knows which limits of `timeouts` are running, and when the next one ends.
 
-    Make it when the call begins: the limit on connecting runs from then. Call `connected`, `bytes_received` and
-    `events_received` as these happen, `connecting` for a further attempt and `paused` for the time in between.
+    Make it when the call begins: the limit on connecting runs from then. Call `connected`, `bytes_sent`,
+    `bytes_received` and `events_received` as these happen, `connecting` for a further attempt and `paused` for the time
+    in between. A gateway calls `caller_awaited` when it can't go on without its caller, and `caller_returned` when it can.
     """
 
-    __slots__ = ("_begun", "_content", "_running", "timeouts")
+    __slots__ = ("_awaited", "_begun", "_content", "_running", "timeouts")
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self.timeouts: Timeouts = timeouts
@@ -76,6 +81,7 @@ class Deadlines:
         self._running: dict[str, float] = {}
         self._begun = False  # an event other than a ping has come
         self._content = True  # the events that came last carried content; true before any came
+        self._awaited: float | None = None  # since when the caller is waited for
         self._start("total", now)
         self._start("connect", now)
 
@@ -92,8 +98,13 @@ class Deadlines:
     def connected(self, now: float, *, streaming: bool = True) -> None:
         """The connection is made. Without `streaming` the response is one document, which has no first event."""
         self._running.pop("connect", None)
+        self._start("idle", now)
         if streaming:
             self._start("first_event", now)
+
+    def bytes_sent(self, now: float) -> None:
+        """Bytes of the request went out."""
+        self._start("idle", now)
 
     def bytes_received(self, now: float) -> None:
         """Bytes of the response came, whatever they were."""
@@ -129,19 +140,36 @@ class Deadlines:
             if name in self._running:
                 self._running[name] += seconds
 
+    def caller_awaited(self, now: float) -> None:
+        """Nothing can go on without the caller: from now on, or as before, only `caller` and `total` run."""
+        if self._awaited is None:
+            self._awaited = now
+            self._start("caller", now)
+
+    def caller_returned(self, now: float) -> None:
+        """The caller has done what was waited for. The wait was no silence of the other side's."""
+        if self._awaited is not None:
+            self._running.pop("caller", None)
+            self.away(now - self._awaited)
+            self._awaited = None
+
     def paused(self) -> None:
         """The attempt is over: only `total` goes on."""
         self._begun = False
         self._content = True
+        self._awaited = None
         for name in [name for name in self._running if name != "total"]:
             del self._running[name]
 
     def next_deadline(self) -> tuple[float, str] | None:
         """When the next limit ends, and its name; None if none is running."""
-        if not self._running:
+        running = self._running
+        if self._awaited is not None:
+            running = {name: running[name] for name in ("caller", "total") if name in running}
+        if not running:
             return None
-        name = min(self._running, key=self._running.__getitem__)
-        return self._running[name], name
+        name = min(running, key=running.__getitem__)
+        return running[name], name
 
     def check(self, now: float) -> None:
         """Raise DeadlineExceeded for the limit that ended first, if one has ended by `now`."""

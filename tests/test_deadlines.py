@@ -25,19 +25,53 @@ def test_connect_runs_from_the_start() -> None:
 
 def test_first_event_runs_from_the_connection() -> None:
     """Once the connection stands, the first event is waited for; connect is over."""
-    deadlines = Deadlines(LIMITS, 0)
+    deadlines = Deadlines(Timeouts(connect=10, first_event=30, idle=None, total=100), 0)
     deadlines.connected(8)
     assert deadlines.next_deadline() == (38, "first_event")
 
 
-def test_idle_begins_with_the_response() -> None:
-    """Silence counts once the response has begun, and each byte begins it anew."""
+@pytest.mark.parametrize("streaming", [True, False])
+def test_idle_begins_with_the_connection(streaming: bool) -> None:
+    """Silence counts from the connection on, and each byte, sent or received, begins it anew."""
     deadlines = Deadlines(LIMITS, 0)
-    deadlines.connected(1)
-    deadlines.bytes_received(2)
-    assert deadlines.next_deadline() == (7, "idle")
+    deadlines.connected(1, streaming=streaming)
+    assert deadlines.next_deadline() == (6, "idle")
+    deadlines.bytes_sent(4)
+    assert deadlines.next_deadline() == (9, "idle")
     deadlines.bytes_received(6)
     assert deadlines.next_deadline() == (11, "idle")
+
+
+def test_a_caller_that_is_waited_for() -> None:
+    """While nothing can go on without the caller, its own limit and the total run, and no limit on the other side."""
+    limits = Timeouts(connect=10, first_event=30, idle=5, stall=20, caller=50, total=100)
+    deadlines = Deadlines(limits, 0)
+    deadlines.connected(0)
+    deadlines.bytes_received(1)
+    deadlines.caller_awaited(2)
+    deadlines.caller_awaited(3)  # it is still the same wait
+    assert deadlines.next_deadline() == (52, "caller")
+    deadlines.caller_returned(42)
+    deadlines.caller_returned(43)
+    assert deadlines.next_deadline() == (46, "idle")  # of its 5 seconds one had passed
+    deadlines.caller_awaited(45)
+    assert deadlines.next_deadline() == (95, "caller")
+    with pytest.raises(DeadlineExceeded, match="'caller' of 50 seconds"):
+        deadlines.check(95)
+    deadlines.caller_returned(95)
+    deadlines.caller_awaited(95)
+    assert deadlines.next_deadline() == (100, "total")
+
+
+def test_a_caller_without_a_limit() -> None:
+    """None is no limit: then only the total runs meanwhile."""
+    deadlines = Deadlines(Timeouts(idle=5, caller=None, total=None), 0)
+    deadlines.connected(0)
+    deadlines.caller_awaited(0)
+    assert deadlines.next_deadline() is None
+    deadlines.paused()
+    deadlines.connecting(10)
+    assert deadlines.next_deadline() == (20, "connect")
 
 
 def test_comments_do_not_hide_a_missing_first_event() -> None:
@@ -118,12 +152,10 @@ def test_a_new_attempt_begins_with_connect() -> None:
 
 
 def test_a_document_has_no_first_event() -> None:
-    """Without streaming, nothing but the total runs until the response begins."""
-    deadlines = Deadlines(LIMITS, 0)
+    """Without streaming, nothing but idle and the total runs."""
+    deadlines = Deadlines(Timeouts(idle=None, first_event=1, total=100), 0)
     deadlines.connected(1, streaming=False)
     assert deadlines.next_deadline() == (100, "total")
-    deadlines.bytes_received(50)
-    assert deadlines.next_deadline() == (55, "idle")
 
 
 def test_time_away_is_not_the_other_sides_silence() -> None:
@@ -172,6 +204,7 @@ def test_another_message_ends_after_stop() -> None:
     deadlines = Deadlines(LIMITS, 0)
     deadlines.connected(0)
     deadlines.events_received([STOP], 1)
+    deadlines.bytes_received(22)
     deadlines.events_received([PING, START], 3)
     assert deadlines.next_deadline() == (23, "stall")
     deadlines.events_received([STOP], 4)
@@ -189,7 +222,7 @@ def test_none_waits_for_the_end_of_the_body() -> None:
 
 def test_time_away_before_the_first_event() -> None:
     """The wait for the first event stands still too; a limit that doesn't run is not begun."""
-    deadlines = Deadlines(LIMITS, 0)
+    deadlines = Deadlines(Timeouts(first_event=30, idle=None, total=100), 0)
     deadlines.connected(0)
     deadlines.away(20)
     assert deadlines.next_deadline() == (50, "first_event")
