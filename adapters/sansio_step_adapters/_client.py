@@ -1,15 +1,12 @@
-"""What both clients are made of, but for the waiting: the surface of a stream, and the idle connections."""
+"""What both clients are made of, but for the waiting: their options, and the surface of a stream."""
 
 from __future__ import annotations
 
 import random
-import select
-import socket
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from sansio_step import (
     ContentBlockDeltaEvent,
@@ -24,79 +21,19 @@ from sansio_step import (
 
 from ._call import Call
 from ._config import Config, Request, encode_count, encode_request, make_config
-from ._connection import Connection
+from ._options import Options, Unpack
+from ._pool import Pool
 from ._reader import Wanted, request_id
 
 Transport = TypeVar("Transport")
 
-# Idle connections kept, and for how long: servers close them after 5 (uvicorn) to 75 seconds (nginx).
-_MOST_IDLE: Final = 100
-_LONGEST_IDLE: Final = 30.0
-
-
-class Pool(Generic[Transport]):
-    """The idle connections of one client, all to the same place."""
-
-    def __init__(self) -> None:
-        # The one used last is at the right end and taken first: it is the least likely to be stale.
-        self._idle: deque[tuple[float, Connection, Transport]] = deque()
-        self.closed = False
-
-    def __len__(self) -> int:
-        return len(self._idle)
-
-    def take(self) -> tuple[Connection, Transport] | None:
-        """The connection used last, if there is one. Ask `expired` first."""
-        try:
-            _, connection, transport = self._idle.pop()
-        except IndexError:  # asked for in this way, so that threads can share a pool
-            return None
-        return connection, transport
-
-    def put(self, connection: Connection, transport: Transport, now: float) -> bool:
-        """Keep a connection, or say that it has to be closed."""
-        if self.closed or len(self._idle) >= _MOST_IDLE:
-            return False
-        self._idle.append((now, connection, transport))
-        return True
-
-    def expired(self, now: float) -> Transport | None:
-        """One that has been idle for too long, given up: close it and ask again."""
-        return self._oldest(now - _LONGEST_IDLE)
-
-    def drain(self) -> Transport | None:
-        """Keep nothing from now on. Returns one that has to be closed: close it and ask again."""
-        self.closed = True
-        return self._oldest(None)
-
-    def _oldest(self, until: float | None) -> Transport | None:
-        try:
-            entry = self._idle.popleft()
-        except IndexError:
-            return None
-        if until is not None and entry[0] > until:
-            self._idle.appendleft(entry)
-            return None
-        return entry[2]
-
-
-def readable(sock: socket.socket) -> bool:
-    """Whether something waits on an idle connection's socket: its end, or bytes that nobody asked for. Never blocks."""
-    if sock.fileno() < 0:
-        return True
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([sock], [], [], 0)[0])
-
 
 class BaseClient(Generic[Transport]):
-    """A client's configuration and idle connections. `Client` and `AsyncClient` say what the arguments mean."""
+    """A client's configuration and idle connections."""
 
-    def __init__(self, **arguments: Any) -> None:
-        self._config: Config = make_config(**arguments)
-        self._pool: Pool[Transport] = Pool()
+    def __init__(self, pool: Pool[Transport], **options: Unpack[Options]) -> None:
+        self._config: Config = make_config(**options)
+        self._pool = pool
 
     def __repr__(self) -> str:
         origin = self._config.origin

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import zlib
-from collections.abc import Iterator
-from typing import Final, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
+
+
+def _optional(package: str) -> Any:
+    """A package of the extra `codings`, None if it is not installed."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError:
+        return None
+
+
+brotli: Final = _optional("brotli")
+zstandard: Final = _optional("zstandard")
 
 # What one call to zlib may give back: bounds the memory that a bomb can take at any moment.
 _PIECE: Final = 64 * 1024
+# What one call to zstandard takes: it may give back 128 KiB for each four bytes (RFC 8878 3.1.1.2.4, an RLE block).
+_ZSTD_INPUT: Final = 64
 # What a gzip member takes at least, a header and a trailer around nothing (RFC 1952 2.3).
 _EMPTY_MEMBER: Final = 18
 
@@ -108,11 +123,85 @@ def _decompressed(stream: zlib._Decompress, data: bytes) -> Iterator[bytes]:
             return
 
 
+class _Brotli:
+    """RFC 7932, by the package `brotli`."""
+
+    def __init__(self) -> None:
+        self.overhead = 0
+        self._stream = brotli.Decompressor()
+        self._begun = False
+
+    @property
+    def whole(self) -> bool:
+        return not self._begun or bool(self._stream.is_finished())
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        while data or self._begun:
+            self._begun = True
+            if self._stream.is_finished():
+                return
+            try:
+                piece = self._stream.process(data, output_buffer_limit=_PIECE)
+            except brotli.error as error:
+                raise CodingError(f"the body is not in its content coding: {error}") from error
+            data = b""
+            if piece:
+                yield piece
+            if self._stream.can_accept_more_data():
+                return
+
+
+class _Zstd:
+    """RFC 8878, by the package `zstandard`, with frames one after the other."""
+
+    def __init__(self) -> None:
+        self.overhead = 0
+        # What a server may ask of a reader's memory (RFC 9659).
+        self._coding = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
+        self._frame = self._coding.decompressobj()
+        self._begun = False
+
+    @property
+    def whole(self) -> bool:
+        return not self._begun or bool(self._frame.eof)
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        # It gives all at once that is in its input, and four bytes can hold 128 KiB.
+        for start in range(0, len(data), _ZSTD_INPUT):
+            yield from self._decode(data[start : start + _ZSTD_INPUT])
+
+    def _decode(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._frame.eof:
+                self._frame = self._coding.decompressobj()
+            self._begun = True
+            try:
+                piece = self._frame.decompress(data)
+            except zstandard.ZstdError as error:
+                raise CodingError(f"the body is not in its content coding: {error}") from error
+            yield from (piece[start : start + _PIECE] for start in range(0, len(piece), _PIECE))
+            data = self._frame.unused_data
+            if self._frame.eof:
+                self.overhead += _EMPTY_MEMBER
+                yield b""
+
+
+_DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
+    "gzip": _Gzip,
+    "x-gzip": _Gzip,
+    "deflate": _Deflate,
+    **({"br": _Brotli} if brotli is not None else {}),
+    **({"zstd": _Zstd} if zstandard is not None else {}),
+}
+# The names of what can be undone here.
+CODINGS: Final = tuple(_DECODERS)
+
+
 def content_decoder(content_encoding: str) -> Decoder | None:
     """A decoder for the value of a content-encoding header; None where there is nothing to undo.
 
-    Raises CodingError for a coding other than gzip and deflate, and for more than one: 302 bytes of `gzip, gzip, gzip`
-    are 24 MB of empty members, and no server applies two.
+    gzip and deflate, and with the extra `codings` br and zstd. Raises CodingError for any other, and for more than one:
+    302 bytes of `gzip, gzip, gzip` are 24 MB of empty members, and no server applies two.
     """
     names = [name.strip().lower() for name in content_encoding.split(",")]
     names = [name for name in names if name not in ("", "identity")]
@@ -120,8 +209,7 @@ def content_decoder(content_encoding: str) -> Decoder | None:
         return None
     if len(names) > 1:
         raise CodingError(f"{len(names)} content codings one on the other")
-    if names[0] in ("gzip", "x-gzip"):
-        return _Gzip()
-    if names[0] == "deflate":
-        return _Deflate()
-    raise CodingError(f"content coding {names[0][:40]!r} is not supported")
+    make = _DECODERS.get(names[0])
+    if make is None:
+        raise CodingError(f"content coding {names[0][:40]!r} is not supported")
+    return make()

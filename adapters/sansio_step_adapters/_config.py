@@ -14,20 +14,18 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from sansio_step import Deadlines, MessageRequest, RetryPolicy, Timeouts, __version__
 
-from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, Wanted
+from ._options import DEFAULTS, Auth, Options, Unpack, check_names
+from ._reader import Wanted
 from ._secrets import Mask, Secret, secrets_in
 from .http1 import Exchange
 
-BASE_URL: Final = "https://api.stepfun.ai"
-
-Auth = Literal["bearer", "x-api-key"]
 Request: TypeAlias = MessageRequest | Mapping[str, Any]
 
 KEY_HEADERS: Final = frozenset({"authorization", "x-api-key"})
@@ -35,6 +33,7 @@ KEY_HEADERS: Final = frozenset({"authorization", "x-api-key"})
 _HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 # What no name or address holds (RFC 3986 3.2.2), a zone's percent sign aside.
 _NO_HOST: Final = re.compile(r"[^0-9a-z._:%~!$&'()*+,;=-]", re.ASCII)
+_TIMEOUTS: Final = Timeouts()
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -147,58 +146,52 @@ class Config:
 
 def make_config(
     *,
-    base_url: str = BASE_URL,
-    api_key: str | None = None,
-    auth: Auth = "bearer",
-    headers: Mapping[str, str] | None = None,
-    timeouts: Timeouts | None = None,
-    max_retries: int | None = None,
-    retries: RetryPolicy | None = None,
-    strict: bool = False,
-    max_event_size: int = MAX_EVENT_SIZE,
-    max_message_size: int = MAX_MESSAGE_SIZE,
-    max_response_size: int = MAX_RESPONSE_SIZE,
-    ssl_context: ssl.SSLContext | None = None,
-    proxy: str | None = None,
-    trust_env: bool = True,
     url_name: str = "base_url",
+    default_timeouts: Timeouts = _TIMEOUTS,
+    **options: Unpack[Options],
 ) -> Config:
-    """Check a client's arguments; a ValueError says which is wrong, without showing a key or a password.
+    """Check a client's options; a ValueError or TypeError says which is wrong, without showing a key or a password.
 
     With `trust_env` the key is read from STEP_API_KEY, or STEPFUN_API_KEY if that is not set, and the proxy from
-    HTTP(S)_PROXY and NO_PROXY, if the arguments don't give them.
+    HTTP(S)_PROXY and NO_PROXY, if the options don't give them. `url_name` is what the caller calls `base_url`.
     """
-    environ: Mapping[str, str] = os.environ if trust_env else {}
+    check_names(options, Options)
+    given: Options = {**DEFAULTS, **options}
+    environ: Mapping[str, str] = os.environ if given["trust_env"] else {}
+    auth = given["auth"]
     if auth not in ("bearer", "x-api-key"):
         raise ValueError(f"auth: {auth!r} is neither 'bearer' nor 'x-api-key'")
+    timeouts, retries, ssl_context = given["timeouts"], given["retries"], given["ssl_context"]
     # Each would be found out in the middle of a call otherwise, or never.
     _check_type("timeouts", timeouts, Timeouts, "a float for all of them is not taken; say which")
     _check_type("retries", retries, RetryPolicy, "their number is max_retries")
     _check_type("ssl_context", ssl_context, ssl.SSLContext, "certificates are always checked by one")
     sizes = {
-        "max_event_size": max_event_size,
-        "max_message_size": max_message_size,
-        "max_response_size": max_response_size,
+        "max_event_size": given["max_event_size"],
+        "max_message_size": given["max_message_size"],
+        "max_response_size": given["max_response_size"],
     }
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int):
             raise TypeError(f"{name}: a number of bytes is expected, not {type(size).__name__}")
         if size < 1:
             raise ValueError(f"{name}: {size} is less than 1")
-    origin, path, user_info = _parse_url(url_name, base_url)
+    origin, path, user_info = _parse_url(url_name, given["base_url"])
     if user_info is not None:
         raise ValueError(f"{url_name}: a user and password don't belong there; the key is the argument api_key")
     if re.search(r"/v1(/messages)?$", path):
         raise ValueError(f"{url_name}: it is given without /v1, which the client adds")
     policy = retries if retries is not None else RetryPolicy()
+    max_retries = given["max_retries"]
     if max_retries is not None:
         policy = msgspec.structs.replace(policy, max_retries=max_retries)
         policy.__post_init__()
-    through = None
+    through, proxy = None, given["proxy"]
     if proxy:
         through = parse_proxy(proxy)
     elif proxy is None and not _is_loopback(origin.host):
         through = proxy_from(environ, origin)
+    key = given["api_key"]
     needs_tls = origin.tls or (through is not None and through.origin.tls)
     default_port = origin.port == _DEFAULT_PORTS["https" if origin.tls else "http"]
     return Config(
@@ -207,12 +200,12 @@ def make_config(
         path=f"{path}/v1/messages",
         proxy=through,
         ssl_context=ssl_context or (_default_context() if needs_tls else None),
-        key=_checked_key(api_key if api_key is not None else _key_from(environ)),
+        key=_checked_key(key if key is not None else _key_from(environ)),
         auth=auth,
-        headers=_checked_headers(headers or {}),
-        timeouts=timeouts if timeouts is not None else Timeouts(),
+        headers=_checked_headers(given["headers"] or {}),
+        timeouts=timeouts if timeouts is not None else default_timeouts,
         retries=policy,
-        strict=strict,
+        strict=given["strict"],
         **sizes,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import ssl
 from collections.abc import Sequence
@@ -67,6 +68,14 @@ class _TLS:
         """What has to go to the layer below now: handshakes and answers, too."""
         return self._outgoing.read()
 
+    def close(self) -> bytes:
+        """What says to the peer that nothing more comes: without it a cut can't be told from an end (RFC 8446 6.1)."""
+        if self.ready:
+            # It is written, and then the peer's own is waited for, which nobody has to.
+            with contextlib.suppress(ssl.SSLError):
+                self._object.unwrap()
+        return self._outgoing.read()
+
 
 class _Stage(enum.Enum):
     PROXY_TLS = "TLS with the proxy"
@@ -120,6 +129,12 @@ class Connection:
                 self._write(data, self._layers[:depth])
         data, self._out = bytes(self._out), bytearray()
         return data
+
+    def farewell(self) -> bytes:
+        """What the socket takes last: close_notify of each layer of TLS. Nothing can be sent after it."""
+        for depth in range(len(self._layers) - 1, -1, -1):
+            self._write(self._layers[depth].close(), self._layers[:depth])
+        return self.outgoing()
 
     def receive_data(self, data: bytes) -> bytes:
         """Take bytes from the socket; return those of HTTP."""

@@ -3,150 +3,104 @@
     app = PassThrough("https://api.stepfun.ai", on_end=lambda report: log(report.usage, report.outcome))
 
 Request and response bodies go through piece by piece as they come, in their content coding, with nothing held back.
-Beside that, the response is read as a client would read it, and the report tells usage, outcome, deviations and times.
-What is wrong with a stream never changes what is forwarded.
+After each piece has gone on, it is read as a client would read it, and the report tells usage, outcome, deviations and
+times. What is wrong with a stream never changes what is forwarded.
 """
 
 from __future__ import annotations
 
-import contextlib
-import math
-import ssl
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from dataclasses import dataclass, field
+import inspect
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Final, TypeAlias
-from urllib.parse import quote
+from typing import Final, TypeAlias
 
 from ._extras import missing_extra
 
 try:
     import anyio
-    import anyio.lowlevel
+    import h11  # noqa: F401, what comes below needs it
 except ModuleNotFoundError as error:
     raise missing_extra("anyio", error) from error
 
-import msgspec
+from sansio_step import ConnectionLost, DeadlineExceeded, Timeouts, TransportError
 
-from sansio_step import (
-    ConnectError,
-    ConnectionLost,
-    DeadlineExceeded,
-    Deadlines,
-    Deviation,
-    Message,
-    Outcome,
-    StreamError,
-    StreamEvent,
-    Timeouts,
-    TransportError,
-    Usage,
-)
-
-from ._client import Pool
-from ._config import KEY_HEADERS, Auth, Config, make_config
-from ._framing import Framing
-from ._link import ConnectFunction, Link
-from ._reader import ResponseReader, Wanted
+from ._async_driver import AsyncPool, ConnectFunction, Driver, drain
+from ._config import Config, make_config
+from ._forward import ASGIMessage, Forward, Outgoing
+from ._head import KEYS, BadRequest, Headers, end_to_end, is_messages, readable_only, target_of
+from ._options import Unpack, UpstreamOptions, check_names, shows_options
+from ._report import Observer, Report
 from ._secrets import Mask, secrets_in
+from ._streams import connect_tcp
 
 __all__ = ["PassThrough", "Report"]
 
-Scope: TypeAlias = MutableMapping[str, Any]
-ASGIMessage: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = ASGIMessage
 ReceiveFunction: TypeAlias = Callable[[], Awaitable[ASGIMessage]]
 SendFunction: TypeAlias = Callable[[ASGIMessage], Awaitable[None]]
+ReportFunction: TypeAlias = Callable[[Report], "Awaitable[None] | None"]
 
-# RFC 9110 7.6.1: what concerns one connection and is no business of the next.
-_HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-_KEYS: Final = frozenset(name.encode("ascii") for name in KEY_HEADERS)
-
-# What is kept of a request while it goes through, to be sent once more where an idle connection turns out to be dead.
-# Nearly all requests are smaller; those with images in them are not worth their memory.
-_MOST_KEPT: Final = 1024 * 1024
-
-
-@dataclass
-class Report:
-    """What one call came to. Times are seconds since the request came in; None where it didn't get so far."""
-
-    path: str
-    status: int | None = None
-    # Whether the answer was an event stream; a document's message is read as well.
-    streamed: bool = False
-    message: Message | None = field(default=None, repr=False)
-    outcome: Outcome | None = None
-    deviations: list[Deviation] = field(default_factory=list)
-    # What is wrong with the answer, or what broke under it.
-    error: StreamError | None = None
-    # Whether the caller went away before the end.
-    disconnected: bool = False
-    # Whether `usage` is what the call cost: an output count came with the stop_reason or after it. Of a message that broke
-    # off it is a placeholder, or a running count.
-    usage_is_final: bool = False
-    response_bytes: int = 0
-    head_after: float | None = None
-    first_event_after: float | None = None
-    ended_after: float | None = None
-
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens that the message tells, as far as it came."""
-        return self.message.usage if self.message is not None else None
+# What would cut other people's calls is off: they may be long, and pause for as long as they like between two pings.
+_TIMEOUTS: Final = Timeouts(idle=300.0, stall=None, caller=60.0, total=None)
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+_logger: Final = logging.getLogger(__name__)
 
 
 class PassThrough:
-    """Forwards every HTTP request to `upstream`, and calls `on_end(report)` behind each call of the Messages API.
+    """Forwards every HTTP request to `upstream`, and calls `on_end(report)` after each call of the Messages API.
 
-    `api_key` with `auth` replaces the caller's own key; without it the caller's headers go on as they are. An upstream
-    that can't be reached is a 502, one that is silent for too long a 504; one that breaks off in the middle is broken
-    off towards the caller too, by the `ConnectionLost` or `DeadlineExceeded` that the application then raises.
+    Those are POSTs to a path that ends in `/messages`, and to those of Vertex (`:rawPredict`, `:streamRawPredict`) and
+    Bedrock (`/model/ID/invoke`, `invoke-with-response-stream`), unless `is_messages(path)` says which. Their answers are
+    read along, so the upstream is offered only those of the caller's content codings that can be undone here: gzip and
+    deflate, with the extra `codings` br and zstd. `on_request(report)` is called after every request, of whatever kind.
+    Both may be async; what they raise goes to the log of this module's name, and never to the caller.
 
-    `timeouts` are the clients', but for `after_stop`: what the upstream leaves open is the caller's to end.
-    `first_event` runs from the head of a response that is a stream, since nothing else says that one is to come. The
-    time that the caller takes to read counts for `total` only. `connect(host, port)` replaces the way to a TCP stream.
-    Idle connections are closed at the end of ASGI's lifespan, by `aclose()` or by `async with`.
+    `api_key` with `auth` replaces the caller's own key; without it the caller's headers go on as they are. A target that
+    is no path is a 400. An upstream that can't be reached is a 502, one that is silent for too long a 504; one that
+    breaks off in the middle is broken off towards the caller too, by the `ConnectionLost` or `DeadlineExceeded` that the
+    application then raises. With `error_event` such a stream ends with an `event: error` instead, and with `keep_alive`
+    a comment goes into each silence of so many seconds. Both are done between two events only, and only in event
+    streams without a content coding or a length.
+
+    `timeouts` are the clients', but for `after_stop`: what the upstream leaves open is the caller's to end. Unless they
+    are given, `stall` and `total` are off, `idle` is 300 and `caller` 60 seconds. `caller` bounds each wait for the caller,
+    for more of its request or to take the answer; that time counts for no limit but `total`. `first_event` runs from
+    the head of a response that is a stream, since nothing else says that one is to come. `ssl_context`, `proxy`,
+    `trust_env` and `connect(host, port)` are those of the clients.
+
+    Idle connections are closed after 30 seconds; all of them at the end of ASGI's lifespan, by `aclose()` or by `async
+    with`.
     """
 
+    @shows_options(UpstreamOptions)
     def __init__(
         self,
         upstream: str,
         *,
-        on_end: Callable[[Report], None] | None = None,
-        api_key: str | None = None,
-        auth: Auth = "bearer",
-        timeouts: Timeouts | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        proxy: str | None = None,
-        trust_env: bool = True,
+        on_end: ReportFunction | None = None,
+        on_request: ReportFunction | None = None,
+        is_messages: Callable[[str], bool] = is_messages,
+        error_event: bool = False,
+        keep_alive: float | None = None,
         connect: ConnectFunction | None = None,
+        **options: Unpack[UpstreamOptions],
     ) -> None:
+        check_names(options, UpstreamOptions)
+        if keep_alive is not None and not keep_alive > 0:
+            raise ValueError(f"keep_alive: {keep_alive!r} is not a positive number of seconds")
+        key, auth = options.pop("api_key", None), options.pop("auth", "bearer")
         # The environment may name a proxy; a key it must not add to what a caller sends.
         self._config: Config = make_config(
-            base_url=upstream,
-            timeouts=timeouts,
-            ssl_context=ssl_context,
-            proxy=proxy,
-            trust_env=trust_env,
-            url_name="upstream",
+            base_url=upstream, url_name="upstream", default_timeouts=_TIMEOUTS, **options
         )
         # What replaces the caller's key. It is kept as a Secret: nothing that looks at this object shows it.
-        self._keyed = make_config(base_url=upstream, api_key=api_key, auth=auth, trust_env=False) if api_key else None
-        self._on_end = on_end
-        self._connect: ConnectFunction = connect or anyio.connect_tcp
-        self._pool: Pool[Any] = Pool()
+        self._keyed = make_config(base_url=upstream, api_key=key, auth=auth, trust_env=False) if key else None
+        self._on_end, self._on_request, self._is_messages = on_end, on_request, is_messages
+        self._error_event, self._keep_alive = error_event, keep_alive
+        self._connect: ConnectFunction = connect or connect_tcp
+        self._pool = AsyncPool()
 
     async def __call__(self, scope: Scope, receive: ReceiveFunction, send: SendFunction) -> None:
         if scope["type"] == "lifespan":
@@ -166,7 +120,7 @@ class PassThrough:
 
     async def aclose(self) -> None:
         """Close the idle connections to the upstream."""
-        await Link.drain(self._pool)
+        await drain(self._pool)
 
     async def _lifespan(self, receive: ReceiveFunction, send: SendFunction) -> None:
         while (await receive())["type"] != "lifespan.shutdown":
@@ -175,301 +129,148 @@ class PassThrough:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: ReceiveFunction, send: SendFunction) -> None:
-        callers = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() in _KEYS]
+        now = anyio.current_time()
+        path, method = scope["path"], scope["method"]
+        reads = method == "POST" and self._is_messages(path)
+        callers = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() in KEYS]
         own = self._keyed.secrets if self._keyed is not None else []
-        secrets = [*self._config.secrets, *own, *(part for value in callers for part in secrets_in(value))]
-        observer = _Observer(scope["path"], Mask(secrets))
+        mask = Mask([*self._config.secrets, *own, *(part for value in callers for part in secrets_in(value))])
+        observer = Observer(Report(path, method, scope), mask, read=reads, now=now)
+        refusal = None
         try:
-            await self._forward(scope, _Incoming(receive), send, observer)
-        except (ConnectError, ConnectionLost, DeadlineExceeded) as error:
-            observer.failed(error)  # hides secrets in it, too, before it goes anywhere
-            if observer.report.status is not None:
-                raise  # the server breaks the response off: the caller must not take it for a whole one
-            await _no_answer(send, error)
+            request = self._outgoing(scope, reads)
+        except BadRequest as error:
+            refusal, request = str(error), Outgoing(method, "/", [])
+        forward = Forward(
+            self._config, request, observer, now=now, error_event=self._error_event, keep_alive=self._keep_alive
+        )
+        if refusal is not None:
+            forward.refuse(refusal)
+        try:
+            await _Relay(forward, receive, send, self._pool, self._connect).run()
         finally:
-            report = observer.ended()
-            if self._on_end is not None and scope["method"] == "POST" and scope["path"].endswith("/messages"):
-                self._on_end(report)
+            report = observer.ended(anyio.current_time())
+            if observer.lost is not None:
+                _logger.warning("%s %s: %s", method, ascii(path), observer.lost)
+            for hook in (self._on_end if reads and refusal is None else None, self._on_request):
+                if hook is not None:
+                    await _tell(hook, report)
+        if forward.error is not None:
+            # The server breaks the response off: the caller must not take it for a whole one.
+            raise _broken_off(forward.error) from None
 
-    async def _forward(self, scope: Scope, incoming: _Incoming, send: SendFunction, observer: _Observer) -> None:
-        limits = _Limits(self._config.timeouts)
-        link, framing = await self._connected(limits, fresh=False)
-        failure = await self._exchange(scope, incoming, send, observer, limits, link, framing)
-        stale = link.connection.reused and not framing.begun and isinstance(failure, ConnectionLost)
-        if stale and incoming.rewind():
-            # The upstream had given the idle connection up: nothing was read there, and a fresh one is not stale.
-            link, framing = await self._connected(limits, fresh=True)
-            failure = await self._exchange(scope, incoming, send, observer, limits, link, framing)
-        if failure is not None:
-            raise failure
+    def _outgoing(self, scope: Scope, reads: bool) -> Outgoing:
+        prefix = self._config.path.removesuffix("/v1/messages").encode("ascii")
+        target = (prefix + target_of(scope)).decode("latin-1")
+        headers = end_to_end(scope["headers"])
+        lengths = [value for name, value in headers if name.lower() == b"content-length"]
+        if any(_LENGTH.fullmatch(value) is None or value != lengths[0] for value in lengths):
+            raise BadRequest("no valid Content-Length")
+        declared = int(lengths[0]) if lengths else None
+        return Outgoing(scope["method"], target, self._request_headers(headers, reads), declared)
 
-    async def _connected(self, limits: _Limits, *, fresh: bool) -> tuple[Link, Framing]:
-        limits.connecting()
-        with limits.enforced():
-            link = await Link.open(self._config, self._connect, self._pool, fresh=fresh)
-        limits.connected()
-        return link, Framing(link.connection.http)
+    def _request_headers(self, headers: Iterable[tuple[bytes, bytes]], reads: bool) -> Headers:
+        own = self._keyed.request_headers(streaming=True) if self._keyed is not None else []
+        dropped = {b"host"} | (KEYS if own else frozenset())
+        kept = [(name, value) for name, value in headers if name.lower() not in dropped]
+        kept += [(b"host", self._config.host_header.encode("ascii")), *(pair for pair in own if pair[0] in KEYS)]
+        return readable_only(kept) if reads else kept
 
-    async def _exchange(
+
+class _Relay:
+    """Drives one call: two tasks, of which one receives from the caller and the other does all else."""
+
+    def __init__(
         self,
-        scope: Scope,
-        incoming: _Incoming,
+        forward: Forward,
+        receive: ReceiveFunction,
         send: SendFunction,
-        observer: _Observer,
-        limits: _Limits,
-        link: Link,
-        framing: Framing,
-    ) -> Exception | None:
-        """One request and its response. Returns what went wrong, so that no task group wraps it."""
-        failure: Exception | None = None
+        pool: AsyncPool,
+        connect: ConnectFunction,
+    ) -> None:
+        self._forward, self._receive, self._send = forward, receive, send
+        self._driver = Driver(forward, pool, connect, self._give)
+        self._room = anyio.Event()  # set when the caller may send more
+        # What the server's own functions raised. It is kept here, so that no task group wraps it.
+        self._failure: Exception | None = None
+
+    async def run(self) -> None:
+        forward, driver = self._forward, self._driver
         try:
-            if not await self._send_request(scope, incoming, link, framing, limits):
-                observer.report.disconnected = True
-                return None
             async with anyio.create_task_group() as tasks:
-
-                async def watch() -> None:
-                    while (await incoming.receive())["type"] != "http.disconnect":
-                        pass
-                    # Behind the end of the response servers say the same, though nobody left too early.
-                    if not observer.forwarded:
-                        observer.report.disconnected = True
-                        tasks.cancel_scope.cancel()
-
-                tasks.start_soon(watch)
+                tasks.start_soon(self._take_in)
                 try:
-                    await _relay(link, framing, send, observer, limits)
-                except Exception as error:  # noqa: BLE001, returned
-                    failure = error
+                    while not forward.over:
+                        await driver.step()
+                        if not forward.full:
+                            self._room.set()
+                except Exception as error:  # noqa: BLE001, raised below
+                    self._failure = error
                 tasks.cancel_scope.cancel()
         finally:
-            await link.release(keep=framing.reusable)
-        return failure
+            forward.abandon()
+            await driver.aclose()
+        if self._failure is not None:
+            raise self._failure
 
-    async def _send_request(
-        self, scope: Scope, incoming: _Incoming, link: Link, framing: Framing, limits: _Limits
-    ) -> bool:
-        """Send the request as its body comes in; False where the caller goes away meanwhile."""
-        message = await incoming.receive()
-        if message["type"] != "http.request":
-            return False
-        query = b"?" + scope["query_string"] if scope.get("query_string") else b""
-        prefix = self._config.path.removesuffix("/v1/messages").encode("ascii")
-        target = (prefix + _path(scope) + query).decode("latin-1")
-        headers = self._request_headers(scope["headers"], message)
+    async def _take_in(self) -> None:
+        """The request's body as it comes, then the news that the caller has gone, which can come at any time."""
+        forward, driver = self._forward, self._driver
         try:
-            with limits.enforced():
-                await link.send(framing.request(scope["method"], target, headers, None))
-            while True:
-                with limits.enforced():
-                    await link.send(framing.data(message.get("body", b"")))
-                if not message.get("more_body", False):
-                    break
-                message = await incoming.receive()
-                if message["type"] != "http.request":
-                    return False
-            with limits.enforced():
-                await link.send(framing.end())
-        except ConnectionLost:
-            # It may have answered before it hung up; `_relay` finds out.
-            pass
-        return True
+            while (message := await self._receive())["type"] == "http.request":
+                if forward.over or forward.fed:
+                    continue
+                forward.feed(message.get("body", b""), anyio.current_time(), more=message.get("more_body", False))
+                driver.wake()
+                while forward.full and not forward.fed:
+                    self._room = anyio.Event()
+                    await self._room.wait()
+        except OSError:
+            pass  # as some servers say that it has gone
+        except Exception as error:  # noqa: BLE001, raised by `run`
+            self._failure = error
+        forward.caller_left()
+        driver.interrupt()
 
-    def _request_headers(self, headers: Iterable[tuple[bytes, bytes]], first: ASGIMessage) -> list[tuple[bytes, bytes]]:
-        own = self._keyed.request_headers(streaming=True) if self._keyed is not None else []
-        dropped = {b"host"} | (_KEYS if own else frozenset())
-        kept = [(name, value) for name, value in _end_to_end(headers) if name.lower() not in dropped]
-        kept += [(b"host", self._config.host_header.encode("ascii")), *(pair for pair in own if pair[0] in _KEYS)]
-        if not any(name.lower() == b"content-length" for name, _ in kept):
-            if first.get("more_body", False):
-                kept.append((b"transfer-encoding", b"chunked"))
-            elif first.get("body", b""):
-                kept.append((b"content-length", str(len(first["body"])).encode()))
-        return kept
-
-
-class _Incoming:
-    """What the server receives from the caller; from the start again after `rewind`, where it is still there."""
-
-    def __init__(self, receive: ReceiveFunction) -> None:
-        self._receive = receive
-        self._kept: list[ASGIMessage] | None = []
-        self._size = 0
-        self._next = 0
-
-    def rewind(self) -> bool:
-        self._next = 0
-        return self._kept is not None
-
-    async def receive(self) -> ASGIMessage:
-        if self._kept is not None and self._next < len(self._kept):
-            message = self._kept[self._next]
-        else:
-            message = await self._receive()
-            self._size += len(message.get("body", b""))
-            if self._size > _MOST_KEPT:
-                self._kept = None
-            elif self._kept is not None:
-                self._kept.append(message)
-        self._next += 1
-        return message
-
-
-class _Limits:
-    """The time limits of one call, on the clock of the event loop."""
-
-    def __init__(self, timeouts: Timeouts) -> None:
-        # A response that the upstream leaves open after its message is the caller's to end.
-        timeouts = msgspec.structs.replace(timeouts, after_stop=None)
-        self._deadlines = Deadlines(timeouts, anyio.current_time())
-
-    @contextlib.contextmanager
-    def enforced(self) -> Iterator[None]:
-        """Raises DeadlineExceeded where a limit ends before the block does."""
-        ends = self._deadlines.next_deadline()
-        until = math.inf if ends is None else ends[0]
-        with anyio.CancelScope(deadline=until) as scope:
-            yield
-        if scope.cancelled_caught:
-            self._deadlines.check(max(until, anyio.current_time()))
-
-    def connecting(self) -> None:
-        self._deadlines.connecting(anyio.current_time())
-
-    def connected(self) -> None:
-        self._deadlines.connected(anyio.current_time(), streaming=False)
-
-    def stream_begins(self) -> None:
-        self._deadlines.connected(anyio.current_time(), streaming=True)
-
-    def received(self, events: list[StreamEvent] | None) -> None:
-        """Bytes came, and these events in them; None where nobody reads along any more, so that silence is all."""
-        now = anyio.current_time()
-        if events is None:
-            self._deadlines.paused()
-        else:
-            self._deadlines.events_received(events, now)
-        self._deadlines.bytes_received(now)
-
-    @contextlib.contextmanager
-    def callers_time(self) -> Iterator[None]:
-        """A block that waits for the caller, which is no silence of the upstream's."""
-        began = anyio.current_time()
-        yield
-        self._deadlines.away(anyio.current_time() - began)
-
-
-async def _relay(link: Link, framing: Framing, send: SendFunction, observer: _Observer, limits: _Limits) -> None:
-    """Pass the response on as it comes. Raises ConnectionLost where it breaks off, DeadlineExceeded where it stops."""
-    started = False
-    while not framing.complete:
+    async def _give(self, message: ASGIMessage) -> None:
         try:
-            with limits.enforced():
-                data = await link.receive()
-        except ConnectionLost as error:
-            body = framing.receive_eof(error)
-        else:
-            body = framing.receive_data(data) if data is not None else framing.receive_eof()
-        if framing.status is not None and not started:
-            started = True
-            observer.head(framing.status, framing.headers)
-            if observer.report.streamed:
-                limits.stream_begins()
-            headers = _end_to_end(framing.raw_headers)
-            with limits.callers_time():
-                await send({"type": "http.response.start", "status": framing.status, "headers": headers})
-        if body:
-            with limits.callers_time():
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-        limits.received(observer.body(body))
-        while observer.pending:
-            # Compressed bytes can hold a thousand times as many: other calls get their turn between.
-            with limits.enforced():
-                await anyio.lowlevel.checkpoint()
-            limits.received(observer.body(b""))
-        if framing.lost is not None:
-            raise framing.lost
-    observer.forwarded = True
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._send(message)
+        except OSError:  # which ASGI has for a caller that is gone
+            self._forward.caller_left()
 
 
-async def _no_answer(send: SendFunction, error: TransportError) -> None:
-    late = isinstance(error, DeadlineExceeded)
-    problem = {"type": "timeout_error" if late else "api_error", "message": str(error)}
-    document = msgspec.json.encode({"type": "error", "error": problem})
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(document)).encode())]
-    await send({"type": "http.response.start", "status": 504 if late else 502, "headers": headers})
-    await send({"type": "http.response.body", "body": document, "more_body": False})
+async def _tell(hook: ReportFunction, report: Report) -> None:
+    # A call that the server has cancelled costs money too.
+    with anyio.CancelScope(shield=True):
+        try:
+            told = hook(report)
+            if inspect.isawaitable(told):
+                await told
+        except Exception:
+            _logger.exception("%r raised", hook)
 
 
-def _path(scope: Scope) -> bytes:
-    """The path below the application's own place: a router that mounts it leaves its prefix in (as `root_path`)."""
-    path: bytes = (scope.get("raw_path") or quote(scope["path"]).encode("ascii")).partition(b"?")[0]
-    mount = quote(scope.get("root_path", "")).encode("ascii").rstrip(b"/")
-    return path.removeprefix(mount) if path.startswith(mount + b"/") else path
-
-
-def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers that are not about one connection, be it by their own `Connection`."""
-    headers = list(headers)
-    named = {
-        token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b",")
-    }
-    return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP | named]
-
-
-class _Observer:
-    """Reads along."""
-
-    def __init__(self, path: str, mask: Mask) -> None:
-        self.report = Report(path)
-        self._mask = mask
-        self._began = anyio.current_time()
-        self._reader: ResponseReader | None = None
-        self._lost: TransportError | None = None
-        # Whether all that came has gone on to the caller, but for the end.
-        self.forwarded = False
-
-    def head(self, status: int, headers: dict[str, str]) -> None:
-        report = self.report
-        report.status, report.head_after = status, self._elapsed()
-        # Until the body shows it. Not every server that streams says so, and some say so of a document.
-        report.streamed = headers.get("content-type", "").lower().startswith("text/event-stream")
-        self._reader = ResponseReader(status, headers, wanted=Wanted.ANY, mask=self._mask)
-
-    def body(self, data: bytes) -> list[StreamEvent] | None:
-        """The events in these bytes, or in the first of them; None after the end of what can be read."""
-        self.report.response_bytes += len(data)
-        if self._reader is None:
-            return []
-        if self._reader.finished:
-            return None
-        events = self._reader.receive_data(data)
-        if events and self.report.first_event_after is None:
-            self.report.first_event_after = self._elapsed()
-        return events
+class _Untraced:
+    """Where an upstream broke is said by the error and not by a place in this code: servers log 35 lines of it."""
 
     @property
-    def pending(self) -> bool:
-        """Whether the bytes that came last hold more, to be had by `body(b"")`."""
-        return self._reader is not None and self._reader.pending
+    def __traceback__(self) -> None:
+        return None
 
-    def failed(self, error: TransportError) -> None:
-        self._lost = self._mask.error(error)
+    @__traceback__.setter
+    def __traceback__(self, traceback: TracebackType | None) -> None:
+        pass
 
-    def ended(self) -> Report:
-        report, reader = self.report, self._reader
-        report.ended_after = self._elapsed()
-        if reader is None:
-            report.error = self._lost
-            return report
-        report.streamed = reader.is_stream or (report.streamed and report.response_bytes == 0)
-        gone = ConnectionLost("the caller went away") if report.disconnected else None
-        reader.receive_eof(self._lost or gone)
-        report.error = reader.error
-        report.outcome, report.deviations = reader.outcome, reader.deviations
-        report.message, report.usage_is_final = reader.message, reader.usage_is_final
-        return report
 
-    def _elapsed(self) -> float:
-        return anyio.current_time() - self._began
+class _Lost(_Untraced, ConnectionLost):  # type: ignore[misc]
+    pass
+
+
+class _Late(_Untraced, DeadlineExceeded):  # type: ignore[misc]
+    pass
+
+
+def _broken_off(error: TransportError) -> TransportError:
+    if isinstance(error, DeadlineExceeded):
+        return _Late(error.name, error.seconds)
+    return _Lost(error.reason)

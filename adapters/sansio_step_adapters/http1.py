@@ -88,7 +88,32 @@ class Exchange:
         A compressed body can grow to a thousand times its size. One call decodes some 256 KiB, so that whoever waits
         for this one, for a deadline or for the event loop, gets a turn between two.
         """
-        return self._pass_on(self._framing.receive_data(data))
+        return self.read(self._framing.receive_data(data))
+
+    def read(self, body: bytes) -> list[StreamEvent]:
+        """As `receive_some`, for whoever feeds `framing` and has these bytes of the body from it."""
+        framing, reader = self._framing, self._reader
+        if reader is None:
+            if framing.status is None:
+                self._error = framing.lost and self._mask.error(framing.lost)
+                return []
+            reader = self._reader = ResponseReader(
+                framing.status,
+                framing.headers,
+                wanted=self._wanted,
+                strict=self._strict,
+                mask=self._mask,
+                **self._limits,
+            )
+        events = reader.receive_data(body)
+        if (framing.complete or framing.lost is not None) and not reader.pending:
+            events += reader.receive_eof(framing.lost)
+        return events
+
+    @property
+    def framing(self) -> Framing:
+        """The HTTP of the exchange, below its events."""
+        return self._framing
 
     @property
     def pending(self) -> bool:
@@ -102,7 +127,7 @@ class Exchange:
         """
         if self.done:
             return []
-        return self._pass_on(self._framing.receive_eof(error))
+        return self.read(self._framing.receive_eof(error))
 
     def abort(self, error: TransportError) -> list[StreamEvent]:
         """Give up: a deadline has passed, or the caller goes away. Returns what the end of the stream completes."""
@@ -192,22 +217,3 @@ class Exchange:
         if self._reader is None:
             return MessageStream().result()  # raises: nothing came yet
         return self._reader.result()
-
-    def _pass_on(self, body: bytes) -> list[StreamEvent]:
-        framing, reader = self._framing, self._reader
-        if reader is None:
-            if framing.status is None:
-                self._error = framing.lost and self._mask.error(framing.lost)
-                return []
-            reader = self._reader = ResponseReader(
-                framing.status,
-                framing.headers,
-                wanted=self._wanted,
-                strict=self._strict,
-                mask=self._mask,
-                **self._limits,
-            )
-        events = reader.receive_data(body)
-        if (framing.complete or framing.lost is not None) and not reader.pending:
-            events += reader.receive_eof(framing.lost)
-        return events

@@ -33,26 +33,32 @@ from sansio_step import (
     Timeouts,
     UnexpectedResponse,
 )
-from sansio_step_adapters._call import Call, Close, Connect, Keep, Proceed, Receive, Send, Sleep
-from sansio_step_adapters._client import Pool
+from sansio_step_adapters._call import Call
 from sansio_step_adapters._config import make_config
 from sansio_step_adapters._connection import Connection
+from sansio_step_adapters._pool import Idle, Pool
 from sansio_step_adapters._reader import Wanted
+from sansio_step_adapters._wants import Close, Connect, Keep, Proceed, Receive, Send, Sleep
 
 LIMITS = Timeouts(connect=10, first_event=30, idle=5, stall=20, total=100)
 
 
-def make_call(now: float = 0.0, wanted: Wanted = Wanted.STREAM, **arguments: Any) -> Call:
+def make_call(now: float = 0.0, wanted: Wanted = Wanted.STREAM, body: bytes = b"{}", **arguments: Any) -> Call:
     arguments = {"base_url": "http://example.org", "timeouts": LIMITS, "trust_env": False, **arguments}
     config = make_config(**arguments)
-    return Call(config, b"{}", wanted=wanted, now=now, wall_time=lambda: 0.0, jitter=lambda: 0.0)
+    return Call(config, body, wanted=wanted, now=now, wall_time=lambda: 0.0, jitter=lambda: 0.0)
 
 
 def send(call: Call, now: float) -> None:
     """Connect, and send the request."""
     call.connected(now)
-    assert isinstance(call.want(now), Send)
-    call.sent(now)
+    write(call, now)
+
+
+def write(call: Call, now: float) -> None:
+    """All of what it wants to send."""
+    while isinstance(sending := call.want(now), Send):
+        call.sent(len(sending.data), now)
 
 
 def test_a_call_from_end_to_end() -> None:
@@ -64,13 +70,15 @@ def test_a_call_from_end_to_end() -> None:
     assert isinstance(sending, Send)
     assert sending.data.startswith(b"POST /v1/messages HTTP/1.1\r\nhost: example.org\r\n")
     assert sending.data.endswith(b"\r\n\r\n{}")
-    assert sending.until == 31
+    assert sending.until == 6
     assert call.want(1) == sending  # a step that was cancelled is wanted again
-    call.sent(2)
-    assert call.want(2) == Receive(until=31)
-    response = answer()
-    call.received(response[:20], 3)
+    call.sent(10, 2)
+    assert call.want(2) == Send(sending.data[10:], until=7)  # bytes that go out are no silence either
+    call.sent(len(sending.data) - 10, 3)
     assert call.want(3) == Receive(until=8)
+    response = answer()
+    call.received(response[:20], 3.5)
+    assert call.want(3.5) == Receive(until=8)  # part of a head is not yet a response
     assert not call.started
     call.received(response[20:], 4)
     assert call.started
@@ -92,8 +100,7 @@ def test_an_idle_connection_carries_the_next_call() -> None:
     assert connection is not None
     second = make_call()
     second.reuse(connection, 1)
-    assert isinstance(second.want(1), Send)
-    second.sent(1)
+    write(second, 1)
     second.ended(2)
     assert second.want(2) == Close()
     second.released()
@@ -192,37 +199,100 @@ def test_a_write_that_fails_leaves_the_answer_to_be_read() -> None:
     call.connected(0)
     assert isinstance(call.want(0), Send)
     broken = BrokenPipeError(32, "Broken pipe")
-    call.failed(broken, 0)
+    call.send_failed(broken, 0)
     assert isinstance(call.want(0), Receive)
     call.received(answer(b"too large", status=413), 0)
     assert call.want(0) == Close()
     assert "413" in str(call.error)
 
-    call = make_call(max_retries=0)
+    for end in (lambda call: call.ended(0), lambda call: call.failed(ConnectionResetError("reset"), 0)):
+        call = make_call(max_retries=0)
+        call.connected(0)
+        call.want(0)
+        call.send_failed(broken, 0)
+        end(call)
+        assert isinstance(call.error, ConnectionLost)
+        assert call.error.__cause__ is broken
+
+
+@pytest.mark.parametrize("status", [413, 401, 429])
+def test_an_answer_ends_the_upload(status: int) -> None:
+    """Once the answer to a request is whole, the rest of the request is not sent, and the connection is closed."""
+    call = make_call(max_retries=0, body=b"x" * 1_000_000)
     call.connected(0)
-    call.want(0)
-    call.failed(broken, 0)
-    call.ended(0)
-    assert isinstance(call.error, ConnectionLost)
-    assert call.error.__cause__ is broken
+    sending = call.want(0)
+    assert isinstance(sending, Send)
+    assert len(sending.data) < 100_000
+    call.sent(len(sending.data), 0)
+    assert isinstance(call.want(0), Send)
+    refusal = answer(b"no", status=status)
+    call.received(refusal[:-1], 0)
+    assert isinstance(call.want(0), Send)
+    call.received(refusal[-1:], 0)
+    assert call.want(0) == Close()
+    assert isinstance(call.error, APIError)
+    assert call.error.status == status
+
+
+def test_an_upload_in_progress_is_not_idle() -> None:
+    """`idle` runs from the connection on, and anew with what goes out: a slow line is no silent server."""
+    call = make_call(body=b"x" * 1_000_000)
+    call.connected(0)
+    for now in range(4, 28, 4):
+        assert isinstance(call.want(now), Send)
+        call.sent(1000, now)
+    assert isinstance(call.want(28.9), Send)
+    assert call.want(29) == Close()  # nothing went for 5 seconds
+    assert isinstance(call.error, DeadlineExceeded)
+    assert call.error.name == "idle"
+
+
+@pytest.mark.parametrize("wanted", Wanted)
+def test_1xx_for_ever_is_silence(wanted: Wanted) -> None:
+    """A server that only says that it is still there has not begun to answer."""
+    call = make_call(wanted=wanted)
+    send(call, 0)
+    for now in range(1, 5):
+        call.received(b"HTTP/1.1 102 Processing\r\n\r\n", now)
+        assert call.want(now) == Receive(until=5)
+    assert call.want(5) == Close()
+    assert isinstance(call.error, DeadlineExceeded)
+    assert call.error.name == "idle"
+
+
+def idle(since: float, name: str, home: object = "here") -> Idle[str]:
+    return Idle(since, home, Connection(make_config(base_url="http://example.org", trust_env=False)), name)
 
 
 def test_the_pool_of_idle_connections() -> None:
     """The one used last is taken first, those idle for too long are given up, and their number is bounded."""
     pool: Pool[str] = Pool()
-    connection = Connection(make_config(base_url="http://example.org", trust_env=False))
     assert pool.take() is None
-    for number in range(3):
-        assert pool.put(connection, f"idle since {number}", float(number))
-    assert pool.expired(30.5) == "idle since 0"
-    assert pool.expired(30.5) is None
-    assert pool.take() == (connection, "idle since 2")
-    assert [pool.put(connection, "", 40.0) for _ in range(100)] == [True] * 99 + [False]
-    assert pool.drain() == "idle since 1"
+    assert pool.next_end() is None
+    ones = [idle(float(number), f"idle since {number}") for number in range(3)]
+    assert all(pool.put(one) for one in ones)
+    assert pool.next_end() == 30
+    assert pool.given_up("here", 29.9) is None
+    assert pool.given_up("here", 30.5) is ones[0]
+    assert pool.given_up("here", 30.5) is None
+    assert pool.next_end() == 31
+    assert pool.take() is ones[2]
+    assert [pool.put(idle(40.0, "")) for _ in range(100)] == [True] * 99 + [False]
     while pool.drain() is not None:
         pass
-    assert not pool.put(connection, "late", 50.0)
+    assert not pool.put(idle(50.0, "late"))
     assert len(pool) == 0
+
+
+def test_an_idle_connection_of_another_home() -> None:
+    """What another event loop or process made is given up at once, however fresh."""
+    pool: Pool[str] = Pool()
+    mine, other = idle(0.0, "mine"), idle(1.0, "other", home="elsewhere")
+    pool.put(other)
+    pool.put(mine)
+    assert pool.given_up("here", 1.0) is other
+    assert pool.given_up("here", 1.0) is None
+    assert pool.take() is mine
 
 
 def test_abandoned() -> None:
@@ -353,9 +423,8 @@ def attempt(call: Call, response: bytes, now: float) -> None:
     if call.connection is None:
         assert isinstance(call.want(now), Connect)
         call.connected(now)
-    send_again = call.want(now)
-    assert isinstance(send_again, Send)
-    call.sent(now)
+    assert isinstance(call.want(now), Send)
+    write(call, now)
     call.received(response, now)
 
 
@@ -616,8 +685,8 @@ def test_a_count_goes_to_its_own_place() -> None:
     assert isinstance(sending, Send)
     assert sending.data.startswith(b"POST /v1/messages/count_tokens HTTP/1.1\r\n")
     assert b"accept: application/json" in sending.data
-    assert sending.until == 100
-    call.sent(0)
+    assert sending.until == 5
+    write(call, 0)
     call.received(answer(b'{"input_tokens": 7}', content_type="application/json"), 1)
     assert call.over
     assert call.count() == 7

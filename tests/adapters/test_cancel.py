@@ -183,7 +183,8 @@ def test_cancelled_at_each_await(
             number += 1
             anyio.run(main, backend=backend)
             gc.collect()
-    assert number > 1, "it never waits"
+    # To close a plain socket nobody has to wait.
+    assert (number > 1) is (call not in (AsyncClient.aclose, PassThrough.aclose))
 
 
 @pytest.mark.parametrize(("made", "call"), [(client_of, read), (proxy_of, forward)], ids=["client", "proxy"])

@@ -14,6 +14,7 @@ import socket
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ from faultserver import (
 
 import sansio_step
 from sansio_step import APIError, ConnectError, IncompleteStream, Outcome
-from sansio_step_adapters import sockets
+from sansio_step_adapters._addresses import interleaved
 
 KEY = "sk-secret-0123456789"
 
@@ -396,35 +397,56 @@ def test_a_name_with_several_addresses(driver: Driver, monkeypatch: pytest.Monke
     driver.run(main)
 
 
-def test_an_address_that_swallows_packets_leaves_time_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On sockets, each address gets an equal share of what is left of the connect limit, and each socket is closed."""
-    now = 100.0
-    given: list[float] = []
-    closed: list[object] = []
+@contextlib.contextmanager
+def swallowing(port: int) -> Iterator[str]:
+    """An address of this machine that answers no attempt to connect to it: its queue is full."""
+    place = "127.0.0.2"
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind((place, port))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect((place, port))
+        yield place
 
-    class Swallows:
-        def __init__(self, *kind: object) -> None:
-            pass
 
-        def settimeout(self, seconds: float) -> None:
-            given.append(seconds)
+def test_an_address_that_swallows_packets(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The addresses after one that doesn't answer are tried beside it: without a limit, one after the other would hang."""
+    resolve = socket.getaddrinfo
 
-        def connect(self, address: object) -> None:
-            nonlocal now
-            now += given[-1]
-            raise TimeoutError("timed out")
+    async def main() -> None:
+        with FaultServer(keeps_saying(answer())) as server, swallowing(server.port) as nobody:
 
-        def close(self) -> None:
-            closed.append(self)
+            def several(host: Any, port: Any, *more: Any, **named: Any) -> Any:
+                if host not in ("several.example", b"several.example"):
+                    return resolve(host, port, *more, **named)
+                kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+                return [(*kind, (place, int(port))) for place in (nobody, "127.0.0.1")]
 
-    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"10.0.0.{number}", 1)) for number in range(4)]
-    monkeypatch.setattr(sockets.socket, "getaddrinfo", lambda *_, **__: addresses)
-    monkeypatch.setattr(sockets.socket, "socket", Swallows)
-    monkeypatch.setattr(sockets.time, "monotonic", lambda: now)
-    with pytest.raises(TimeoutError):
-        sockets.connect_tcp("example.org", 1, 8.0)
-    assert given == [2.0, 2.0, 2.0, 2.0]
-    assert len(closed) == 4
+            monkeypatch.setattr(socket, "getaddrinfo", several)
+            limits = sansio_step.Timeouts(connect=None, total=None)
+            async with driver.client(base_url=f"http://several.example:{server.port}", timeouts=limits) as client:
+                async with client.stream(REQUEST) as stream:
+                    assert len([event async for event in stream]) == EVENTS
+            limits = sansio_step.Timeouts(connect=0.4)
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: several("several.example", server.port)[:1])
+            url = f"http://several.example:{server.port}"
+            async with driver.client(base_url=url, timeouts=limits, max_retries=0) as client:
+                with pytest.raises(sansio_step.DeadlineExceeded, match="connect"):
+                    await client.create(REQUEST)
+
+    driver.run(main)
+
+
+def test_the_two_families_in_turn() -> None:
+    """The resolver's order holds within each family, and its first family begins (RFC 8305 4)."""
+    six = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (f"::{number}", 1, 0, 0)) for number in (1, 2, 3)]
+    four = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"10.0.0.{number}", 1)) for number in (1,)]
+    assert interleaved([*six, *four, six[0]]) == [six[0], four[0], six[1], six[2]]
+    assert interleaved([*four, *six]) == [four[0], six[0], six[1], six[2]]
+    assert interleaved([]) == []
 
 
 def test_the_key_shows_nowhere(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
@@ -570,7 +592,6 @@ def test_a_client_that_nobody_closed(driver: Driver) -> None:
             client = driver.client(base_url=server.base_url)
             async with client.stream(REQUEST) as stream:
                 assert [event async for event in stream]
-            transport = client._pool._idle[0][2]
             shown = repr(client)
             assert "idle=1" in shown
             del stream
@@ -581,8 +602,7 @@ def test_a_client_that_nobody_closed(driver: Driver) -> None:
             assert shown in text
             assert ("aclose()" if driver.name != "sockets" else "close()") in text
             assert ("async with" in text) is (driver.name != "sockets")
-            if driver.name != "sockets":
-                await transport.aclose()
+            assert server.all_gone(), "what it held is still open"
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 client = driver.client(base_url=server.base_url)

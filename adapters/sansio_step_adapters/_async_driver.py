@@ -1,0 +1,315 @@
+"""Does on anyio what a transfer wants: waits, reads, writes, closes. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from ._addresses import readable
+from ._pool import Idle, Pool
+from ._streams import SocketStream
+from ._transfer import Transfer
+from ._wants import Close, Connect, Give, Keep, Proceed, Receive, Send, Sleep, Want
+
+ByteStream: TypeAlias = anyio.abc.ByteStream
+ConnectFunction: TypeAlias = Callable[[str, int], Awaitable[ByteStream]]
+GiveFunction: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Machine = TypeVar("Machine", bound=Transfer)
+
+_BROKEN: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+# What is read at most while one `Send` waits for a stream that can't say how far it has got.
+_MOST_MEANWHILE: Final = 1024 * 1024
+# How long TLS's last word may take on a stream that can't take it at once.
+_FAREWELL_SECONDS: Final = 1.0
+
+
+class AsyncPool(Pool[ByteStream]):
+    """A pool that closes what has been idle for too long when its time is over, not at the next call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watched: object = None  # the home in which a timer runs
+
+    def put(self, idle: Idle[ByteStream]) -> bool:
+        """Keep a connection, or say that it has to be closed."""
+        kept = super().put(idle)
+        if kept:
+            self._watch(idle.home, idle.since)
+        return kept
+
+    def _watch(self, home: object, now: float) -> None:
+        end = self.next_end()
+        if end is not None and self._watched != home:
+            self._watched = home
+            _later(end - now, partial(self._look, home))
+
+    def _look(self, home: object, now: float) -> None:
+        self._watched = None
+        while (idle := self.given_up(home, now)) is not None:
+            drop(idle, home)
+        self._watch(home, now)
+
+
+class Driver(Generic[Machine]):
+    """Drives one transfer. `give` takes what a gateway's transfer has for its caller."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        pool: Pool[ByteStream],
+        connect: ConnectFunction,
+        give: GiveFunction | None = None,
+    ) -> None:
+        self.machine = machine
+        self._pool, self._connect, self._give = pool, connect, give
+        self._transport: ByteStream | None = None
+        # What the present step waits in, so that another task can end the wait.
+        self._waiting: anyio.CancelScope | None = None
+        self._doing: Want | None = None
+
+    async def step(self) -> None:
+        """One thing, and what follows from it without waiting. A cancelled step can be repeated, and loses nothing."""
+        machine = self.machine
+        want = self._doing = machine.want(anyio.current_time())
+        if want is None:
+            return
+        if isinstance(want, (Keep, Close)):
+            await self._release(want)
+            return
+        if isinstance(want, Proceed):
+            await anyio.lowlevel.checkpoint()
+            machine.proceeded(anyio.current_time())
+        else:
+            until = math.inf if want.until is None else want.until
+            with anyio.CancelScope(deadline=until) as scope:
+                self._waiting = scope
+                await self._do(want)
+            self._waiting = None
+            if scope.cancelled_caught:
+                machine.waited(anyio.current_time())
+        if machine.over:
+            await self._settle()
+
+    def wake(self) -> None:
+        """There is something new to do: a step that waits for the peer or the time ends, any other goes on."""
+        if self._waiting is not None and isinstance(self._doing, (Receive, Sleep)):
+            self._waiting.cancel()
+
+    def interrupt(self) -> None:
+        """Whatever the present step waits for is of no use any more."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def aclose(self) -> None:
+        """What waits is ended, what is held given back; the machine has been told why."""
+        self.interrupt()
+        await self._settle()
+
+    async def _do(self, want: Connect | Send | Receive | Sleep | Give) -> None:
+        machine, transport = self.machine, self._transport
+        if isinstance(want, Connect):
+            await self._open(want)
+        elif isinstance(want, Give):
+            await self._hand_over(want)
+        elif transport is None or isinstance(want, Sleep):
+            await anyio.sleep_forever()  # the scope ends it
+        elif isinstance(want, Receive):
+            try:
+                data = await transport.receive()
+            except anyio.EndOfStream:
+                machine.ended(anyio.current_time())
+            except _BROKEN as error:
+                machine.failed(root(error), anyio.current_time())
+            else:
+                machine.received(data, anyio.current_time())
+        elif isinstance(transport, SocketStream):
+            await self._send_now(transport, want.data)
+        else:
+            await self._send_all(transport, want.data)
+
+    async def _send_now(self, stream: SocketStream, data: bytes) -> None:
+        """Write what goes and read what is there; wait only if neither is possible."""
+        machine = self.machine
+        await anyio.lowlevel.checkpoint()
+        while True:
+            try:
+                count = stream.send_now(data)
+            except _BROKEN as error:
+                machine.send_failed(root(error), anyio.current_time())
+                return
+            if count:
+                machine.sent(count, anyio.current_time())
+            try:
+                came = stream.receive_now()
+            except _BROKEN as error:
+                machine.failed(root(error), anyio.current_time())
+                return
+            if came:
+                machine.received(came, anyio.current_time())
+            elif came is not None:
+                machine.ended(anyio.current_time())
+            if count or came is not None:
+                return
+            await stream.wait_ready()
+
+    async def _send_all(self, stream: ByteStream, data: bytes) -> None:
+        """The same on a stream that can't say how much it has taken: it is given all, and listened to meanwhile."""
+        machine = self.machine
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen, stream, tasks.cancel_scope)
+            try:
+                await stream.send(data)
+            except _BROKEN as error:
+                machine.send_failed(root(error), anyio.current_time())
+            else:
+                machine.sent(len(data), anyio.current_time())
+            tasks.cancel_scope.cancel()
+
+    async def _listen(self, stream: ByteStream, sending: anyio.CancelScope) -> None:
+        machine, room = self.machine, _MOST_MEANWHILE
+        while room > 0:
+            try:
+                data = await stream.receive()
+            except anyio.EndOfStream:
+                machine.ended(anyio.current_time())
+                room = 0
+            except _BROKEN as error:
+                machine.failed(root(error), anyio.current_time())
+                room = 0
+            else:
+                machine.received(data, anyio.current_time())
+                room -= len(data)
+            if not machine.at_work:
+                sending.cancel()
+                return
+
+    async def _hand_over(self, want: Give) -> None:
+        assert self._give is not None
+        await self._give(want.message)
+        self.machine.given(anyio.current_time())
+
+    async def _open(self, want: Connect) -> None:
+        machine, pool, home = self.machine, self._pool, here()
+        while (old := pool.given_up(home, anyio.current_time())) is not None:
+            await close_idle(old, home)
+        while not want.fresh and (idle := pool.take()) is not None:
+            raw = idle.transport.extra(anyio.abc.SocketAttribute.raw_socket, None)  # noqa: S610, anyio's extra
+            if raw is None or not readable(raw):
+                self._transport = idle.transport
+                machine.reuse(idle.connection, anyio.current_time())
+                return
+            await close_idle(idle, home)
+        try:
+            self._transport = await self._connect(want.host, want.port)
+        except _BROKEN as error:
+            machine.failed(root(error), anyio.current_time())
+        else:
+            machine.connected(anyio.current_time())
+
+    async def _settle(self) -> None:
+        """After the end: give the connection back or close it. Nothing here waits for the peer."""
+        while isinstance(want := self.machine.want(anyio.current_time()), (Keep, Close)):
+            await self._release(want)
+        if self._transport is not None and self.machine.connection is None:
+            # Made for a call that had been closed meanwhile.
+            await self._release(Close())
+
+    async def _release(self, want: Keep | Close) -> None:
+        machine, transport = self.machine, self._transport
+        connection, self._transport = machine.connection, None
+        machine.released()
+        if transport is None:
+            return
+        if isinstance(want, Keep) and connection is not None:
+            idle = Idle(anyio.current_time(), here(), connection, transport)
+            if not self._pool.put(idle):
+                await close(transport, connection.farewell())
+        else:
+            await close(transport, want.farewell if isinstance(want, Close) else b"")
+
+
+def here() -> object:
+    """The event loop and the process that run this, in which its sockets can be used."""
+    return os.getpid(), anyio.lowlevel.current_token().native_token
+
+
+async def drain(pool: Pool[ByteStream]) -> None:
+    """Close what is idle, for good."""
+    home = here()
+    while (idle := pool.drain()) is not None:
+        await close_idle(idle, home)
+
+
+async def close_idle(idle: Idle[ByteStream], home: object) -> None:
+    """Close an idle connection; one of another home without a word, since there it may be in use."""
+    if isinstance(idle.transport, SocketStream):
+        drop(idle, home)
+    elif idle.home == home:
+        await close(idle.transport, idle.connection.farewell())
+
+
+def drop(idle: Idle[ByteStream], home: object) -> None:
+    """The same without an event loop, as far as that goes."""
+    if isinstance(idle.transport, SocketStream):
+        if idle.home == home:
+            _say(idle.transport, idle.connection.farewell())
+        idle.transport.close()
+
+
+async def close(transport: ByteStream, farewell: bytes) -> None:
+    """Close a stream, in a cancelled task too, after what TLS says at its end."""
+    try:
+        if farewell and isinstance(transport, SocketStream):
+            _say(transport, farewell)
+        elif farewell:
+            with anyio.move_on_after(_FAREWELL_SECONDS, shield=True), contextlib.suppress(*_BROKEN):
+                await transport.send(farewell)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await transport.aclose()
+
+
+def _say(stream: SocketStream, farewell: bytes) -> None:
+    if farewell:
+        with contextlib.suppress(*_BROKEN):
+            stream.send_now(farewell)
+
+
+def root(error: BaseException) -> BaseException:
+    """The system's own error under anyio's, whose words say more."""
+    own = isinstance(error, (anyio.BrokenResourceError, anyio.ClosedResourceError))
+    if error.__cause__ is not None and (own or (isinstance(error, OSError) and error.errno is None)):
+        error = error.__cause__
+    # A name with several addresses: one error for each, in a group (of the backport's in Python 3.10).
+    several: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    return several[-1] if several else error
+
+
+class _Trio(Protocol):
+    def in_trio_run(self) -> bool: ...
+    def spawn_system_task(self, function: Callable[[], Awaitable[None]]) -> object: ...
+
+
+def _later(seconds: float, function: Callable[[float], None]) -> None:
+    """Call a function with the time after so many seconds, if the event loop still runs then."""
+    trio: _Trio | None = getattr(sys.modules.get("trio"), "lowlevel", None)
+    if trio is None or not trio.in_trio_run():
+        loop = asyncio.get_running_loop()
+        loop.call_later(seconds, lambda: function(loop.time()))
+        return
+
+    async def wait() -> None:
+        await anyio.sleep(seconds)
+        function(anyio.current_time())
+
+    trio.spawn_system_task(wait)

@@ -1,0 +1,327 @@
+"""One HTTP exchange over one connection, as a machine that does no I/O.
+
+A driver asks `want`, does the one thing that it says, and reports how that went:
+
+    Connect   connect a socket, or take an idle connection      connected / reuse / failed
+    Send      write, and read what comes meanwhile              sent / send_failed, and as Receive
+    Receive   read what is there                                received / ended / failed
+    Proceed   let others have a turn                            proceeded
+    Sleep     wait                                              waited
+    Give      hand something to a gateway's caller              given
+    Keep      give the connection to the pool                   released
+    Close     close the socket                                  released
+    None      it is over
+
+Whatever waits does so until `until` at most, on the clock that `now` is read from, and then reports `waited`. All else
+is decided here, for clients and gateway alike, each in one place: `want` asks `Deadlines` what is too late,
+`_is_stale` says when a connection is replaced, `_can_keep` when it is used again.
+
+`Call` adds retries and events, `Forward` a gateway's two directions. Both say what to do with what comes (`_came`), and
+with a failure that leaves nothing to read (`_failed`).
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+from sansio_step import ConnectError, DeadlineExceeded, Deadlines, TransportError
+
+from ._body import Body
+from ._config import Config
+from ._connection import Connection
+from ._framing import Framing
+from ._wants import Close, Connect, Give, Keep, Proceed, Receive, Send, Sleep, Want
+
+# How much of a request is framed and encrypted at once: an answer that comes before its end saves the rest.
+_PIECE: Final = 64 * 1024
+
+
+class Phase(enum.Enum):
+    """Where a transfer is."""
+
+    SLEEP = enum.auto()  # before the next attempt, if there is one
+    CONNECT = enum.auto()  # no connection
+    OPEN = enum.auto()  # TLS and the proxy's tunnel
+    EXCHANGE = enum.auto()  # the request goes out, the response comes in
+    RELEASE = enum.auto()  # the exchange is over, the connection still there
+    DONE = enum.auto()
+
+
+_AT_WORK: Final = (Phase.OPEN, Phase.EXCHANGE)
+
+
+class Transfer(ABC):
+    """A request and its response. See the module for how to drive it."""
+
+    def __init__(self, config: Config, deadlines: Deadlines, body: Body, *, streaming: bool) -> None:
+        self._config = config
+        self._deadlines = deadlines
+        self._body = body
+        self._streaming = streaming  # whether the response will be a stream, whose first event has a limit
+        self._phase = Phase.CONNECT
+        self._fresh = False  # whether an idle connection won't do, since the last one was stale
+        self._wake: float | None = None  # when the next attempt begins, once there is to be one
+        self._out = b""  # what the socket takes next
+        self._ended_body = False  # the request is framed to its end
+        self._send_error: BaseException | None = None
+        self.connection: Connection | None = None
+        self.framing = Framing()
+
+    # For subclasses.
+
+    @abstractmethod
+    def _begin(self, connection: Connection) -> bytes:
+        """Make `framing` for this connection, and return the request's head."""
+
+    @abstractmethod
+    def _came(self, body: bytes, now: float) -> None:
+        """The response went on: its head, bytes of its body, its end (`framing.complete`) or its loss (`.lost`)."""
+
+    @abstractmethod
+    def _failed(self, error: TransportError, now: float) -> None:
+        """A limit has passed, or no connection was made: `_phase` says what it was at."""
+
+    @property
+    def _pending(self) -> bool:
+        """Whether what came holds more, to be had by `proceeded`."""
+        return False
+
+    @property
+    def _next_give(self) -> MutableMapping[str, Any] | None:
+        """What a gateway's caller gets next, if there is something."""
+        return None
+
+    @property
+    def _awaits_caller(self) -> bool:
+        """Whether nothing can go on without the caller."""
+        return False
+
+    # What to do.
+
+    @property
+    def over(self) -> bool:
+        """Whether all has been said."""
+        return self._phase in (Phase.RELEASE, Phase.DONE) and self._wake is None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether what comes from the socket, or goes to it, is still of use."""
+        return self._phase in _AT_WORK
+
+    def want(self, now: float) -> Want | None:
+        """The next thing to do; None if it is over and nothing is held any more."""
+        until = self._check_deadlines(now)
+        if self._phase is Phase.RELEASE:
+            return Keep() if self._can_keep else Close(self._farewell())
+        give = self._next_give
+        if give is not None:
+            return Give(give, until)
+        if self._phase is Phase.DONE:
+            return Proceed() if self._pending else None
+        if self._phase is Phase.SLEEP:
+            if self._wake is None or now < self._wake:
+                return Sleep(self._wake if self._wake is not None else until)
+            self._wake = None
+            self._deadlines.connecting(now)
+            self._phase = Phase.CONNECT
+            until = self._until()
+        if self._phase is Phase.EXCHANGE and self._pending:
+            return Proceed()
+        if self.connection is None:
+            first = self._config.first
+            return Connect(first.host, first.port, self._fresh, until)
+        self._fill()
+        return Send(self._out, until) if self._out else Receive(until)
+
+    # What happened.
+
+    def reuse(self, connection: Connection, now: float) -> None:
+        """An idle connection was taken."""
+        if self.over:
+            return
+        connection.next_exchange()
+        self.connection = connection
+        self._begin_exchange(now)
+
+    def connected(self, now: float) -> None:
+        """The socket is connected."""
+        if self.over:
+            return
+        self.connection = Connection(self._config)
+        self._phase = Phase.OPEN
+        if self.connection.ready:
+            self._begin_exchange(now)
+
+    def sent(self, count: int, now: float) -> None:
+        """So many bytes of what `Send` had are written."""
+        self._out = self._out[count:]
+        if self._phase is Phase.EXCHANGE:
+            self._deadlines.bytes_sent(now)
+
+    def received(self, data: bytes, now: float) -> None:
+        """Bytes came from the socket."""
+        if self.connection is None or not self.at_work:
+            return  # closed meanwhile, by another task or thread
+        try:
+            plain = self.connection.receive_data(data)
+        except (ConnectError, OSError) as error:
+            self.failed(error, now)
+            return
+        if self._phase is Phase.OPEN:
+            if self.connection.ready:
+                self._begin_exchange(now)
+            return
+        body = self.framing.receive_data(plain) if plain else b""
+        if self.framing.status is not None:
+            self._deadlines.bytes_received(now)
+        if plain:
+            self._advance(body, now)
+        if self.connection is not None and self.connection.ended and not self._settled:
+            self.ended(now)
+
+    def ended(self, now: float) -> None:
+        """The socket has come to its end."""
+        if self.connection is None or not self.at_work:
+            return
+        try:
+            self.connection.receive_eof()
+        except (ConnectError, OSError) as error:
+            self.failed(error, now)
+            return
+        self._lost(self._send_error, now)
+
+    def send_failed(self, error: BaseException, now: float) -> None:
+        """Writing went wrong. The peer may have answered before it hung up (413, 401): what it said is still to be read."""
+        if self._phase is Phase.OPEN:
+            self.failed(error, now)
+        elif self._phase is Phase.EXCHANGE and self._send_error is None:
+            self._out = b""
+            self._send_error = error
+
+    def failed(self, error: BaseException, now: float) -> None:
+        """Connecting or reading went wrong."""
+        if self._phase in (Phase.CONNECT, Phase.OPEN):
+            self._failed(connect_error(self._config, error), now)
+        elif self._phase is Phase.EXCHANGE:
+            self._lost(self._send_error or error, now)
+
+    def waited(self, now: float) -> None:  # noqa: B027, most have nothing to remember of it
+        """Nothing happened until the time that `until` set."""
+
+    @abstractmethod
+    def proceeded(self, now: float) -> None:
+        """Others have had their turn."""
+
+    def given(self, now: float) -> None:
+        """What `Give` had is with the caller."""
+        raise AssertionError("only a gateway's transfer gives")
+
+    def released(self) -> None:
+        """`Keep` or `Close` is done."""
+        self.connection = None
+        self._out = b""
+        self._phase = Phase.SLEEP if self._wake is not None else Phase.DONE
+
+    # Decisions.
+
+    def _until(self) -> float | None:
+        ends = self._deadlines.next_deadline()
+        return ends[0] if ends is not None else None
+
+    def _check_deadlines(self, now: float) -> float | None:
+        """The one place in which a limit ends anything. Returns when the next one would."""
+        if self._awaits_caller:
+            self._deadlines.caller_awaited(now)
+        else:
+            self._deadlines.caller_returned(now)
+        until = self._until()
+        if until is None or now < until or self.over:
+            return until
+        try:
+            self._deadlines.check(now)
+        except DeadlineExceeded as error:
+            self._failed(error, now)
+        return self._until()
+
+    @property
+    def _settled(self) -> bool:
+        """Whether nothing more is to be read."""
+        return self.framing.complete or self.framing.lost is not None
+
+    @property
+    def _can_keep(self) -> bool:
+        """Whether the connection can carry another exchange: both sides are done with this one, and no end is in sight."""
+        clean = self.connection is not None and not self.connection.ended and self._send_error is None
+        return clean and not self._out and self.framing.reusable
+
+    @property
+    def _is_stale(self) -> bool:
+        """Whether the peer had given an idle connection up: then nothing was read there, and a fresh one is not stale."""
+        lost = self.framing.lost is not None and not self.framing.begun
+        return lost and self.connection is not None and self.connection.reused
+
+    def _farewell(self) -> bytes:
+        # In the middle of what the socket takes, TLS has no place for a word of its own.
+        if self.connection is None or self._out or self._send_error is not None:
+            return b""
+        return self.connection.farewell()
+
+    def _begin_exchange(self, now: float) -> None:
+        """The connection stands: the request goes out."""
+        assert self.connection is not None
+        self._deadlines.connected(now, streaming=self._streaming)
+        self._send_error = None
+        self._ended_body = False
+        self._phase = Phase.EXCHANGE
+        self.connection.send(self._begin(self.connection))
+
+    def _fill(self) -> None:
+        """Make the next bytes for the socket, if there are any now."""
+        assert self.connection is not None
+        if self._out or self._send_error is not None:
+            return
+        if self._phase is Phase.EXCHANGE and not self._ended_body:
+            piece = self._body.take(_PIECE)
+            if piece:
+                self.connection.send(self.framing.data(piece))
+            if self._body.whole and not self._body.unsent:
+                self._ended_body = True
+                self.connection.send(self.framing.end())
+        self._out = self.connection.outgoing()
+
+    def _advance(self, body: bytes, now: float) -> None:
+        """The response went on, if only by being lost."""
+        if self._is_stale and self._body.rewind():
+            self._fresh = True
+            self._again(now)
+        else:
+            self._came(body, now)
+
+    def _lost(self, error: BaseException | None, now: float) -> None:
+        body = self.framing.receive_eof(error)
+        self._advance(body, now)
+
+    def _again(self, at: float) -> None:
+        """There is another attempt at that time."""
+        self._deadlines.paused()
+        self._wake = at
+        self._phase = Phase.SLEEP if self.connection is None else Phase.RELEASE
+
+    def _finish(self) -> None:
+        """There is none."""
+        self._wake = None
+        self._phase = Phase.DONE if self.connection is None else Phase.RELEASE
+
+
+def connect_error(config: Config, error: BaseException) -> ConnectError:
+    """The error of a connection that never stood: what it was to lead to, and through what."""
+    if isinstance(error, ConnectError):
+        return error
+    to = config.origin.authority
+    where = to if config.proxy is None else f"the proxy {config.proxy.origin.authority}, on the way to {to}"
+    failure = ConnectError(f"no connection to {where}: {error or type(error).__name__}")
+    failure.__cause__ = error
+    return failure
