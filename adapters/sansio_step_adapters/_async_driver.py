@@ -44,20 +44,20 @@ class AsyncPool(Pool[ByteStream]):
         """Keep a connection, or say that it has to be closed."""
         kept = super().put(idle)
         if kept:
-            self._watch(idle.home, idle.since)
+            self._watch(idle.home)
         return kept
 
-    def _watch(self, home: object, now: float) -> None:
+    def _watch(self, home: object) -> None:
         end = self.next_end()
         if end is not None and self._watched != home:
             self._watched = home
-            _later(end - now, partial(self._look, home))
+            _later(end, partial(self._look, home))
 
     def _look(self, home: object, now: float) -> None:
         self._watched = None
         while (idle := self.given_up(home, now)) is not None:
             drop(idle, home)
-        self._watch(home, now)
+        self._watch(home)
 
 
 class Driver(Generic[Machine]):
@@ -173,6 +173,7 @@ class Driver(Generic[Machine]):
                 machine.send_failed(root(error), anyio.current_time())
             else:
                 machine.sent(len(data), anyio.current_time())
+                await anyio.lowlevel.checkpoint()  # so that what is there is heard, however fast the writing goes
             tasks.cancel_scope.cancel()
 
     async def _listen(self, stream: ByteStream, sending: anyio.CancelScope) -> None:
@@ -300,16 +301,16 @@ class _Trio(Protocol):
     def spawn_system_task(self, function: Callable[[], Awaitable[None]]) -> object: ...
 
 
-def _later(seconds: float, function: Callable[[float], None]) -> None:
-    """Call a function with the time after so many seconds, if the event loop still runs then."""
+def _later(at: float, function: Callable[[float], None]) -> None:
+    """Call a function with the time when it is `at`, if the event loop still runs then."""
     trio: _Trio | None = getattr(sys.modules.get("trio"), "lowlevel", None)
     if trio is None or not trio.in_trio_run():
         loop = asyncio.get_running_loop()
-        loop.call_later(seconds, lambda: function(loop.time()))
+        loop.call_at(at, lambda: function(loop.time()))
         return
 
     async def wait() -> None:
-        await anyio.sleep(seconds)
+        await anyio.sleep_until(at)
         function(anyio.current_time())
 
     trio.spawn_system_task(wait)

@@ -13,9 +13,9 @@ from sansio_step import RetryPolicy, Timeouts
 from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack as Unpack
+    from typing_extensions import Unpack
 elif sys.version_info >= (3, 11):
-    from typing import Unpack as Unpack
+    from typing import Unpack
 else:
 
     class Unpack:
@@ -24,6 +24,8 @@ else:
         def __class_getitem__(cls, options: Any) -> Any:
             return options
 
+
+__all__ = ["DEFAULTS", "Auth", "Options", "Unpack", "UpstreamOptions", "check_names", "shows_options"]
 
 Auth = Literal["bearer", "x-api-key"]
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import ssl
 import struct
@@ -98,6 +99,27 @@ class Peer:
         body, self._buffer = self._buffer[:length], self._buffer[length:]
         return request, body
 
+    def read_head(self) -> bytes:
+        """The head of a request, and no more of its body than came with it."""
+        while b"\r\n\r\n" not in self._buffer:
+            self._more()
+        return self._buffer.partition(b"\r\n\r\n")[0]
+
+    def read_rest(self) -> int:
+        """All of a request whose head was read, without keeping it; tells the size of its body on the wire."""
+        request, _, body = self._buffer.partition(b"\r\n\r\n")
+        length = next(
+            (int(line[15:]) for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+        )
+        size, tail, self._buffer = len(body), body[-5:], b""
+        while size < length or not (length or tail == b"0\r\n\r\n"):
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError("the client has gone")
+            size += len(data)
+            tail = (tail + data)[-5:]
+        return size
+
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
@@ -117,6 +139,12 @@ class Peer:
         with contextlib.suppress(OSError):
             while self.sock.recv(65536):
                 pass
+
+    def wait_client_gone(self) -> None:
+        """The same without reading a byte, so that what the client sends is stuck."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLRDHUP)
+        assert poll.poll(20_000), "the client is still there"
 
     def _more(self) -> None:
         data = self.sock.recv(65536)
@@ -179,6 +207,10 @@ class FaultServer:
             thread.join(10)
         return not any(thread.is_alive() for thread in threads)
 
+    def some_gone(self) -> bool:
+        """Whether any script has come to its end."""
+        return not all(thread.is_alive() for thread in self._threads[1:])
+
     def _spawn(self, target: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
         thread.start()
@@ -229,5 +261,56 @@ def keeps_saying(*answers: bytes) -> Script:
             peer.read_request()
             peer.send(data)
         peer.wait_closed()
+
+    return script
+
+
+def refuses_early(status: int, then: str) -> Script:
+    """Read a little of a request, refuse it, and hang up, stop reading or read on to the end."""
+    body = json.dumps({"type": "error", "error": {"type": "some_error", "message": "no"}}).encode()
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        # What waits to be sent when a socket with unread bytes is closed would be lost.
+        peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer.send(answer(body, "connection: close", status=status, content_type="application/json"))
+        if then == "stops reading":
+            peer.wait_client_gone()
+        elif then == "reads on":
+            peer.wait_closed()
+        # To hang up on what was not read resets the connection.
+
+    return script
+
+
+def sends_1xx(peer: Peer) -> None:
+    """Say again and again that an answer will come, until the client goes."""
+    peer.read_head()
+    while True:
+        peer.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+        if select.select([peer.sock], [], [], 0.005)[0] and not peer.sock.recv(65536):
+            return
+
+
+def pass_on(one: socket.socket, other: socket.socket) -> None:
+    """Both ways until one side ends, in one thread: a TLS socket of Python's is not to be used by two at once."""
+    while True:
+        waiting = [sock for sock in (one, other) if isinstance(sock, ssl.SSLSocket) and sock.pending()]
+        for sock in waiting or select.select([one, other], [], [], 20)[0]:
+            data = sock.recv(65536)
+            if not data:
+                return
+            (other if sock is one else one).sendall(data)
+
+
+def tunnels(to: FaultServer, seen: list[bytes]) -> Script:
+    """A proxy that does CONNECT."""
+
+    def script(peer: Peer) -> None:
+        request, _ = peer.read_request()
+        seen.append(request)
+        with socket.create_connection((to.host, to.port)) as onward:
+            peer.send(b"HTTP/1.1 200 Connection established\r\nx-proxy: 1\r\n\r\n")
+            pass_on(peer.sock, onward)
 
     return script

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import select
 import socket
 import ssl
 import threading
@@ -36,6 +35,7 @@ from faultserver import (
     head,
     keeps_saying,
     says,
+    tunnels,
 )
 
 from sansio_step import (
@@ -939,30 +939,6 @@ def test_a_broken_tls_record(
 
 
 # Proxies.
-
-
-def pass_on(one: socket.socket, other: socket.socket) -> None:
-    """Both ways until one side ends, in one thread: a TLS socket of Python's is not to be used by two at once."""
-    while True:
-        waiting = [sock for sock in (one, other) if isinstance(sock, ssl.SSLSocket) and sock.pending()]
-        for sock in waiting or select.select([one, other], [], [], 20)[0]:
-            data = sock.recv(65536)
-            if not data:
-                return
-            (other if sock is one else one).sendall(data)
-
-
-def tunnels(to: FaultServer, seen: list[bytes]) -> Any:
-    """A proxy that does CONNECT."""
-
-    def script(peer: Peer) -> None:
-        request, _ = peer.read_request()
-        seen.append(request)
-        with socket.create_connection((to.host, to.port)) as onward:
-            peer.send(b"HTTP/1.1 200 Connection established\r\nx-proxy: 1\r\n\r\n")
-            pass_on(peer.sock, onward)
-
-    return script
 
 
 @pytest.mark.parametrize("to", ["http", "https"])
