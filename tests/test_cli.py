@@ -19,7 +19,8 @@ import pytest
 
 import sansio_step
 from sansio_step import parse, to_dict
-from sansio_step_adapters import _captures, cli, demo
+from sansio_step_adapters import cli
+from sansio_step_adapters.cli import _captures, demo
 
 ROOT = Path(__file__).parent.parent
 START = "from sansio_step_adapters.cli import main; main()"
@@ -258,7 +259,8 @@ def test_what_was_read_before_a_read_error_is_printed(main, monkeypatch):
     assert (ended.code, ended.err) == (1, "<stdin>: error: Input/output error\n")
 
 
-@pytest.mark.parametrize("arguments", [["--nonsense"], ["parse", "--nonsense"], ["nonsense"], ["demo", "--pace", "-1"]])
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["parse", "--nonsense"], ["nonsense"], ["demo", "--pace", "-1"], ["demo", "--pace", "x"],
+     ["demo", "--pace", "2"], ["demo", "--pace", "nan"], ["demo", "now"], ["parse", "--event"]])  # fmt: skip
 def test_wrong_arguments_are_2(main, arguments):
     ended = main(*arguments)
     assert (ended.code, ended.out) == (2, b"")
@@ -489,7 +491,7 @@ sys.argv[1:] = {arguments!r}
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("typer", ["demo"]), ("typer", ["parse", "-"]), ("rich.live", ["demo"]), ("h11", ["demo"]), ("anyio", ["demo"])],
+    [("rich.live", ["demo"]), ("h11", ["demo"]), ("anyio", ["demo"])],
 )
 def test_without_the_extra_it_says_in_one_line_what_to_install(name, arguments):
     ended = run(code=BLOCKED.format(name=name, arguments=arguments))
@@ -500,10 +502,48 @@ def test_without_the_extra_it_says_in_one_line_what_to_install(name, arguments):
     ]
 
 
-@pytest.mark.parametrize("name", ["anyio", "h11"])
-def test_parse_does_without_the_client(name):
+@pytest.mark.parametrize("name", ["anyio", "h11", "rich", "typer", "click"])
+def test_parse_does_without_any_extra(name):
     ended = run(code=BLOCKED.format(name=name, arguments=["parse", "-"]), stdin=FIRST_PARTY)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert json.loads(ended.stdout) == to_dict(parse(FIRST_PARTY))
+
+
+def test_nothing_but_msgspec_is_imported_to_parse():
+    """The wheel alone is enough for it, whatever else is installed."""
+    code = START + "\n"
+    code = code.replace("main()", "__import__('atexit').register(lambda: print(*sys.modules, file=sys.stderr)); main()")
+    ended = run("parse", "-", code=f"import sys; {code}", stdin=FIRST_PARTY)
     assert ended.returncode == 0
+    loaded = set(ended.stderr.decode().split())
+    assert "sansio_step_adapters.cli._parse" in loaded
+    assert not {"anyio", "h11", "rich", "typer", "asyncio"} & loaded
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("command", [[], ["parse"], ["demo"]])
+def test_help_of_each_command(main, command, option):
+    """Both spellings, and every option of the command is there."""
+    ended = main(*command, option)
+    assert (ended.code, ended.err) == (0, "")
+    named = {
+        "parse": ["FILE", "--events", "--strict", "--quiet", "--pretty", "--compact"],
+        "demo": ["--pace", "--fast"],
+    }
+    for name in named.get(command[0] if command else "", ["demo", "parse", "--version"]):
+        assert name.encode() in ended.out
+
+
+def test_without_a_command_it_says_what_there_is(main):
+    ended = main()
+    assert (ended.code, ended.out) == (2, b"")
+    assert "parse" in ended.err
+
+
+def test_options_may_stand_between_the_files(main, files):
+    files(tea=FIRST_PARTY, bike=STEPFUN)
+    ended = main("parse", "tea", "--quiet", "bike", "--compact")
+    assert (ended.code, ended.err, len(ended.documents)) == (0, "", 2)
 
 
 # --- demo ------------------------------------------------------------------------------------------------

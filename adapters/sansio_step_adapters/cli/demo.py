@@ -22,11 +22,11 @@ from sansio_step import (
     StreamError,
 )
 
+from ..anyio import AsyncClient, AsyncStream
+from ..replay import serve
 from . import _captures
 from ._demo_report import Report, Tally
 from ._demo_view import View, make_view
-from .anyio import AsyncClient, AsyncStream
-from .replay import serve
 
 __all__ = ["Scene", "run", "scenes"]
 

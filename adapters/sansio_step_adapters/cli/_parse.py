@@ -23,7 +23,7 @@ from sansio_step import (
     to_json,
 )
 
-from ._reader import error_of
+from .._reader import error_of
 from ._terminal import escaped
 
 __all__ = ["Options", "parse_bodies"]
