@@ -29,9 +29,10 @@ _HOP_BY_HOP: Final = frozenset(
 )
 _NOTHING: Final = re.compile(r"0(?:\.0*)?")
 _MESSAGES: Final = re.compile(
-    r"/messages"  # the first party, and most others
-    r"|:(?:rawPredict|streamRawPredict)"  # Vertex
-    r"|/model/[^/]+/invoke(?:-with-response-stream)?"  # Bedrock
+    r"(?:/messages"  # the first party, and most others
+    r"|(?<!/count-tokens):(?:rawPredict|streamRawPredict)"  # Vertex
+    r"|/model/.+/invoke(?:-with-response-stream)?"  # Bedrock, whose models can have a slash in their names
+    r")\Z"
 )
 
 
@@ -41,7 +42,7 @@ class BadRequest(ValueError):
 
 def is_messages(path: str) -> bool:
     """Whether a POST to this path is a call of the Messages API: the first party's, Vertex's and Bedrock's paths are."""
-    return any(match.end() == len(path) for match in _MESSAGES.finditer(path))
+    return _MESSAGES.search(path) is not None
 
 
 def target_of(scope: Mapping[str, Any]) -> bytes:

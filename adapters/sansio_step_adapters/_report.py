@@ -135,6 +135,11 @@ class Observer:
         report.outcome, report.deviations = reader.outcome, reader.deviations
         report.messages, report.usage_is_final = reader.messages, reader.usage_is_final
         strange = isinstance(error, (UnexpectedResponse, DecodeError, LimitExceeded, ProtocolViolation))
-        coded = error is not None and isinstance(error.__cause__, CodingError)
-        report.unreadable = report.response_bytes > 0 and (strange or coded)
+        report.unreadable = report.response_bytes > 0 and (strange or _is_coding_error(error))
         return report
+
+
+def _is_coding_error(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, CodingError):
+        error = error.__cause__
+    return error is not None

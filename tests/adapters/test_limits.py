@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import socket
 import ssl
@@ -19,6 +18,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+from asgicaller import Caller
 from conftest import Driver
 from faultserver import (
     CHUNKED,
@@ -237,57 +237,6 @@ def test_a_silent_upstream_is_a_504(backend: str, script: Any) -> None:
 # A gateway's caller.
 
 
-class Caller:
-    """One call to a gateway, from the server's side. `stops` says where the caller stops doing anything."""
-
-    def __init__(self, *pieces: bytes, stops: str = "", length: int | None = None) -> None:
-        self._pieces = list(pieces)
-        self._stops = stops
-        self._length = length
-        self.left = anyio.Event()
-        self.reached = anyio.Event()  # where it stops
-        self.sent: list[Any] = []
-
-    async def call(self, app: Any) -> None:
-        headers = [] if self._length is None else [(b"content-length", str(self._length).encode())]
-        await app(
-            {"type": "http", "method": "POST", "path": "/v1/messages", "headers": headers}, self.receive, self.send
-        )
-
-    async def receive(self) -> Any:
-        if self._pieces:
-            piece = self._pieces.pop(0)
-            more = bool(self._pieces) or self._stops == "asking"
-            return {"type": "http.request", "body": piece, "more_body": more}
-        if self._stops == "asking":
-            self.reached.set()
-        await self.left.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Any) -> None:
-        await anyio.lowlevel.checkpoint()
-        if message["type"] == "http.response.body" and self._stops == "reading":
-            self.reached.set()
-            await anyio.sleep_forever()
-        self.sent.append(message)
-
-    @property
-    def status(self) -> int:
-        return int(self.sent[0]["status"])
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(message["body"] for message in self.sent[1:])
-
-    @property
-    def error(self) -> Any:
-        return json.loads(self.body)["error"]
-
-    @property
-    def whole(self) -> bool:
-        return bool(self.sent) and self.sent[-1]["type"] == "http.response.body" and not self.sent[-1]["more_body"]
-
-
 def half_then_waits(peer: Peer) -> None:
     peer.read_head()
     peer.send(head(200, CHUNKED) + chunked(HALF))
@@ -463,7 +412,7 @@ def test_a_caller_waits_for_an_upstream_that_reads_slowly(backend: str) -> None:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(caller.call, app)
                     before = -1
-                    while before != (before := len(caller._pieces)):
+                    while before != (before := caller.waiting):
                         for _ in range(200):
                             await anyio.lowlevel.checkpoint()
                     assert 0 < before < 200, "all of it is in memory"
