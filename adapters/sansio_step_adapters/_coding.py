@@ -139,12 +139,12 @@ class _Brotli:
             if self._begun and self.whole:
                 return
             self._begun = True
-            byte = data[place : place + 1]
             try:
-                while byte or not self._stream.can_accept_more_data():
-                    piece = self._stream.process(byte, output_buffer_limit=_PIECE)
-                    byte = b""
+                piece = self._stream.process(data[place : place + 1], output_buffer_limit=_PIECE)
+                # Without input it gives what the limit has left inside. `can_accept_more_data` is true before that ends.
+                while piece:
                     yield from _cut(piece)  # its buffer grows by doubling, past the limit
+                    piece = b"" if self._stream.is_finished() else self._stream.process(b"", output_buffer_limit=_PIECE)
                 self.whole = bool(self._stream.is_finished())
             except brotli.error as error:
                 self.whole = False
