@@ -43,7 +43,7 @@ class AsyncPool(Pool[ByteStream]):
     def put(self, idle: Idle[ByteStream]) -> bool:
         """Keep a connection, or say that it has to be closed."""
         kept = super().put(idle)
-        if kept:
+        if isinstance(idle.transport, SocketStream):  # which alone can be closed without waiting
             self._watch(idle.home)
         return kept
 
@@ -229,14 +229,14 @@ class Driver(Generic[Machine]):
         machine, transport = self.machine, self._transport
         connection, self._transport = machine.connection, None
         machine.released()
-        if transport is None:
+        assert transport is not None
+        if isinstance(want, Close):
+            await close(transport, want.farewell)
             return
-        if isinstance(want, Keep) and connection is not None:
-            idle = Idle(anyio.current_time(), here(), connection, transport)
-            if not self._pool.put(idle):
-                await close(transport, connection.farewell())
-        else:
-            await close(transport, want.farewell if isinstance(want, Close) else b"")
+        assert connection is not None
+        idle = Idle(anyio.current_time(), here(), connection, transport)
+        if not self._pool.put(idle):
+            await close(transport, connection.farewell())
 
 
 def here() -> object:

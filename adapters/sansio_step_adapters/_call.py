@@ -86,10 +86,10 @@ class Call(Transfer):
 
     def count(self) -> int:
         """The number of tokens, or raise what is wrong."""
-        if self.error is None and self.exchange.count is not None:
-            return self.exchange.count
-        self.result()
-        raise AssertionError("a call that counts ends with a count or an error")
+        if self.error is not None or self.exchange.count is None:
+            self.result()  # raises
+        assert self.exchange.count is not None, "a call that counts ends with a count or an error"
+        return self.exchange.count
 
     def want(self, now: float) -> Want | None:
         """The next thing to do; None when the call is over and nothing is held any more."""
@@ -108,6 +108,7 @@ class Call(Transfer):
         """Others have had their turn."""
         self._heard = now
         if self.exchange.pending:
+            self._deadlines.bytes_received(now)  # to read takes time, too, in which the server is not silent
             self._take(self.exchange.read(b""), now)
 
     def waited(self, now: float) -> None:
@@ -144,7 +145,7 @@ class Call(Transfer):
         if self._phase is Phase.EXCHANGE:
             self._take(self.exchange.abort(error), now)
             return
-        if self._phase is not Phase.SLEEP:
+        if self._phase in (Phase.CONNECT, Phase.OPEN):
             # The attempt is over without a response.
             self.exchange = self._config.exchange(None, self._wanted)
             if self._retry(error, now):
@@ -209,7 +210,6 @@ class Call(Transfer):
 
 
 def add_hint(error: StreamError, hint: str) -> None:
-    """Say in an error's text, once, what the caller can do."""
-    if hint not in error.reason:
-        error.reason = f"{error.reason}; {hint}"
-        error.args = (error.reason,)
+    """Say in an error's text what the caller can do."""
+    error.reason = f"{error.reason}; {hint}"
+    error.args = (error.reason,)

@@ -247,9 +247,9 @@ class Forward(Transfer):
             return
         if events is None:
             self._deadlines.paused()
-            self._deadlines.bytes_received(now)
         else:
             self._deadlines.events_received(events, now)
+        self._deadlines.bytes_received(now)  # to read takes time, too, in which the upstream is not silent
 
     @property
     def _inserts(self) -> bool:

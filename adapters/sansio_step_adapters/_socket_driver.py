@@ -150,17 +150,18 @@ class Driver(Generic[Machine]):
         connection, self._transport = machine.connection, None
         machine.released()
         if transport is None:
-            return
-        if isinstance(want, Keep) and connection is not None:
-            idle = Idle(time.monotonic(), here(), connection, transport)
-            if not self._pool.put(idle):
-                close_idle(idle, idle.home)
-        else:
-            _say(transport, want.farewell if isinstance(want, Close) else b"")
+            return  # another thread was quicker
+        if isinstance(want, Close):
+            _say(transport, want.farewell)
             # Wakes a thread that reads from it; close() alone would leave it waiting.
             with contextlib.suppress(OSError):
                 transport.shutdown(socket.SHUT_RDWR)
             transport.close()
+            return
+        assert connection is not None
+        idle = Idle(time.monotonic(), here(), connection, transport)
+        if not self._pool.put(idle):
+            close_idle(idle, idle.home)
 
 
 def here() -> object:

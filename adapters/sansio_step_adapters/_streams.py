@@ -104,22 +104,19 @@ async def connect_tcp(host: str, port: int) -> SocketStream:
     Raises the OSError of the last that failed.
     """
     addresses = interleaved(await _resolve(host, port))
-    winner: SocketStream | None = None
+    winners: list[SocketStream] = []
     last: OSError = OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
 
     async def attempt(address: Address, failed: anyio.Event) -> None:
-        nonlocal winner, last
+        nonlocal last
         try:
             stream = await _connect(address)
         except OSError as error:
             last = error
             failed.set()
             return
-        if winner is None:
-            winner = stream
-            tasks.cancel_scope.cancel()
-        else:
-            stream.close()
+        winners.append(stream)
+        tasks.cancel_scope.cancel()
 
     try:
         async with anyio.create_task_group() as tasks:
@@ -129,12 +126,17 @@ async def connect_tcp(host: str, port: int) -> SocketStream:
                 with anyio.move_on_after(ATTEMPT_DELAY):
                     await failed.wait()
     except BaseException:
-        if winner is not None:
-            winner.close()
+        _close_all(winners)
         raise
-    if winner is None:
+    if not winners:
         raise last
-    return winner
+    _close_all(winners[1:])  # two can answer at once
+    return winners[0]
+
+
+def _close_all(streams: list[SocketStream]) -> None:
+    for stream in streams:
+        stream.close()
 
 
 async def _resolve(host: str, port: int) -> list[Any]:

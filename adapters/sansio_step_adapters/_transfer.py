@@ -85,9 +85,9 @@ class Transfer(ABC):
         """A limit has passed, or no connection was made: `_phase` says what it was at."""
 
     @property
+    @abstractmethod
     def _pending(self) -> bool:
         """Whether what came holds more, to be had by `proceeded`."""
-        return False
 
     @property
     def _next_give(self) -> MutableMapping[str, Any] | None:
@@ -215,9 +215,8 @@ class Transfer(ABC):
     def proceeded(self, now: float) -> None:
         """Others have had their turn."""
 
-    def given(self, now: float) -> None:
+    def given(self, now: float) -> None:  # noqa: B027, only a gateway's transfer gives
         """What `Give` had is with the caller."""
-        raise AssertionError("only a gateway's transfer gives")
 
     def released(self) -> None:
         """`Keep` or `Close` is done."""

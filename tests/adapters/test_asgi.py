@@ -739,7 +739,7 @@ def test_a_bomb_holds_nobodys_answer_back(backend: str) -> None:
 
     async def main() -> None:
         with FaultServer(says(answer(bomb, "content-encoding: gzip"))) as server:
-            limits = Timeouts(stall=0.05, idle=0.05)
+            limits = Timeouts(stall=0.05)
             async with PassThrough(server.base_url, timeouts=limits, on_end=reports.append) as app:
                 caller = Caller(BODY)
 

@@ -712,3 +712,34 @@ def test_two_calls_share_a_connection(backend: str) -> None:
             assert server.connections == 1
 
     anyio.run(main, backend=backend)
+
+
+def test_an_error_event_on_a_path_that_is_not_read(backend: str) -> None:
+    """A stream of another API breaks as well, and its readers understand the event as well."""
+    response = head(200, CHUNKED) + chunked(b"data: 1\n\n")
+    caller, _, _ = one_call(backend, sends(response), error_event=True, caller={"path": "/v1/other"})
+    assert caller.whole
+    assert caller.body.startswith(b"data: 1\n\nevent: error\ndata: {")
+
+
+def test_more_of_a_request_that_is_whole(backend: str) -> None:
+    """A server that goes on to say that there is a request is not listened to."""
+
+    async def main() -> None:
+        with FaultServer(says(answer())) as server:
+            async with PassThrough(server.base_url) as app:
+                caller = Caller(b"{}")
+                extra = 3
+
+                async def receive() -> Any:
+                    nonlocal extra
+                    if caller.waiting or not extra:
+                        return await caller.receive()
+                    extra -= 1
+                    await anyio.lowlevel.checkpoint()
+                    return {"type": "http.request", "body": b"more", "more_body": False}
+
+                await app(caller._scope, receive, caller.send)
+                assert caller.body == WHOLE
+
+    anyio.run(main, backend=backend)

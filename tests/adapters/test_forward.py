@@ -1,0 +1,219 @@
+"""The gateway's machine by literals: what it wants, and what late news from its driver does. No socket, no clock."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import pytest
+from faultserver import CHUNKED, HALF, WHOLE, answer, chunked, head
+
+from sansio_step import ConnectionLost, DeadlineExceeded, Timeouts
+from sansio_step_adapters._body import Body
+from sansio_step_adapters._call import Call
+from sansio_step_adapters._config import make_config
+from sansio_step_adapters._forward import MOST_KEPT, MOST_UNSENT, Forward, Outgoing
+from sansio_step_adapters._reader import Wanted
+from sansio_step_adapters._report import Observer, Report
+from sansio_step_adapters._secrets import Mask
+from sansio_step_adapters._wants import Close, Connect, Give, Keep, Proceed, Receive, Send, Sleep
+
+LIMITS = Timeouts(connect=10, first_event=30, idle=5, stall=20, caller=7, total=100)
+
+
+def make(**options: Any) -> Forward:
+    config = make_config(base_url="http://example.org", timeouts=LIMITS, trust_env=False)
+    observer = Observer(Report("/v1/messages"), Mask(), read=True, now=0)
+    headers = [(b"host", b"example.org")]
+    return Forward(config, Outgoing("POST", "/v1/messages", headers), observer, now=0, **options)
+
+
+def write(forward: Forward, now: float) -> bytes:
+    written = b""
+    while isinstance(want := forward.want(now), Send):
+        written += want.data
+        forward.sent(len(want.data), now)
+    return written
+
+
+def give(forward: Forward, now: float) -> list[Any]:
+    given = []
+    while isinstance(want := forward.want(now), Give):
+        given.append(dict(want.message))
+        forward.given(now)
+    return given
+
+
+def begun(now: float = 0.0, **options: Any) -> Forward:
+    forward = make(**options)
+    forward.feed(b"{}", now, more=False)
+    assert isinstance(forward.want(now), Connect)
+    forward.connected(now)
+    write(forward, now)
+    return forward
+
+
+def test_a_call_from_end_to_end() -> None:
+    """The caller first, then the upstream; each piece to the caller before it is read along."""
+    forward = make()
+    assert forward.want(0) == Sleep(until=7)
+    forward.feed(b"{", 5, more=True)
+    assert forward.want(5) == Connect("example.org", 80, False, until=15)
+    forward.connected(6)
+    assert write(forward, 6).endswith(b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
+    assert forward.want(6) == Receive(until=13)  # for the caller, whose news wakes it
+    assert forward.want(9) == Receive(until=13)
+    forward.feed(b"}", 12, more=False)
+    assert write(forward, 12) == b"1\r\n}\r\n0\r\n\r\n"
+    assert forward.want(12) == Receive(until=17)
+    forward.received(head(200, CHUNKED) + chunked(HALF), 13)
+    want = forward.want(13)
+    assert want == Give({"type": "http.response.start", "status": 200, "headers": want.message["headers"]}, until=20)  # type: ignore[union-attr]
+    forward.given(19)
+    assert [message["body"] for message in give(forward, 25)] == [HALF]
+    assert forward.want(25) == Receive(until=30)  # the caller's 12 seconds were no silence of the upstream's
+    forward.received(chunked(WHOLE[len(HALF) :]) + b"0\r\n\r\n", 26)
+    assert forward.want(26) == Keep()  # before the caller has the rest
+    forward.released()
+    assert give(forward, 26) == [{"type": "http.response.body", "body": WHOLE[len(HALF) :], "more_body": False}]
+    assert forward.over
+    assert forward.want(26) is None
+    assert forward.error is None
+
+
+def test_turns_after_the_end() -> None:
+    """What the caller has in full is read along in turns, with no limit on the upstream running."""
+    bomb = gzip.compress(HALF + b": bomb\n" * 500_000)
+    forward = begun()
+    forward.received(answer(bomb, "content-encoding: gzip"), 1)
+    assert forward.want(1) == Keep()
+    forward.released()
+    assert give(forward, 1)[-1]["more_body"] is False
+    turns = 0
+    while forward.want(90) == Proceed():
+        assert not forward.over
+        forward.proceeded(90)
+        turns += 1
+    assert turns > 5
+    assert forward.over
+    forward.proceeded(91)  # says nothing
+    assert forward.error is None
+
+
+def test_news_that_come_too_late() -> None:
+    """Of a caller that has left, and of an upstream that is not wanted any more."""
+    forward = begun()
+    forward.received(head(200, CHUNKED) + chunked(HALF), 1)
+    assert isinstance(forward.want(1), Give)
+    forward.caller_left()
+    forward.given(2)
+    assert forward.want(2) == Close()
+    forward.received(chunked(HALF), 2)
+    forward.ended(2)
+    forward.failed(OSError("x"), 2)
+    forward.send_failed(OSError("x"), 2)
+    forward.released()
+    assert forward.over
+    assert forward.error is None
+
+
+def test_a_caller_may_leave_once_the_last_message_is_on_its_way() -> None:
+    """Servers say so of everyone then."""
+    forward = begun()
+    forward.received(answer(), 1)
+    forward.released()
+    while forward.want(1).message.get("more_body", True):  # type: ignore[union-attr]
+        forward.given(1)
+    forward.caller_left()
+    forward.given(1)
+    assert forward.over
+    assert not forward._observer.report.disconnected
+
+
+def test_a_limit_that_passes_while_the_caller_takes_the_last() -> None:
+    """The upstream has done its part; then the response is broken off by the caller's own fault."""
+    forward = begun()
+    forward.received(answer(), 1)
+    forward.released()
+    assert isinstance(forward.want(1), Give)
+    assert forward.want(8) is None
+    assert isinstance(forward.error, DeadlineExceeded)
+    assert forward.error.name == "caller"
+
+
+def test_a_write_that_fails_while_tls_is_made() -> None:
+    """There is no answer to be read yet: no connection was made."""
+    config = make_config(base_url="https://example.org", timeouts=LIMITS, trust_env=False, max_retries=0)
+    call = Call(config, b"{}", wanted=Wanted.STREAM, now=0, wall_time=lambda: 0.0, jitter=lambda: 0.0)
+    call.connected(0)
+    assert isinstance(call.want(0), Send)
+    call.send_failed(BrokenPipeError(32, "Broken pipe"), 0)
+    assert "Broken pipe" in str(call.error)
+    call.given(0)  # which no call wants
+    assert call.want(0) == Close()
+
+
+def test_a_write_fails_once() -> None:
+    """What is said of it again says nothing new."""
+    forward = begun()
+    first = BrokenPipeError(32, "first")
+    forward.send_failed(first, 0)
+    forward.send_failed(BrokenPipeError(32, "second"), 0)
+    forward.ended(0)
+    assert isinstance(forward._observer.lost, ConnectionLost)
+    assert forward._observer.lost.__cause__ is first
+
+
+# Bodies.
+
+
+def test_a_body_in_pieces() -> None:
+    """It goes out in the order in which it came, as much at a time as is asked for, and again from the start."""
+    body = Body(10)
+    assert body.take(5) == b""
+    body.feed(b"abc", more=True)
+    body.feed(b"", more=True)
+    body.feed(b"defg", more=True)
+    assert (body.take(2), body.take(3), body.unsent) == (b"ab", b"cde", 2)
+    assert not body.whole
+    body.feed(b"h", more=False)
+    assert (body.whole, body.size, body.unsent) == (True, 8, 3)
+    assert body.rewind()
+    assert body.take(100) == b"abcdefgh"
+    assert (body.take(1), body.unsent) == (b"", 0)
+
+
+def test_a_body_that_is_too_large_to_keep() -> None:
+    """Once a byte of it has gone out for good, it can't begin again; before that it can."""
+    body = Body(10)
+    body.feed(b"x" * 11, more=False)
+    assert body.rewind()
+    assert body.take(4) == b"xxxx"
+    assert not body.rewind()
+    assert (body.take(100), body.unsent) == (b"x" * 7, 0)
+    whole = Body.of(b"y" * 100)
+    assert whole.take(60) == b"y" * 60
+    assert whole.rewind()
+    assert whole.take(100) == b"y" * 100
+
+
+def test_what_a_gateway_keeps_of_a_body() -> None:
+    """It is full at a bound, and not before."""
+    forward = make()
+    forward.feed(b"x" * (MOST_UNSENT - 1), 0, more=True)
+    assert not forward.full
+    forward.feed(b"x", 0, more=True)
+    assert forward.full
+    assert MOST_KEPT == 1024 * 1024
+
+
+@pytest.mark.parametrize("pieces", [1000, 100_000])
+def test_the_cost_of_a_body_is_linear(pieces: int) -> None:
+    """A caller that sends a byte at a time is no attack: bytes are not moved again for each that comes or goes."""
+    body = Body(10)
+    for _ in range(pieces):
+        body.feed(b"x", more=True)
+    taken = 0
+    while piece := body.take(1):
+        taken += len(piece)
+    assert taken == pieces
