@@ -6,6 +6,7 @@
     sansio_step_adapters.replay     a server that plays back a capture
     sansio_step_adapters.asgi       a pass-through proxy for gateways
 
-`sockets` and `http1` need h11, the others anyio as well: the extra `anyio` has both. Everything that decides is in
-modules without I/O (`http1`, `_connection`, `_call` and what they rest on); the drivers wait, read, write and close.
+`sockets` and `http1` need h11, the others anyio as well: the extra `anyio` has both. The program is in
+`sansio_step_adapters.cli`. Everything that decides is in modules without I/O (`_transfer` and what it rests on, `_call`
+and `_forward` on it); the drivers wait, read, write and close.
 """

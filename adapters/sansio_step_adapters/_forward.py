@@ -116,8 +116,8 @@ class Forward(Transfer):
             self._headers = self._request.sized(piece, more=more)
             try:
                 h11.Request(method=self._request.method, target=self._request.target, headers=self._headers)
-            except h11.LocalProtocolError as error:
-                self.refuse(str(error))
+            except h11.LocalProtocolError:
+                self.refuse("the request has what HTTP can't carry")
             else:
                 self._again(now)
 
@@ -296,7 +296,7 @@ class Forward(Transfer):
         self._gives.clear()
         document = _error_document(type_, text)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(document)).encode())]
-        if not self._body.whole:
+        if not self._body.whole and self._observer.report.scope.get("http_version", "1.1").startswith("1"):
             headers.append((b"connection", b"close"))  # the rest of the request will never be read
         self._gives.append(({"type": "http.response.start", "status": status, "headers": headers}, False))
         self._gives.append(({"type": "http.response.body", "body": document, "more_body": False}, False))

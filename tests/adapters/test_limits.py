@@ -255,13 +255,27 @@ def test_a_caller_that_stops_in_its_body(backend: str, name: str) -> None:
                 await caller.call(app)
                 assert caller.status == 408
                 assert caller.error["type"] == "timeout_error"
-                assert (b"connection", b"close") in caller.sent[0]["headers"]
+                assert caller.headers[b"connection"] == b"close"
                 assert await anyio.to_thread.run_sync(server.all_gone)
             assert server.connections == 1
 
     anyio.run(main, backend=backend)
     assert reports[0].error.name == name
     assert not reports[0].disconnected
+
+
+def test_a_caller_that_stops_in_its_body_over_http2(backend: str) -> None:
+    """There a connection carries other calls, and a header that would close it is an error."""
+
+    async def main() -> None:
+        with FaultServer(Peer.wait_closed) as server:
+            async with PassThrough(server.base_url, timeouts=limits(caller=0.1)) as app:
+                caller = Caller(b"{", stops="asking", length=100, http_version="2")
+                await caller.call(app)
+                assert caller.status == 408
+                assert b"connection" not in caller.headers
+
+    anyio.run(main, backend=backend)
 
 
 def test_a_caller_that_never_begins(backend: str) -> None:
