@@ -36,7 +36,7 @@ from sansio_step import APIError, ConnectError, ConnectionLost, DeadlineExceeded
 from sansio_step_adapters._addresses import readable, wait_ready
 from sansio_step_adapters._config import make_config
 from sansio_step_adapters._connection import Connection
-from sansio_step_adapters._pool import Idle
+from sansio_step_adapters._pool import Idle, Pool
 from sansio_step_adapters._socket_driver import close_idle
 from sansio_step_adapters._streams import SocketStream, connect_tcp
 from sansio_step_adapters.anyio import AsyncClient
@@ -433,3 +433,70 @@ def test_a_stream_is_closed_while_its_request_is_stuck(driver: Driver) -> None:
                 assert await anyio.to_thread.run_sync(server.all_gone)
 
     driver.run(main)
+
+
+def test_a_socket_that_takes_nothing_at_first() -> None:
+    """It is waited for, and then written to."""
+
+    class Shy(socket.socket):
+        refusals = 3
+
+        def send(self, data: Any, flags: int = 0) -> int:
+            if self.refusals:
+                self.refusals -= 1
+                raise BlockingIOError
+            return super().send(data, flags)
+
+    def connect(host: str, port: int, seconds: float | None) -> socket.socket:
+        sock = connect_socket(host, port, seconds)
+        return Shy(sock.family, sock.type, sock.proto, sock.detach())
+
+    with FaultServer(keeps_saying(ANSWER)) as server:
+        with Client(base_url=server.base_url, connect=connect, trust_env=False) as client:
+            assert client.create(REQUEST).text == "Hello"
+
+
+def test_a_write_to_a_stream_of_the_callers_own_that_fails(backend: str) -> None:
+    """What was said before counts for more there, too."""
+
+    class Deaf(anyio.abc.ByteStream):
+        async def receive(self, max_bytes: int = 65536) -> bytes:
+            await anyio.sleep(0)
+            await anyio.sleep(0)
+            return REFUSAL
+
+        async def send(self, item: bytes) -> None:
+            raise anyio.BrokenResourceError from BrokenPipeError(32, "Broken pipe")
+
+        async def send_eof(self) -> None:
+            raise NotImplementedError
+
+        async def aclose(self) -> None:
+            pass
+
+    async def connect(host: str, port: int) -> Deaf:
+        return Deaf()
+
+    async def main() -> None:
+        async with AsyncClient(base_url="http://example.org", connect=connect, trust_env=False) as client:
+            with pytest.raises(APIError, match="413"):
+                await client.create(REQUEST)
+
+    anyio.run(main, backend=backend)
+
+
+def test_two_threads_give_a_connection_up_at_once() -> None:
+    """The one that comes second looks further."""
+    pool: Pool[str] = Pool()
+    connection = Connection(make_config(base_url="http://example.org", trust_env=False))
+
+    class Elsewhere:
+        def __ne__(self, other: object) -> bool:
+            pool.take()  # as another thread does just now
+            return True
+
+        __hash__ = None  # type: ignore[assignment]
+
+    pool.put(Idle(0.0, Elsewhere(), connection, "first"))
+    assert pool.given_up("here", 0.0) is None
+    assert len(pool) == 0
