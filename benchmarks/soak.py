@@ -87,12 +87,11 @@ class Soak:
             PassThrough(self.url, error_event=True, keep_alive=0.5, **options) as app,
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(self.watch)
+            for number in range(self.streams):
+                tasks.start_soon(self.go_on, self.by_client if number % 2 else self.by_gateway, client, app)
+                await anyio.sleep(0)
             with anyio.move_on_after(seconds):
-                async with anyio.create_task_group() as calls:
-                    for number in range(self.streams):
-                        calls.start_soon(self.go_on, self.by_client if number % 2 else self.by_gateway, client, app)
-                        await anyio.sleep(0.002)
+                await self.watch()
             tasks.cancel_scope.cancel()
         after = await measured()
         self.left = {name: after[name] - before[name] for name in ("sockets", "tasks")}

@@ -107,6 +107,8 @@ class Forward(Transfer):
 
     def feed(self, piece: bytes, now: float, *, more: bool) -> None:
         """The caller has sent a piece of the request's body; without `more` the last."""
+        if super().over:
+            return  # the upstream has answered without it
         self._deadlines.caller_returned(now)
         self._body.feed(piece, more=more)
         declared = self._request.declared

@@ -117,6 +117,23 @@ def test_news_that_come_too_late() -> None:
     assert forward.error is None
 
 
+def test_a_request_that_goes_on_after_its_answer() -> None:
+    """Once the answer is whole, what the rest of the request is like changes nothing."""
+    config = make_config(base_url="http://example.org", timeouts=LIMITS, trust_env=False)
+    observer = Observer(Report("/v1/messages"), Mask(), read=True, now=0)
+    forward = Forward(config, Outgoing("POST", "/", [(b"host", b"x"), (b"content-length", b"9")], 9), observer, now=0)
+    forward.feed(b"{", 0, more=True)
+    forward.want(0)
+    forward.connected(0)
+    write(forward, 0)
+    forward.received(answer(b"no", status=413), 1)
+    forward.feed(b"far too much", 1, more=False)
+    assert forward.want(1) == Close()
+    forward.released()
+    assert give(forward, 1)[-1] == {"type": "http.response.body", "body": b"no", "more_body": False}
+    assert forward.error is None
+
+
 def test_a_caller_may_leave_once_the_last_message_is_on_its_way() -> None:
     """Servers say so of everyone then."""
     forward = begun()

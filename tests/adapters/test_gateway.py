@@ -89,6 +89,7 @@ BAD_TARGETS = {
     "decoded dots alone": {"method": "GET", "raw_path": None, "path": "/v1/../admin"},
     "encoded slash": {"method": "GET", "raw_path": b"/v1/..%2fadmin", "path": "/v1/../admin"},
     "encoded twice": {"method": "GET", "raw_path": b"/v1/%252e%252e/admin", "path": "/v1/%2e%2e/admin"},
+    "encoded twice alone": {"method": "GET", "raw_path": b"/v1/%252e%252e/admin", "path": "/v1/x"},
     "backslash": {"method": "GET", "raw_path": b"/v1/..%5cadmin", "path": "/v1/..\\admin"},
     "parameter": {"method": "GET", "path": "/v1/..;x/admin"},
     "fragment": {"method": "GET", "raw_path": b"/v1/models#part", "path": "/v1/models"},
