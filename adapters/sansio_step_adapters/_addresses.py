@@ -1,4 +1,4 @@
-"""In which order the addresses of a name are tried, for both drivers. No I/O."""
+"""Plain sockets, for both drivers: the order of a name's addresses, and whether something is there to be read."""
 
 from __future__ import annotations
 

@@ -101,17 +101,17 @@ class Driver(Generic[Machine]):
             await self._settle()
 
     def wake(self) -> None:
-        """There is something new to do: a step that waits for the peer or the time ends, any other goes on."""
+        """End a step that waits for the peer or the time, since there is something new to do. Any other step goes on."""
         if self._waiting is not None and isinstance(self._doing, (Receive, Sleep)):
             self._waiting.cancel()
 
     def interrupt(self) -> None:
-        """Whatever the present step waits for is of no use any more."""
+        """End the present step, whatever it waits for."""
         if self._waiting is not None:
             self._waiting.cancel()
 
     async def aclose(self) -> None:
-        """What waits is ended, what is held given back; the machine has been told why."""
+        """End the present step, and give back what is held. Tell the machine first why."""
         self.interrupt()
         await self._settle()
 
@@ -163,7 +163,7 @@ class Driver(Generic[Machine]):
             await stream.wait_ready()
 
     async def _send_all(self, stream: ByteStream, data: bytes) -> None:
-        """The same on a stream that can't say how much it has taken: it is given all, and listened to meanwhile."""
+        """The same on a stream that can't say how much it has taken: give it all, and listen meanwhile."""
         machine = self.machine
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen, stream, tasks.cancel_scope)
@@ -260,7 +260,7 @@ async def close_idle(idle: Idle[ByteStream], home: object) -> None:
 
 
 def drop(idle: Idle[ByteStream], home: object) -> None:
-    """The same without an event loop, as far as that goes."""
+    """Close an idle socket; this needs no event loop."""
     if isinstance(idle.transport, SocketStream):
         if idle.home == home:
             _say(idle.transport, idle.connection.farewell())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Body:
-    """What is still to be sent of a body and, up to a size, what has been sent, in case that it must go out again."""
+    """What is still to be sent of a body and, up to a size, what has been sent, in case it must go out again."""
 
     def __init__(self, most_kept: int = 0) -> None:
         self._most_kept = most_kept

@@ -1,7 +1,7 @@
 """A gateway's call: one transfer whose body comes from a caller and whose response goes to it. No I/O.
 
-What is for the caller are ASGI's messages, in `Give`. They go out first; what they hold is read along afterwards, in
-`given`, so that nothing which is wrong with a stream, or slow about reading it, holds a byte of it back.
+The caller gets ASGI messages, by `Give`. Each goes out first and is read along afterwards, in `given`: neither a fault in
+a stream nor slow reading holds a byte of it back.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from ._wants import Receive, Want
 # What is kept of a request while it goes through, to be sent once more if an idle connection turns out to be dead.
 # Nearly all requests are smaller; those with images in them are not worth their memory.
 MOST_KEPT: Final = 1024 * 1024
-# What has come in of a body, and not gone out, before the caller has to wait.
+# How much of a body is taken in before it goes out; a caller that sends more has to wait.
 MOST_UNSENT: Final = 1024 * 1024
 
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
-# Where an event ends: a blank line, whichever line ends a stream has.
+# An event ends with a blank line, whichever line ends the stream has.
 _BORDERS: Final = (b"\n\n", b"\r\r", b"\n\r\n", b"\r\r\n", b"\n\r")
 
 ASGIMessage: TypeAlias = MutableMapping[str, Any]
@@ -83,7 +83,7 @@ class Forward(Transfer):
         self._request, self._observer = request, observer
         self._error_event, self._keep_alive = error_event, keep_alive
         self._headers: Headers = []
-        # What is for the caller, and whether it is the upstream's, to be read along.
+        # Messages for the caller. With each: whether it is the upstream's, and so is read along.
         self._gives: deque[tuple[ASGIMessage, bool]] = deque()
         self._answered = False  # the caller has a head, or is about to get one
         self._ending = False  # the last message is on its way to the caller
@@ -138,7 +138,7 @@ class Forward(Transfer):
             self.abandon()
 
     def abandon(self) -> None:
-        """Nothing more is for the caller."""
+        """End the call: the caller gets nothing more."""
         self._gives.clear()
         self._broken = None
         self._finish()
@@ -221,7 +221,7 @@ class Forward(Transfer):
         if isinstance(error, DeadlineExceeded) and self._awaits_caller:
             self._gives.clear()
             if self._answered or self._broken is not None:
-                # It reads nothing: there is no way to say anything.
+                # The caller reads nothing, so that nothing can be said to it.
                 self._observer.failed(error)
                 self._broken, self.error = None, self.error or error
                 self._gives_up()
@@ -244,7 +244,7 @@ class Forward(Transfer):
             self._may_insert = coding in ("", "identity") and not sized and self._request.method != "HEAD"
 
     def _read(self, events: list[Any] | None, now: float) -> None:
-        """What reading along has found; None if there is nothing to find, so that silence is all that is limited."""
+        """Tell the limits what was read. None says that nothing can be read any more; then only silence is limited."""
         if self._phase is not Phase.EXCHANGE:
             return
         if events is None:
@@ -255,7 +255,7 @@ class Forward(Transfer):
 
     @property
     def _inserts(self) -> bool:
-        """Whether something of our own can go to the caller now: between two events of a stream."""
+        """Whether a comment or an event of the gateway's own can go to the caller now: between two events of a stream."""
         at_border = not self._tail or self._tail.endswith(_BORDERS)
         return self._may_insert and not self._gives and self._phase is Phase.EXCHANGE and at_border
 
@@ -279,7 +279,7 @@ class Forward(Transfer):
         self._gives_up()
 
     def _settle_break(self) -> None:
-        """Once the caller has all that came before the break: say it in the stream, or break the response off as well."""
+        """Once the caller has all that came before the break, tell it in the stream, or break the response off as well."""
         if self._broken is None or self._gives:
             return
         error, self._broken = self._broken, None
@@ -326,7 +326,7 @@ def _error_document(type_: str, text: str) -> bytes:
 
 
 def _told(error: TransportError) -> str:
-    """What a caller may know of a failure: no address, and nothing that the upstream's network says. The report has it."""
+    """What a caller may know of a failure: no address, and nothing that the network said. The report has these."""
     if isinstance(error, DeadlineExceeded) and error.name == "caller":
         return f"the request did not come in: nothing for {error.seconds:g} seconds"
     if isinstance(error, DeadlineExceeded):

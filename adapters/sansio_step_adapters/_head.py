@@ -13,7 +13,7 @@ from ._config import KEY_HEADERS
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 KEYS: Final = frozenset(name.encode("ascii") for name in KEY_HEADERS)
-# RFC 9110 7.6.1: what concerns one connection and is no business of the next.
+# RFC 9110 7.6.1: these concern one connection and don't go on to the next.
 _HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
@@ -90,9 +90,9 @@ def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 
 def readable_only(headers: Headers) -> Headers:
-    """The headers of a request whose answer is to be read: its Accept-Encoding offers what can be, as the caller ranks it.
+    """The headers of a request whose answer will be read: of the codings that the caller accepts, those that can be undone.
 
-    What the caller refuses (q=0) stays refused.
+    They keep the caller's ranks, and what it refuses (q=0) stays refused.
     """
     values = [value.decode("latin-1") for name, value in headers if name.lower() == b"accept-encoding"]
     if not values:

@@ -1,4 +1,4 @@
-"""What a gateway's call came to, and the reading along that finds it out. No I/O."""
+"""The report of a gateway's call, and the observer that reads along to fill it. No I/O."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Observer:
         self.lost = self._mask.error(error)
 
     def settled(self) -> bool:
-        """Whether the caller has all that matters in hand, though the response broke: a whole message, or an error event."""
+        """Whether the caller needs no word about the break: it has a whole message, or an error event."""
         if self._reader is None:
             return False
         self._reader.receive_eof(self.lost)

@@ -64,7 +64,7 @@ class Driver(Generic[Machine]):
             self._settle()
 
     def close(self) -> None:
-        """What waits is ended, what is held given back; the machine has been told why."""
+        """Wake a thread that sleeps, and give back what is held. Tell the machine first why."""
         self._closed.set()
         self._settle()
 
@@ -100,7 +100,7 @@ class Driver(Generic[Machine]):
             machine.waited(time.monotonic())
 
     def _read(self, transport: socket.socket) -> None:
-        """Read and report. Raises what says that there is nothing yet."""
+        """Read and report. If there is nothing yet, the error that says so is raised."""
         machine = self.machine
         try:
             data = transport.recv(65536)
@@ -165,7 +165,7 @@ class Driver(Generic[Machine]):
 
 
 def here() -> object:
-    """The process that runs this: sockets that a parent made are the parent's."""
+    """The process that runs this. After a fork, sockets that the parent made are still the parent's."""
     return os.getpid()
 
 

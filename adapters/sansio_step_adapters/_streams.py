@@ -22,7 +22,7 @@ from ._addresses import ATTEMPT_DELAY, Address, interleaved
 
 
 class SocketStream(anyio.abc.ByteStream):
-    """A connected socket. Besides what every byte stream has, it can say what goes without waiting."""
+    """A connected socket. Unlike other byte streams, it can also read and write what goes without waiting."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -144,7 +144,7 @@ async def _resolve(host: str, port: int) -> list[Any]:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # What needs no resolver needs no thread for it.
+    # An address needs no resolver, and so no thread.
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
 
 

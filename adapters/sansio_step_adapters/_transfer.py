@@ -12,9 +12,14 @@ A driver asks `want`, does the one thing that it says, and reports how that went
     Close     close the socket                                  released
     None      it is over
 
-Whatever waits does so until `until` at most, on the clock that `now` is read from, and then reports `waited`. All else
-is decided here, for clients and gateway alike, each in one place: `want` asks `Deadlines` what is too late,
-`_is_stale` says when a connection is replaced, `_can_keep` when it is used again.
+Whatever waits does so until `until` at most, on the clock that `now` is read from, and then reports `waited`. The phases:
+
+    SLEEP --> CONNECT --> OPEN --> EXCHANGE --> RELEASE --> DONE
+      ^          |          |                      |
+      +----------+----------+--- another attempt --+
+
+All else is decided here, for clients and gateway alike, and each decision has one place. `_check_deadlines` asks
+`Deadlines` what is too late; `_is_stale` says when a connection is replaced; `_can_keep` says when it is used again.
 
 `Call` adds retries and events, `Forward` a gateway's two directions. Both say what to do with what comes (`_came`), and
 with a failure that leaves nothing to read (`_failed`).
@@ -103,7 +108,7 @@ class Transfer(ABC):
 
     @property
     def over(self) -> bool:
-        """Whether all has been said."""
+        """Whether the transfer has come to its end, though a connection may still be held."""
         return self._phase in (Phase.RELEASE, Phase.DONE) and self._wake is None
 
     @property
@@ -231,7 +236,7 @@ class Transfer(ABC):
         return ends[0] if ends is not None else None
 
     def _check_deadlines(self, now: float) -> float | None:
-        """The one place in which a limit ends anything. Returns when the next one would."""
+        """Where a limit ends something, and nowhere else does one. Returns when the next limit ends."""
         if self._awaits_caller:
             self._deadlines.caller_awaited(now)
         else:
@@ -263,7 +268,7 @@ class Transfer(ABC):
         return lost and self.connection is not None and self.connection.reused
 
     def _farewell(self) -> bytes:
-        # In the middle of what the socket takes, TLS has no place for a word of its own.
+        # If a write has stopped in the middle, TLS can't say anything after it.
         if self.connection is None or self._out or self._send_error is not None:
             return b""
         return self.connection.farewell()
@@ -304,19 +309,19 @@ class Transfer(ABC):
         self._advance(body, now)
 
     def _again(self, at: float) -> None:
-        """There is another attempt at that time."""
+        """Arrange another attempt at that time."""
         self._deadlines.paused()
         self._wake = at
         self._phase = Phase.SLEEP if self.connection is None else Phase.RELEASE
 
     def _finish(self) -> None:
-        """There is none."""
+        """Arrange the end: nothing is tried again."""
         self._wake = None
         self._phase = Phase.DONE if self.connection is None else Phase.RELEASE
 
 
 def connect_error(config: Config, error: BaseException) -> ConnectError:
-    """The error of a connection that never stood: what it was to lead to, and through what."""
+    """The error of a connection that was never made. It names the server, and the proxy on the way to it."""
     if isinstance(error, ConnectError):
         return error
     to = config.origin.authority

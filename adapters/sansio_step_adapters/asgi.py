@@ -251,7 +251,7 @@ async def _tell(hook: ReportFunction, report: Report) -> None:
 
 
 class _Untraced:
-    """Where an upstream broke is said by the error and not by a place in this code: servers log 35 lines of it."""
+    """An error without a traceback: servers log 35 lines of one, and it says nothing of the upstream that broke."""
 
     @property
     def __traceback__(self) -> None:

@@ -10,6 +10,8 @@ from faultserver import DOCUMENT, WHOLE
 
 from sansio_step_adapters.asgi import PassThrough
 
+TOO_LARGE = b'{"type":"error","error":{"type":"request_too_large","message":"too large"}}'
+
 
 async def plain(scope: Any, receive: Any, send: Any) -> None:
     """POST /v1/messages: the stream, an event a piece, or the document."""
@@ -17,6 +19,12 @@ async def plain(scope: Any, receive: Any, send: Any) -> None:
         while (await receive())["type"] != "lifespan.shutdown":
             await send({"type": "lifespan.startup.complete"})
         await send({"type": "lifespan.shutdown.complete"})
+        return
+    if int(dict(scope["headers"]).get(b"content-length", b"0")) > 10_000_000:
+        # Before a byte of the body is read, as servers refuse what is too large for them.
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(TOO_LARGE)).encode())]
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.body", "body": TOO_LARGE, "more_body": False})
         return
     body, more = b"", True
     while more:

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Driver
@@ -33,6 +34,7 @@ from faultserver import (
 )
 
 from sansio_step import APIError, IncompleteStream, Outcome, iter_events
+from sansio_step_adapters.sockets import Client
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -58,12 +60,12 @@ def wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, **environ: str) -> Iterator[str]:
+def running(command: list[str], port: int, log: Any = subprocess.PIPE, **environ: str) -> Iterator[str]:
     """A server in a process of its own, from when it answers until the end of the block; gives its base URL."""
     paths = [str(HERE), str(ROOT), str(ROOT / "adapters"), os.environ.get("PYTHONPATH", "")]
     # The server's warnings are its own.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore", **environ}
-    process = subprocess.Popen(command, cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command, cwd=HERE, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
         wait_until_it_answers(process, port)
         yield f"http://127.0.0.1:{port}"
@@ -74,8 +76,8 @@ def running(command: list[str], port: int, **environ: str) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def command(server: str, app: str, port: int) -> list[str]:
@@ -217,6 +219,48 @@ def test_nginx_with_a_broken_upstream(driver: Driver, tmp_path: Path) -> None:
                 assert "nginx" in str(caught.value)
 
     driver.run(main)
+
+
+LARGE = {**REQUEST, "messages": [{"role": "user", "content": "x" * 20_000_000}]}
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian"])
+@pytest.mark.parametrize("through", ["directly", "through the gateway"])
+def test_an_upload_that_a_real_server_refuses(driver: Driver, server: str, through: str) -> None:
+    """The 413 of a server that does not read what is too large arrives, and so it does through a gateway on that server."""
+    if importlib.util.find_spec(server) is None:
+        pytest.skip(f"{server} is not installed")
+
+    async def main() -> None:
+        port, second = free_port(), free_port()
+        with contextlib.ExitStack() as stack:
+            url = stack.enter_context(running(command(server, "plain", port), port))
+            if through != "directly":
+                url = stack.enter_context(running(command(server, "proxy", second), second, UPSTREAM=url))
+            async with driver.client(base_url=url, max_retries=0) as client:
+                for _ in range(3):
+                    with pytest.raises(APIError) as caught:
+                        await client.create(LARGE)
+                    assert (caught.value.status, caught.value.type) == (413, "request_too_large")
+                assert (await client.create(REQUEST)).text == "Hello"
+
+    driver.run(main)
+
+
+def test_a_broken_upstream_in_uvicorns_log(tmp_path: Path) -> None:
+    """Neither the gateway nor the server under it writes a traceback."""
+    pytest.importorskip("uvicorn")
+    log = tmp_path / "log"
+    port = free_port()
+    with FaultServer(says(head(200, CHUNKED) + chunked(HALF))) as upstream, log.open("wb") as written:
+        with running(command("uvicorn", "proxy", port), port, log=written, UPSTREAM=upstream.base_url) as url:
+            with Client(base_url=url, max_retries=0, trust_env=False) as client, client.stream(REQUEST) as stream:
+                with pytest.raises(IncompleteStream):
+                    list(stream)
+    lines = [line for line in log.read_text().splitlines() if line]
+    assert lines[0] == "POST '/v1/messages': the connection ended inside the response's body"
+    assert len(lines) == 3  # uvicorn has a line for the error, too, and another that says so
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian"])
