@@ -36,11 +36,21 @@ class Body:
         taken = bytes(self._data[self._place : self._place + most])
         self._place += len(taken)
         self.unsent -= len(taken)
-        if self.size > self._most_kept and isinstance(self._data, bytearray):
-            # A bytearray gives its front away without moving the rest.
-            del self._data[: self._place]
-            self._place = 0
+        if self.size > self._most_kept:
+            self._drop()
         return taken
+
+    def forget(self) -> None:
+        """Keep nothing from now on: it won't begin again."""
+        self._most_kept = -1
+        self._drop()
+
+    def _drop(self) -> None:
+        if isinstance(self._data, bytearray):
+            del self._data[: self._place]  # a bytearray gives its front away without moving the rest
+        else:
+            self._data = bytearray(self._data[self._place :])
+        self._place = 0
 
     def rewind(self) -> bool:
         """Begin again with the first byte; False if it is not there any more."""

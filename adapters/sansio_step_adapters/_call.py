@@ -167,6 +167,8 @@ class Call(Transfer):
                 self._given = self._given or bool(events)
                 self.events.extend(events)
                 return
+            if not self.delivered:
+                self._body.forget()  # a thousand streams would hold their requests to the end
             self.delivered = True
             break
         self._given = self._given or bool(events)

@@ -233,6 +233,7 @@ class Forward(Transfer):
     def _head(self, status: int, now: float) -> None:
         framing = self.framing
         self._answered = True
+        self._body.forget()  # a thousand streams would hold their requests to the end
         self._observer.head(status, framing.headers, now)
         headers = end_to_end(framing.raw_headers)
         self._gives.append(({"type": "http.response.start", "status": status, "headers": headers}, False))

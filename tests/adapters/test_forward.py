@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -208,6 +210,19 @@ def test_a_body_that_is_too_large_to_keep() -> None:
     assert body.take(4) == b"xxxx"
     assert not body.rewind()
     assert (body.take(100), body.unsent) == (b"x" * 7, 0)
+    body = Body(10)
+    body.feed(b"abcdef", more=True)
+    assert body.take(2) == b"ab"
+    body.forget()
+    assert not body.rewind()
+    assert (body.take(2), body.take(9), body.unsent) == (b"cd", b"ef", 0)
+    body.feed(b"g", more=False)
+    assert (body.take(9), body.size) == (b"g", 7)
+    whole = Body.of(b"y" * 100)
+    assert whole.take(60) == b"y" * 60
+    whole.forget()
+    assert not whole.rewind()
+    assert whole.take(100) == b"y" * 40
     whole = Body.of(b"y" * 100)
     assert whole.take(60) == b"y" * 60
     assert whole.rewind()
@@ -234,3 +249,30 @@ def test_the_cost_of_a_body_is_linear(pieces: int) -> None:
     while piece := body.take(1):
         taken += len(piece)
     assert taken == pieces
+
+
+def test_what_is_held_of_a_request_that_is_answered() -> None:
+    """A stream that runs for minutes does not hold its request, in a client or in a gateway."""
+    gc.collect()
+    config = make_config(base_url="http://example.org", timeouts=LIMITS, trust_env=False)
+    for kind in ("call", "forward"):
+        tracemalloc.start()
+        try:
+            body = b"x" * 900_000
+            if kind == "call":
+                machine: Any = Call(
+                    config, body, wanted=Wanted.STREAM, now=0, wall_time=lambda: 0.0, jitter=lambda: 0.0
+                )
+            else:
+                machine = make()
+                machine.feed(body, 0, more=False)
+            del body
+            machine.want(0)
+            machine.connected(0)
+            write(machine, 0)
+            assert tracemalloc.get_traced_memory()[0] > 900_000  # in case that it must be sent again
+            machine.received(head(200, CHUNKED) + chunked(HALF), 1)
+            give(machine, 1)
+            assert tracemalloc.get_traced_memory()[0] < 500_000
+        finally:
+            tracemalloc.stop()
