@@ -70,7 +70,8 @@ class Deadlines:
 
     Make it when the call begins: the limit on connecting runs from then. Call `connected`, `bytes_sent`,
     `bytes_received` and `events_received` as these happen, `connecting` for a further attempt and `paused` for the time
-    in between. A gateway calls `caller_awaited` when it can't go on without its caller, and `caller_returned` when it can.
+    in between. A gateway calls `caller_awaited` when it can't go on without its caller, and `caller_returned` when it
+    can.
     """
 
     __slots__ = ("_awaited", "_begun", "_content", "_running", "timeouts")

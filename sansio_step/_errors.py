@@ -196,8 +196,8 @@ class ConnectionLost(TransportError):
 class DeadlineExceeded(TransportError):
     """A time limit passed.
 
-    `name` says which one: `connect`, `first_event`, `idle`, `stall`, `after_stop`, `caller` or `total`. `seconds` is its
-    length.
+    `name` says which one: `connect`, `first_event`, `idle`, `stall`, `after_stop`, `caller` or `total`. `seconds` is
+    its length.
     """
 
     def __init__(self, name: str, seconds: float) -> None:

@@ -123,11 +123,11 @@ class BaseStream:
 
     @property
     def transport_error(self) -> TransportError | None:
-        """What broke under the stream, also where the message was whole by then and nothing is raised."""
+        """What broke under the stream, even if the message was whole by then and nothing is raised."""
         return self._call.exchange.transport_error
 
     def result(self) -> Message:
-        """The finished message; raises what is wrong where there is none, with what there is as `error.partial`."""
+        """The finished message. If there is none, what is wrong is raised, with what there is as `error.partial`."""
         return self._call.result()
 
     def __repr__(self) -> str:

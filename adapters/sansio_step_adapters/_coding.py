@@ -141,7 +141,8 @@ class _Brotli:
             self._begun = True
             try:
                 piece = self._stream.process(data[place : place + 1], output_buffer_limit=_PIECE)
-                # Without input it gives what the limit has left inside. `can_accept_more_data` is true before that ends.
+                # Without input it gives what the limit has left inside. `can_accept_more_data` says too early that
+                # nothing is left.
                 while piece:
                     yield from _cut(piece)  # its buffer grows by doubling, past the limit
                     piece = b"" if self._stream.is_finished() else self._stream.process(b"", output_buffer_limit=_PIECE)
@@ -197,7 +198,7 @@ CODINGS: Final = tuple(_DECODERS)
 
 
 def content_decoder(content_encoding: str) -> Decoder | None:
-    """A decoder for the value of a content-encoding header; None where there is nothing to undo.
+    """A decoder for the value of a content-encoding header; None if there is nothing to undo.
 
     gzip and deflate, and with the extra `codings` br and zstd. Raises CodingError for any other, and for more than one:
     302 bytes of `gzip, gzip, gzip` are 24 MB of empty members, and no server applies two.

@@ -28,7 +28,7 @@ class _TLS:
         self.ready = False
         # Whether the peer has said that it ends: without that, an end of the transport is a break.
         self.closed = False
-        # A broken record behind good ones: not raised there, so that they are not lost.
+        # A broken record that came after good ones. It is raised later, so that they are not lost.
         self.error: ssl.SSLError | None = None
 
     def receive_data(self, data: bytes) -> bytes:
@@ -152,7 +152,7 @@ class Connection:
         return data
 
     def receive_eof(self) -> None:
-        """The socket has ended, or is `ended` for us. Raises where that is a break and not an end."""
+        """The socket has ended, or is `ended` for us. Raises if that is a break and not an end."""
         if self._stage is not _Stage.READY:
             raise ConnectError(f"the connection ended during {self._stage.value}")
         self._raise_broken()

@@ -1,7 +1,7 @@
 """A gateway's call: one transfer whose body comes from a caller and whose response goes to it. No I/O.
 
-The caller gets ASGI messages, by `Give`. Each goes out first and is read along afterwards, in `given`: neither a fault in
-a stream nor slow reading holds a byte of it back.
+The caller gets ASGI messages, by `Give`. Each goes out first and is read along afterwards, in `given`: neither a fault
+in a stream nor slow reading holds a byte of it back.
 """
 
 from __future__ import annotations

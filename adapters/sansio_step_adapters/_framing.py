@@ -25,7 +25,7 @@ class Framing:
     Send what `request` returns (and, for a body in pieces, `data` and `end`), feed what comes to `receive_data` and its
     end to `receive_eof`; both return bytes of the body. `status` and `headers` are there once the head is, 1xx
     responses are skipped. Then either `complete` becomes true or `lost` says why it never will; nothing is raised for a
-    peer's mistake, since the bytes in front of it count.
+    peer's mistake, since the bytes before it count.
     """
 
     def __init__(self, connection: h11.Connection | None = None) -> None:

@@ -50,9 +50,9 @@ class UpstreamOptions(TypedDict, total=False):
 class Options(UpstreamOptions, total=False):
     """What a client can be told, by keyword. Each has a default.
 
-    `base_url` is given without `/v1`. `api_key` is STEP_API_KEY, or else STEPFUN_API_KEY, of the environment if it isn't
-    given. `headers` go on top of the client's own. `max_retries` (2) and `retries`: see `RetryPolicy`. `strict` and the
-    sizes are those of `MessageStream`; `max_response_size` bounds the decoded bytes of one response.
+    `base_url` is given without `/v1`. `api_key` is STEP_API_KEY, or else STEPFUN_API_KEY, of the environment if it
+    isn't given. `headers` go on top of the client's own. `max_retries` (2) and `retries`: see `RetryPolicy`. `strict`
+    and the sizes are those of `MessageStream`; `max_response_size` bounds the decoded bytes of one response.
     """
 
     base_url: str

@@ -19,8 +19,8 @@ _LONGEST_IDLE: Final = 30.0
 class Idle(Generic[Transport]):
     """A connection that waits for its next exchange.
 
-    `home` is where it can be used: the event loop and the process that made it. In the child of a fork it belongs to the
-    parent, and in a second `asyncio.run` its event loop is gone.
+    `home` is where it can be used: the event loop and the process that made it. In the child of a fork it belongs to
+    the parent, and in a second `asyncio.run` its event loop is gone.
     """
 
     since: float

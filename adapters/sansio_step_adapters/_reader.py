@@ -96,7 +96,7 @@ class ResponseReader:
         self.headers = headers
         self.finished = False
         self.error: StreamError | None = None
-        # What went wrong below the stream, even where the message was whole by then.
+        # What went wrong below the stream, even if the message was whole by then.
         self.transport_error: TransportError | None = None
         # The answer to a call that counts tokens.
         self.count: int | None = None
@@ -151,7 +151,7 @@ class ResponseReader:
         return events + self._finish(broken)
 
     def result(self) -> Message:
-        """The finished message; raises what is wrong where there is none, with what there is as `error.partial`."""
+        """The finished message. If there is none, what is wrong is raised, with what there is as `error.partial`."""
         if self._whole is not None and self.error is None:
             return self._whole
         if self.error is not None and (self._stream.outcome is not Outcome.COMPLETE or self._wanted is Wanted.COUNT):
@@ -423,7 +423,7 @@ def _as_message(body: bytes) -> tuple[Message | None, StreamError | None]:
 
 
 def _as_count(body: bytes) -> int | None:
-    """The number in `{"input_tokens": 12}`, None where the document is another."""
+    """The number in `{"input_tokens": 12}`, None if the document is another."""
     try:
         return _read_count(body.removeprefix(_BOM)).input_tokens
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -29,7 +29,7 @@ from ._secrets import Mask
 
 @dataclass
 class Report:
-    """What one call came to. Times are seconds since the request came in; None where it didn't get so far."""
+    """What one call came to. Times are seconds since the request came in; None if it didn't get so far."""
 
     path: str
     method: str = "POST"

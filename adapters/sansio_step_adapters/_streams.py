@@ -1,7 +1,7 @@
 """TCP on anyio: a plain socket as a byte stream, and the way to one.
 
-anyio's own stream on asyncio is a transport, which closes the socket at the first write that fails, with the answer unread
-that the server gave before it hung up; and it can't be closed once its event loop is. A plain socket can do both.
+anyio's own stream on asyncio is a transport. It closes the socket at the first write that fails, and what the server
+said before it hung up is lost. It can't be closed once its event loop is. A plain socket has neither fault.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ A driver asks `want`, does the one thing that it says, and reports how that went
     Close     close the socket                                  released
     None      it is over
 
-Whatever waits does so until `until` at most, on the clock that `now` is read from, and then reports `waited`. The phases:
+Whatever waits does so until `until` at most, on the clock that `now` is read from, and then reports `waited`.
+
+The phases:
 
     SLEEP --> CONNECT --> OPEN --> EXCHANGE --> RELEASE --> DONE
       ^          |          |                      |
@@ -199,7 +201,7 @@ class Transfer(ABC):
         self._lost(self._send_error, now)
 
     def send_failed(self, error: BaseException, now: float) -> None:
-        """Writing went wrong. The peer may have answered before it hung up (413, 401): what it said is still to be read."""
+        """Writing went wrong. What the peer said before it hung up (413, 401) is still to be read."""
         if self._phase is Phase.OPEN:
             self.failed(error, now)
         elif self._phase is Phase.EXCHANGE and self._send_error is None:

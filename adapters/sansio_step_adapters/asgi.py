@@ -52,22 +52,22 @@ class PassThrough:
     """Forwards every HTTP request to `upstream`, and calls `on_end(report)` after each call of the Messages API.
 
     Those are POSTs to a path that ends in `/messages`, and to those of Vertex (`:rawPredict`, `:streamRawPredict`) and
-    Bedrock (`/model/ID/invoke`, `invoke-with-response-stream`), unless `is_messages(path)` says which. Their answers are
-    read along, so the upstream is offered only those of the caller's content codings that can be undone here: gzip and
-    deflate, with the extra `codings` br and zstd. `on_request(report)` is called after every request, of whatever kind.
-    Both may be async; what they raise goes to the log of this module's name, and never to the caller.
+    Bedrock (`/model/ID/invoke`, `invoke-with-response-stream`), unless `is_messages(path)` says which. Their answers
+    are read along, so the upstream is offered only those of the caller's content codings that can be undone here: gzip
+    and deflate, with the extra `codings` br and zstd. `on_request(report)` is called after every request, of whatever
+    kind. Both may be async; what they raise goes to the log of this module's name, and never to the caller.
 
-    `api_key` with `auth` replaces the caller's own key; without it the caller's headers go on as they are. A target that
-    is no path is a 400. An upstream that can't be reached is a 502, one that is silent for too long a 504; one that
-    breaks off in the middle is broken off towards the caller too, by the `ConnectionLost` or `DeadlineExceeded` that the
-    application then raises. With `error_event` such a stream ends with an `event: error` instead, and with `keep_alive`
-    a comment goes into each silence of so many seconds. Both are done between two events only, and only in event
-    streams without a content coding or a length.
+    `api_key` with `auth` replaces the caller's own key; without it the caller's headers go on as they are. A target
+    that is no path is a 400. An upstream that can't be reached is a 502, one that is silent for too long a 504; one
+    that breaks off in the middle is broken off towards the caller too, by the `ConnectionLost` or `DeadlineExceeded`
+    that the application then raises. With `error_event` such a stream ends with an `event: error` instead, and with
+    `keep_alive` a comment goes into each silence of so many seconds. Both are done between two events only, and only in
+    event streams without a content coding or a length.
 
     `timeouts` are the clients', but for `after_stop`: what the upstream leaves open is the caller's to end. Unless they
-    are given, `stall` and `total` are off, `idle` is 300 and `caller` 60 seconds. `caller` bounds each wait for the caller,
-    for more of its request or to take the answer; that time counts for no limit but `total`. `first_event` runs from
-    the head of a response that is a stream, since nothing else says that one is to come. `ssl_context`, `proxy`,
+    are given, `stall` and `total` are off, `idle` is 300 and `caller` 60 seconds. `caller` bounds each wait for the
+    caller, for more of its request or to take the answer; that time counts for no limit but `total`. `first_event` runs
+    from the head of a response that is a stream, since nothing else says that one is to come. `ssl_context`, `proxy`,
     `trust_env` and `connect(host, port)` are those of the clients.
 
     Idle connections are closed after 30 seconds; all of them at the end of ASGI's lifespan, by `aclose()` or by `async

@@ -170,7 +170,7 @@ class Exchange:
 
     @property
     def transport_error(self) -> TransportError | None:
-        """What broke under the response, even where its message was whole by then."""
+        """What broke under the response, even if its message was whole by then."""
         return self._error or (self._reader.transport_error if self._reader is not None else None)
 
     @property

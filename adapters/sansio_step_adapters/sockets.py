@@ -93,7 +93,8 @@ class Stream(BaseStream):
 
     Entering it returns when the first event has come, be it a ping, and raises if none does: APIError for an error
     status, TransportError otherwise. Iteration gives every event, once; if the stream broke off or failed it raises,
-    after the last event, what `result()` does. Leaving the context, or `close()`, ends the call if it is still going on.
+    after the last event, what `result()` does. Leaving the context, or `close()`, ends the call if it is still going
+    on.
     """
 
     def __init__(self, begin: Callable[[], _CallDriver]) -> None:

@@ -159,7 +159,7 @@ Script = Callable[[Peer], None]
 class FaultServer:
     """Runs one script a connection, in order, each in a thread; the last one again for all that follow.
 
-    A connection is closed behind its script. What a script raises is raised at the end of the `with` block, but for
+    A connection is closed after its script. What a script raises is raised at the end of the `with` block, but for
     the client's going away.
     """
 

@@ -92,7 +92,7 @@ def test_a_call_from_end_to_end() -> None:
 
 
 def test_an_idle_connection_carries_the_next_call() -> None:
-    """It needs no connecting, and what broke in front of it is no stranger's business."""
+    """It needs no connecting, and what broke before it is no stranger's business."""
     first = make_call()
     send(first, 0)
     first.received(answer(), 0)

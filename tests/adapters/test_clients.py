@@ -77,7 +77,7 @@ def test_events_then_the_message(driver: Driver) -> None:
 
 
 def test_text_alone(driver: Driver) -> None:
-    """`text` gives the pieces of text, and the message is whole behind it."""
+    """`text` gives the pieces of text, and the message is whole after it."""
 
     async def main() -> None:
         with FaultServer(says(answer())) as server:
@@ -672,7 +672,7 @@ def test_a_stream_outlives_its_client(driver: Driver) -> None:
     driver.run(main)
 
 
-def test_pings_behind_the_end_belong_to_the_stream(driver: Driver) -> None:
+def test_pings_after_the_end_belong_to_the_stream(driver: Driver) -> None:
     """Iteration goes on to the end of the body: events after message_stop come too."""
 
     async def main() -> None:

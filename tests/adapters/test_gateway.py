@@ -299,7 +299,9 @@ def test_an_error_event_before_any_other(backend: str) -> None:
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize("left", [0, 1, 2, 7])
 def test_an_error_event_stands_between_two_events(backend: str, line_end: bytes, left: int) -> None:
-    """Whatever its line ends are, nothing is added inside an event: then the stream is broken off as without the option."""
+    """Whatever its line ends are, nothing is added inside an event: then the stream is broken off as without the
+    option.
+    """
     body = HALF.replace(b"\n", line_end)
     body = body[: len(body) - left]
     at_border = left == 0
@@ -349,7 +351,9 @@ def test_without_the_option_nothing_is_added(backend: str) -> None:
 
 
 def test_comments_keep_a_connection_alive(backend: str) -> None:
-    """In a silence comments go to the caller, again and again, before the first event and between two, and nowhere else."""
+    """In a silence comments go to the caller, again and again, before the first event and between two, and nowhere
+    else.
+    """
     reports: list[Report] = []
     enough = threading.Semaphore(0)
 

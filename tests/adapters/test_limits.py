@@ -1,4 +1,6 @@
-"""Limits that always run: on uploads that are refused, silence, callers, event loops, forks and the ends of connections."""
+"""Limits that always run: on uploads that are refused, silence, callers, event loops, forks and the ends of
+connections.
+"""
 
 # ruff: noqa: SIM117, a server, a client and a stream read best one a line
 
@@ -343,7 +345,7 @@ def test_a_caller_that_leaves(backend: str, where: str) -> None:
 
     def noticed(peer: Peer) -> None:
         begun.set()
-        # An end is behind what was sent before it, so that it is not seen without reading.
+        # An end comes after what was sent before it, so that it is seen only by reading.
         if where == "while it is not read":
             assert left.wait(10)
         script(peer)

@@ -20,7 +20,7 @@ __all__ = ["CUT_SHORT_QUESTION", "FIRST_PARTY_QUESTION", "STEPFUN_QUESTION", "cu
 
 Event = dict[str, Any]
 
-# A token, roughly: a word with the space in front of it, one or two CJK characters, a mark.
+# A token, roughly: a word with the space before it, one or two CJK characters, a mark.
 _TOKEN: Final = re.compile(r"\s*[A-Za-z0-9’]+|[\u3400-\u9fff]{1,2}|\s*\S")
 
 FIRST_PARTY_QUESTION: Final = (

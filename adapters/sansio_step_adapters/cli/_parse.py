@@ -94,7 +94,7 @@ class _Body:
                 self._receive(chunk)
             self._take(self.stream.receive_eof())
         except StreamError:
-            pass  # `stream.fault` has it; the events in front of it were returned before
+            pass  # `stream.fault` has it; the events before it were returned
         except _Unreadable as error:
             unreadable = error  # what came before it is shown all the same
         if not self.options.events:
