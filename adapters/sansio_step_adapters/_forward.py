@@ -240,9 +240,10 @@ class Forward(Transfer):
         self._quiet_since = now
         if self._observer.report.streamed:
             self._deadlines.connected(now, streaming=True)
+            is_sse = framing.headers.get("content-type", "").strip().lower().startswith("text/event-stream")
             coding = framing.headers.get("content-encoding", "identity").strip().lower()
             sized = any(name.lower() == b"content-length" for name, _ in headers)
-            self._may_insert = coding in ("", "identity") and not sized and self._request.method != "HEAD"
+            self._may_insert = is_sse and coding in ("", "identity") and not sized and self._request.method != "HEAD"
 
     def _read(self, events: list[Any] | None, now: float) -> None:
         """Tell the limits what was read. None says that nothing can be read any more; then only silence is limited."""
