@@ -86,6 +86,7 @@ class Forward(Transfer):
         # Messages for the caller. With each: whether it is the upstream's, and so is read along.
         self._gives: deque[tuple[ASGIMessage, bool]] = deque()
         self._answered = False  # the caller has a head, or is about to get one
+        self._abandoned = False  # the caller has left
         self._ending = False  # the last message is on its way to the caller
         self._may_insert = False  # the response is a stream to which something of our own can be added
         self._tail = b""  # the last bytes that the caller has
@@ -138,7 +139,8 @@ class Forward(Transfer):
             self.abandon()
 
     def abandon(self) -> None:
-        """End the call: the caller gets nothing more."""
+        """End the call: the caller gets nothing more, and what has come is read no further."""
+        self._abandoned = True
         self._gives.clear()
         self._broken = None
         self._finish()
@@ -182,7 +184,7 @@ class Forward(Transfer):
 
     @property
     def _pending(self) -> bool:
-        return self._observer.pending
+        return self._observer.pending and not self._abandoned
 
     @property
     def _next_give(self) -> ASGIMessage | None:

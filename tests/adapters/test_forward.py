@@ -102,6 +102,19 @@ def test_turns_after_the_end() -> None:
     assert forward.error is None
 
 
+def test_nobody_reads_a_bomb_for_a_caller_that_has_left() -> None:
+    """What a large piece still holds is of no use then."""
+    forward = begun()
+    bomb = gzip.compress(HALF + b": bomb\n" * 500_000)
+    forward.received(head(200, CHUNKED, "content-encoding: gzip") + chunked(bomb), 1)
+    give(forward, 1)
+    assert forward.want(1) == Proceed()
+    forward.caller_left()
+    assert forward.want(1) == Close()
+    forward.released()
+    assert forward.over
+
+
 def test_news_that_come_too_late() -> None:
     """Of a caller that has left, and of an upstream that is not wanted any more."""
     forward = begun()
