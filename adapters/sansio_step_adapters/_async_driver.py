@@ -164,17 +164,22 @@ class Driver(Generic[Machine]):
 
     async def _send_all(self, stream: ByteStream, data: bytes) -> None:
         """The same on a stream that can't say how much it has taken: give it all, and listen meanwhile."""
-        machine = self.machine
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._listen, stream, tasks.cancel_scope)
-            try:
-                await stream.send(data)
-            except _BROKEN as error:
-                machine.send_failed(root(error), anyio.current_time())
-            else:
-                machine.sent(len(data), anyio.current_time())
-                await anyio.lowlevel.checkpoint()  # so that what is there is heard, however fast the writing goes
-            tasks.cancel_scope.cancel()
+        machine, whole = self.machine, False
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._listen, stream, tasks.cancel_scope)
+                try:
+                    await stream.send(data)
+                except _BROKEN as error:
+                    machine.send_failed(root(error), anyio.current_time())
+                else:
+                    machine.sent(len(data), anyio.current_time())
+                    await anyio.lowlevel.checkpoint()  # so that what is there is heard, however fast the writing goes
+                whole = True
+                tasks.cancel_scope.cancel()
+        finally:
+            if not whole:
+                machine.send_cut()
 
     async def _listen(self, stream: ByteStream, sending: anyio.CancelScope) -> None:
         machine, room = self.machine, _MOST_MEANWHILE
@@ -193,6 +198,9 @@ class Driver(Generic[Machine]):
             if not machine.at_work:
                 sending.cancel()
                 return
+            want = machine.want(anyio.current_time())
+            if isinstance(want, Send) and want.until is not None and self._waiting is not None:
+                self._waiting.deadline = want.until
 
     async def _hand_over(self, want: Give) -> None:
         assert self._give is not None

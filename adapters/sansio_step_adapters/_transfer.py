@@ -208,6 +208,12 @@ class Transfer(ABC):
             self._out = b""
             self._send_error = error
 
+    def send_cut(self) -> None:
+        """A write was ended in the middle, and nobody knows where: no byte can follow it."""
+        if self._phase is Phase.EXCHANGE and self._send_error is None:
+            self._out = b""
+            self._send_error = ConnectionAbortedError("the request was cut off")
+
     def failed(self, error: BaseException, now: float) -> None:
         """Connecting or reading went wrong."""
         if self._phase in (Phase.CONNECT, Phase.OPEN):

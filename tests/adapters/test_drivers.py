@@ -190,6 +190,52 @@ def test_a_flood_while_a_stream_of_the_callers_own_is_written_to(backend: str) -
     assert received < 2_000_000
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_nothing_is_written_twice_to_a_stream_of_the_callers_own(backend: str, answers: bool) -> None:
+    """A write that is stuck while the server speaks goes on as long as it speaks, and is never begun again."""
+    writes = 0
+
+    class Stuck(anyio.abc.ByteStream):
+        said = 0
+
+        async def receive(self, max_bytes: int = 65536) -> bytes:
+            self.said += 1
+            if self.said > 10 and not answers:
+                await anyio.sleep_forever()
+            await anyio.sleep(0.05)
+            if self.said > 10:
+                return chunked(WHOLE) + LAST_CHUNK
+            return (head(200, CHUNKED) if self.said == 1 else b"") + chunked(b": still here\n\n")
+
+        async def send(self, item: bytes) -> None:
+            nonlocal writes
+            writes += 1
+            await anyio.sleep_forever()
+
+        async def send_eof(self) -> None:
+            raise NotImplementedError
+
+        async def aclose(self) -> None:
+            pass
+
+    async def connect(host: str, port: int) -> Stuck:
+        return Stuck()
+
+    async def main() -> None:
+        limits = Timeouts(idle=0.2, first_event=20, total=20)
+        options: dict[str, Any] = {"connect": connect, "timeouts": limits, "trust_env": False}
+        async with AsyncClient(base_url="http://example.org", **options) as client:
+            if answers:
+                async with client.stream(REQUEST) as stream:
+                    assert len([event async for event in stream]) == EVENTS
+            else:
+                with pytest.raises(DeadlineExceeded, match="idle"):
+                    await client.create(REQUEST)
+
+    anyio.run(main, backend=backend)
+    assert writes == 1
+
+
 # Idle connections.
 
 

@@ -196,6 +196,27 @@ def test_a_write_fails_once() -> None:
     assert forward._observer.lost.__cause__ is first
 
 
+def test_a_write_that_was_cut() -> None:
+    """Nothing follows it; the answer is still read. While a connection is made, a limit has passed and says so."""
+    forward = make()
+    forward.feed(b"x" * 1_000_000, 0, more=False)
+    forward.want(0)
+    forward.connected(0)
+    assert isinstance(forward.want(0), Send)
+    forward.send_cut()
+    forward.send_cut()
+    assert isinstance(forward.want(0), Receive)
+    forward.received(answer(b"no", status=413), 0)
+    assert forward.want(0) == Close()
+    config = make_config(base_url="https://example.org", timeouts=LIMITS, trust_env=False, max_retries=0)
+    call = Call(config, b"{}", wanted=Wanted.STREAM, now=0, wall_time=lambda: 0.0, jitter=lambda: 0.0)
+    call.connected(0)
+    call.want(0)
+    call.send_cut()
+    assert call.want(10) == Close()
+    assert isinstance(call.error, DeadlineExceeded)
+
+
 # Bodies.
 
 
