@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+from asgicaller import Caller
 from conftest import Driver
 from faultserver import (
     CHUNKED,
@@ -34,12 +35,16 @@ from test_clients import swallowing
 
 from sansio_step import APIError, ConnectError, ConnectionLost, DeadlineExceeded, IncompleteStream, Timeouts
 from sansio_step_adapters._addresses import readable, wait_ready
+from sansio_step_adapters._call import Call
 from sansio_step_adapters._config import make_config
 from sansio_step_adapters._connection import Connection
 from sansio_step_adapters._pool import Idle, Pool
+from sansio_step_adapters._reader import Wanted
+from sansio_step_adapters._socket_driver import Driver as SocketDriver
 from sansio_step_adapters._socket_driver import close_idle
 from sansio_step_adapters._streams import SocketStream, connect_tcp
 from sansio_step_adapters.anyio import AsyncClient
+from sansio_step_adapters.asgi import PassThrough
 from sansio_step_adapters.sockets import Client
 from sansio_step_adapters.sockets import connect_tcp as connect_socket
 
@@ -546,3 +551,73 @@ def test_two_threads_give_a_connection_up_at_once() -> None:
     pool.put(Idle(0.0, Elsewhere(), connection, "first"))
     assert pool.given_up("here", 0.0) is None
     assert len(pool) == 0
+
+
+class Clogged(anyio.abc.ByteStream):
+    """Takes no byte, and says what it is told to."""
+
+    def __init__(self, *said: bytes) -> None:
+        self._said = list(said)
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        if not self._said:
+            raise anyio.BrokenResourceError from ConnectionResetError(104, "reset")
+        return self._said.pop(0)
+
+    async def send(self, item: bytes) -> None:
+        await anyio.sleep_forever()
+
+    async def send_eof(self) -> None:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("said", "status"), [((), 502), ((REFUSAL[:-1], REFUSAL[-1:]), 413)])
+def test_what_is_heard_while_a_write_is_stuck(backend: str, said: tuple[bytes, ...], status: int) -> None:
+    """A break ends the call, and an answer in pieces arrives, through a client and a gateway alike."""
+
+    async def connect(host: str, port: int) -> Clogged:
+        return Clogged(*said)
+
+    async def main() -> None:
+        options: dict[str, Any] = {"connect": connect, "trust_env": False}
+        async with AsyncClient(base_url="http://example.org", max_retries=0, **options) as client:
+            with pytest.raises(APIError if said else ConnectionLost, match="413" if said else "reset"):
+                await client.create(REQUEST)
+        async with PassThrough("http://example.org", **options) as app:
+            caller = Caller(b"{}")
+            await caller.call(app)
+            assert caller.status == status
+
+    anyio.run(main, backend=backend)
+
+
+def test_a_socket_that_another_thread_has_closed() -> None:
+    """What its methods say then is a failure of the connection, and closing it again does nothing."""
+
+    class Closed(socket.socket):
+        def settimeout(self, seconds: float | None) -> None:
+            if seconds != 0:
+                raise OSError(9, "Bad file descriptor")
+            super().settimeout(seconds)
+
+    def connect(host: str, port: int, seconds: float | None) -> socket.socket:
+        sock = connect_socket(host, port, seconds)
+        return Closed(sock.family, sock.type, sock.proto, sock.detach())
+
+    with FaultServer(Peer.wait_closed) as server:
+        with Client(base_url=server.base_url, connect=connect, max_retries=0, trust_env=False) as client:
+            with pytest.raises(ConnectionLost, match="Bad file descriptor"):
+                client.create(REQUEST)
+
+    config = make_config(base_url="http://example.org", trust_env=False)
+    call = Call(config, b"{}", wanted=Wanted.STREAM, now=0, wall_time=lambda: 0.0, jitter=lambda: 0.0)
+    driver = SocketDriver(call, Pool(), connect)
+    call.connected(0)
+    call.abandon()
+    driver.step()  # wants the connection closed, which is gone
+    driver.step()
+    assert call.want(0) is None
