@@ -13,6 +13,7 @@ import msgspec
 
 from sansio_step import (
     APIError,
+    BedrockDecoder,
     ConnectionLost,
     DeadlineExceeded,
     Delta,
@@ -53,6 +54,10 @@ _FIELDS: Final = (b":", b"data:", b"event:", b"id:", b"retry:")
 # A line of an event stream, which no line of a JSON text begins like.
 _FIELD_LINE: Final = re.compile(rb"[\r\n](?:data|event|id|retry):")
 _LONGEST_FIELD_LINE: Final = len(b"\nevent:")
+
+
+# Bedrock's streams, in frames of AWS's.
+AWS_STREAM: Final = "application/vnd.amazon.eventstream"
 
 
 class _Kind(enum.Enum):
@@ -100,15 +105,20 @@ class ResponseReader:
         self.transport_error: TransportError | None = None
         # The answer to a call that counts tokens.
         self.count: int | None = None
-        self._stream = MessageStream(strict=strict, max_event_size=max_event_size, max_message_size=max_message_size)
+        media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+        is_aws = media_type == AWS_STREAM and 200 <= status < 300
+        decoder = BedrockDecoder(strict=strict, max_event_size=max_event_size) if is_aws else None
+        self._stream = MessageStream(
+            strict=strict, max_event_size=max_event_size, max_message_size=max_message_size, decoder=decoder
+        )
         self._wanted = wanted
         self._max_message_size = max_message_size
         self._max_response_size = max_response_size
         # Some servers repeat a refused key in their answer: no error shows it.
         self._mask = mask or Mask()
-        self._kind = _Kind.UNKNOWN if 200 <= status < 300 else _Kind.ERROR
+        self._kind = _Kind.STREAM if is_aws else _Kind.UNKNOWN if 200 <= status < 300 else _Kind.ERROR
         self._type = headers.get("content-type", "")
-        self._says_stream = self._type.split(";")[0].strip().lower() == "text/event-stream"
+        self._says_stream = media_type == "text/event-stream"
         self._size = 0  # decoded bytes so far
         self._document = bytearray()  # the body, or the start of it while its kind is not known
         self._any_event = False

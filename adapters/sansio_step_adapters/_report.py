@@ -23,7 +23,7 @@ from sansio_step import (
 )
 
 from ._coding import CodingError
-from ._reader import ResponseReader, Wanted, request_id
+from ._reader import AWS_STREAM, ResponseReader, Wanted, request_id
 from ._secrets import Mask
 
 
@@ -91,7 +91,7 @@ class Observer:
         report = self.report
         report.status, report.response_headers, report.head_after = status, headers, now - self._began
         # Until the body shows it. Not every server that streams says so, and some say so of a document.
-        report.streamed = headers.get("content-type", "").lower().startswith("text/event-stream")
+        report.streamed = headers.get("content-type", "").lower().startswith(("text/event-stream", AWS_STREAM))
         if self._read:
             self._reader = ResponseReader(status, headers, wanted=Wanted.ANY, mask=self._mask)
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import json
 import logging
 import threading
 import zlib
@@ -31,7 +33,19 @@ from faultserver import (
     says,
 )
 
-from sansio_step import APIError, ConnectError, ConnectionLost, DeadlineExceeded, Outcome, Timeouts, parse
+from sansio_step import (
+    APIError,
+    AWSFrame,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    Outcome,
+    Timeouts,
+    encode_aws_frame,
+    iter_events,
+    parse,
+    to_json,
+)
 from sansio_step_adapters._coding import CODINGS
 from sansio_step_adapters._head import readable_only
 from sansio_step_adapters.asgi import PassThrough, Report
@@ -748,3 +762,26 @@ def test_more_of_a_request_that_is_whole(backend: str) -> None:
                 assert caller.body == WHOLE
 
     anyio.run(main, backend=backend)
+
+
+def test_a_report_of_bedrocks_frames(backend: str) -> None:
+    """They pass as they are, and are read along; nothing of the gateway's own goes between them."""
+    frames = []
+    for event in iter_events([WHOLE]):
+        payload = json.dumps({"bytes": base64.b64encode(to_json(event)).decode()}).encode()
+        headers = {":message-type": "event", ":event-type": "chunk", ":content-type": "application/json"}
+        frames.append(encode_aws_frame(AWSFrame(headers, payload)))
+    kind = "application/vnd.amazon.eventstream"
+    body = b"".join(frames)
+    path = "/model/vendor.name-v1:0/invoke-with-response-stream"
+    response = head(200, CHUNKED, content_type=kind) + chunked(body, 50)
+    caller, (report,), _ = one_call(backend, sends(response + LAST_CHUNK), caller={"path": path})
+    assert caller.body == body
+    assert (report.streamed, report.outcome, report.unreadable) == (True, Outcome.COMPLETE, False)
+    assert report.usage.output_tokens == 2
+    options = {"error_event": True, "fails": ConnectionLost, "caller": {"path": path}}
+    caller, (report,), _ = one_call(
+        backend, sends(head(200, CHUNKED, content_type=kind) + chunked(frames[0])), **options
+    )
+    assert caller.body == frames[0]
+    assert report.outcome is Outcome.TRUNCATED
