@@ -7,6 +7,7 @@ shorter one for events in order (see `_decoder`).
 from __future__ import annotations
 
 import types
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -274,9 +275,9 @@ def _read_wire(wire: JSON, raw: JSON, name: str | None, note: Noter) -> StreamEv
 
 
 class _Clean(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", gc=False):
+    @abstractmethod
     def made(self) -> Any:
         """The same in the type that callers know."""
-        raise NotImplementedError
 
 
 class _CleanMessage(_Clean, tag="message"):

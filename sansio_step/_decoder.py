@@ -299,7 +299,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         """Add the event of each frame, whatever its shape, up to one that can't be read."""
         start = 0
         if len(ready) <= self._reader.limit:
-            for frame in ready.split(b"\n\n"):
+            for frame in ready.split(b"\n\n")[:-1]:
                 line, _, data = frame.partition(b"\ndata: ")
                 cls = _EVENT_LINES.get(line)
                 if cls is None or 10 in data or self._half is not None:

@@ -60,10 +60,6 @@ class BlockDelta(Event, frozen=True):
         @property
         def piece(self) -> str: ...
 
-    def with_text(self, text: str) -> Any:
-        """The same delta with another text in its `text_field`."""
-        return _whole_class(self)(text, extra=self.extra)
-
 
 class TextDelta(BlockDelta, frozen=True, tag="text_delta"):
     """More text for a text block."""
@@ -142,6 +138,7 @@ class UnknownDelta(BlockDelta, frozen=True):
         return names[0] if len(names) == 1 and isinstance(self.extra[names[0]], str) else None
 
     def with_text(self, text: str) -> Any:
+        """The same delta with another text in its `text_field`."""
         return UnknownDelta(self.type, extra={**self.extra, str(self.text_field): text})
 
 
@@ -205,7 +202,7 @@ def half_of(shown: BlockDelta, raw: str) -> Any:
 
 def half_with(delta: BlockDelta, text: str, raw: str) -> Any:
     """Like `half_of`, with another text to show."""
-    if delta.grows is None:
+    if isinstance(delta, UnknownDelta):
         return half_of(delta.with_text(text), raw)
     return _with_raw(_half_class(_whole_class(delta))(text, extra=delta.extra), raw)
 

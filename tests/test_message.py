@@ -251,3 +251,22 @@ def test_a_broken_text_with_halves_of_characters_breaks_where_it_does(text, posi
     assert (caught.value.position, caught.value.input_json) == (position, text)
     whole = ToolUseBlock("toolu_1", "look", input_json='{"\ud83d":"\ud83d"}')
     assert whole.input == {"\ufffd": "\ufffd"}
+
+
+@pytest.mark.parametrize("size", [1, 7, 300])
+def test_partial_input_reads_on_whatever_is_read_in_between(size):
+    """Long arguments are kept in many strings, and reading the text makes one of them."""
+    text = json.dumps({"a": "x" * 900, "b": [1, 2, {"c": "y" * 900}]})
+    for ask in (1, 3, 250):
+        stream = MessageStream()
+        stream.receive_data(message_start() + block_start(TOOL))
+        for number, start in enumerate(range(0, len(text), size)):
+            stream.receive_data(delta(partial_json=text[start : start + size]))
+            block = stream.message.content[0]
+            if number % ask == 0:
+                so_far = block.partial_input()
+                assert so_far.get("a", "") == ("x" * 900)[: len(so_far.get("a", ""))]
+                assert len(so_far.get("a", "")) == min(900, max(0, start + size - 7))
+            if number % 400 == 399:
+                assert block.input_json == text[: start + size]
+        assert block.partial_input() == json.loads(text)

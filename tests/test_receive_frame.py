@@ -236,3 +236,10 @@ def test_an_object_with_a_type_alone(kind):
 
 def test_a_frame_helper_is_right():
     assert frames_of(frame("ping")) == [("ping", b'{"type":"ping"}')]
+
+
+def test_an_object_with_a_value_that_is_no_json():
+    """msgspec would write bytes as base64, which nobody sent."""
+    for value in (b"x", bytearray(b"x")):
+        with pytest.raises(TypeError, match="a value of a JSON object is byte"):
+            decode_event({"type": "odd", "x": value})
