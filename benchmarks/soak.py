@@ -236,7 +236,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))[15:])
             start = await reader.read(100)
-            what = next(what for what in WHAT if what.encode() in start[:40])
+            what = next((what for what in WHAT if what.encode() in start[:40]), None)
+            if what is None:
+                return  # the caller left before it said what it wants
             if what == "early":
                 writer.write(
                     b"HTTP/1.1 413 No\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(REFUSAL) + REFUSAL

@@ -119,6 +119,25 @@ def test_small_pieces_are_read_when_there_is_enough_to_read():
         assert message.text.endswith("y")
 
 
+def test_many_small_pieces_are_read_before_they_are_many_bytes():
+    """A piece takes 40 bytes beside its own, so 28 KiB in pieces of two would take 600 KB."""
+    stream = MessageStream()
+    stream.consume(message_start() + block_start(TEXT))
+    message = stream.message
+    for piece in pieces(delta(text="x") * 20, 2)[:1100]:
+        stream.consume(piece)
+    assert message.text
+
+
+def test_what_waits_is_counted_anew_after_each_reading():
+    stream = MessageStream()
+    stream.consume(message_start() + block_start(TEXT) + b"\n" * 28 * 1024)
+    message = stream.message
+    stream.consume(delta(text="x"))
+    assert message.text == ""
+    assert stream.message.text == "x"
+
+
 @pytest.mark.parametrize("broken", [BROKEN, TOO_LONG])
 def test_the_call_that_reads_a_fault_raises_it_and_each_later_one(broken):
     body = message_start() + text_block("Hi")
