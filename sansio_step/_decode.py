@@ -37,8 +37,8 @@ from ._events import (
     UnknownEvent,
     WireIndex,
     appended_text,
-    half_of,
     half_with,
+    new_half,
 )
 from ._json import CANT_DECODE, MAX_NESTING, NotJSON, has_halves, json_bytes, read_json, replace_halves, scan_json
 from ._message import (
@@ -241,7 +241,7 @@ def _read_cut_delta(data: bytes) -> ContentBlockDeltaEvent | None:
     if not as_sent or type(index) is not int or not 0 <= index <= MAX_INDEX:
         return None
     shown, halves = replace_halves(text) if type(text) is str else ("", 0)
-    return ContentBlockDeltaEvent(index, half_of(cls(shown), text)) if halves else None
+    return ContentBlockDeltaEvent(index, new_half(cls, shown, text)) if halves else None
 
 
 def read_object(item: Mapping[str, Any], name: str | None, note: Noter) -> StreamEvent:

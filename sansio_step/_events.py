@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 
 import msgspec
 
-from ._base import Event, Extra
+from ._base import NO_EXTRA, Event, Extra
 from ._message import (
     Block,
     CompactionBlock,
@@ -204,7 +204,12 @@ def half_with(delta: BlockDelta, text: str, raw: str) -> Any:
     """Like `half_of`, with another text to show."""
     if isinstance(delta, UnknownDelta):
         return half_of(delta.with_text(text), raw)
-    return _with_raw(_half_class(_whole_class(delta))(text, extra=delta.extra), raw)
+    return new_half(_whole_class(delta), text, raw, delta.extra)
+
+
+def new_half(cls: Any, text: str, raw: str, extra: Extra = NO_EXTRA) -> Any:
+    """A delta of a class with a `text_field`, which shows a text and keeps the raw one that came."""
+    return _with_raw(_half_class(cls)(text, extra=extra), raw)
 
 
 def _with_raw(delta: Any, raw: str) -> Any:
