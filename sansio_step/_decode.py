@@ -17,6 +17,7 @@ import msgspec
 from ._base import NO_EXTRA, Event, Part, WireStruct
 from ._errors import DecodeError, quoted
 from ._events import (
+    CUT_ANYWHERE,
     BlockDelta,
     CitationsDelta,
     ContentBlockDeltaEvent,
@@ -385,18 +386,19 @@ def convert_clean(item: Mapping[str, Any]) -> StreamEvent | None:
     A delta takes 0.4 microseconds so, and 7 by `read_object`.
     """
     kind = item.get("type")
-    cls = _LIGHT.get(kind) if isinstance(kind, str) else None
+    cls = _LIGHT.get(kind) if kind.__class__ is str else None
     if cls is None:
         return None
     try:
-        event: StreamEvent = msgspec.convert(item, cls)
+        event: Any = msgspec.convert(item, cls)
     except CANT_DECODE:
         return None
-    if event.__class__ is ContentBlockDeltaEvent:
-        text = appended_text(event.delta)
-        if text and not text.isascii() and has_halves(text):
+    if cls is ContentBlockDeltaEvent:
+        delta = event.delta
+        text: str = delta.piece if delta.__class__ in CUT_ANYWHERE else appended_text(delta) or ""
+        if not text.isascii() and has_halves(text):
             return None
-    return event
+    return event  # type: ignore[no-any-return]
 
 
 def _not_an_object(data: bytes, name: str | None, note: Noter, reason: str) -> StreamEvent:
@@ -614,10 +616,10 @@ def decode_event(data: str | bytes | bytearray | memoryview | Mapping[str, Any],
     `data` is the frame's data, or the JSON object that it was parsed to, as `model_dump()` gives one too. `event` is the frame's name; "message" and ""
     mean that it had none. Raises DecodeError; TypeError for anything else.
     """
-    if isinstance(data, (str, bytes)) or not isinstance(data, Mapping):
-        data = as_json_bytes(data)
-        return decode_clean(data) or read_event(data, _given(event), _silent)
-    return convert_clean(data) or read_object(data, _given(event), _silent)
+    if data.__class__ is dict or (not isinstance(data, (str, bytes)) and isinstance(data, Mapping)):
+        return convert_clean(data) or read_object(data, _given(event), _silent)
+    data = as_json_bytes(data)
+    return decode_clean(data) or read_event(data, _given(event), _silent)
 
 
 def _given(event: str) -> str | None:
