@@ -803,3 +803,13 @@ def test_cut_arguments_are_never_finished_ones():
     assert (caught.value.input_json, caught.value.position) == ('{"city": "Par', 13)
     assert isinstance(caught.value, ValueError)
     assert block.partial_input() == {"city": "Par"}
+
+
+def test_bytes_without_an_event_change_no_block():
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start(TEXT) + delta(text="a"))
+    assert stream.block is stream.message.content[0]
+    stream.receive_data(PING)
+    for nothing in (b"", b": a comment\n\n", b"event: pi"):
+        assert stream.receive_data(nothing) == []
+        assert stream.block is None
