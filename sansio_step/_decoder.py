@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from ._decode import (
@@ -462,21 +463,23 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     def offset_of_event(self, number: int) -> int | None:
         """The byte offset in the body of one of the events that were read last, None for a frame without a body."""
         ready, at = self._ready, self._ready_number
-        if ready is None:  # frames that came some other way
-            return next((offset for end, offset in self._places or () if number < end), None)
-        if self._placed is None or self._placed[0] is not ready or self._placed[1] != at:
+        if ready is not None and (self._placed is None or self._placed[0] is not ready or self._placed[1] != at):
             self._placed = ready, at
-            if 13 in ready:  # a chunk that was read as it came
-                ready = b"\n".join(ready.splitlines()) + b"\n"
-            self._places = places = []
-            for start, lines in split_frames(ready):
+            lines_of = (
+                b"\n".join(ready.splitlines()) + b"\n" if 13 in ready else ready
+            )  # a chunk that was read as it came
+            made: list[tuple[int, int | None]] = []
+            self._places = made
+            for start, lines in split_frames(lines_of):
                 at += _events_in(read_fields(b"\n".join(lines)))
-                places.append((at, start))
-        assert self._places is not None
-        place = bisect_right(self._places, (number, len(ready)))
-        if place < len(self._places):
-            return self._reader.offset_of(self._places[place][1])  # type: ignore[arg-type]  # it is a body's
-        return self._reader.pending_offset  # the end of the body made an event of what was pending
+                made.append((at, start))
+        places = self._places or []
+        place = bisect_right(places, number, key=itemgetter(0))
+        found = places[place][1] if place < len(places) else None
+        if ready is None:  # frames that came some other way
+            return found
+        # The end of the body makes an event of what is pending.
+        return self._reader.pending_offset if found is None else self._reader.offset_of(found)
 
     def _join_halves(self, event: ContentBlockDeltaEvent) -> StreamEvent:
         """If the halves of a character came in two deltas, show the whole character in the second."""

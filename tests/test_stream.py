@@ -813,3 +813,12 @@ def test_bytes_without_an_event_change_no_block():
     for nothing in (b"", b": a comment\n\n", b"event: pi"):
         assert stream.receive_data(nothing) == []
         assert stream.block is None
+
+
+def test_the_block_of_deltas_after_something_else_in_one_chunk():
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start(TEXT) + delta(text="a"))
+    stream.receive_data(PING + delta(text="b") + delta(text="c"))
+    assert stream.block is stream.message.content[0]
+    stream.receive_data(delta(text="d") + PING)
+    assert stream.block is None
