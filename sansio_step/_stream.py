@@ -210,21 +210,9 @@ class MessageStream(Receiver[StreamEvent]):
         Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError for
         anything but bytes, ValueError after `receive_eof`.
         """
+        if data.__class__ is not bytes or self._fault is not None or self._unread or self._ended or len(data) > SLICE:
+            return super().receive_data(data)
         # An event or a packet a chunk does without the layer between.
-        if data.__class__ is bytes and self._fault is None and not (self._unread or self._ended) and len(data) <= SLICE:
-            events = self._read_piece(data)
-            return events if events or self._fault is None else self._stopped()
-        return super().receive_data(data)
-
-    def read_chunk(self, data: bytes) -> list[StreamEvent]:
-        self._read()
-        events: list[StreamEvent] = []
-        for piece in slices(data):
-            if self._fault is None:
-                events += self._read_piece(piece)
-        return events
-
-    def _read_piece(self, data: bytes) -> list[StreamEvent]:
         try:
             events = self._decoder.receive_data(data)
         except StreamError:
@@ -232,7 +220,17 @@ class MessageStream(Receiver[StreamEvent]):
         if self._decoder.is_clean and self._accumulator.take(events):
             return events  # nearly all: deltas that continue a block
         self._remember(data)
-        return self._apply(events)
+        events = self._apply(events)
+        return events if events or self._fault is None else self._stopped()
+
+    def read_chunk(self, data: bytes) -> list[StreamEvent]:
+        self._read()
+        events: list[StreamEvent] = []
+        for piece in slices(data):
+            if self._fault is None:
+                with suppress(StreamError):  # it is kept
+                    events += self.receive_data(piece)
+        return events
 
     def _stopped(self) -> list[StreamEvent]:
         return super()._stopped() if self._raises else []
