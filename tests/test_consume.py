@@ -30,6 +30,7 @@ from .helpers import (
     MESSAGE_STOP,
     PING,
     TEXT,
+    THINKING,
     block_start,
     delta,
     describe,
@@ -105,6 +106,54 @@ def test_a_message_held_from_before_is_as_of_the_last_time_somebody_asked():
     assert message.text == "a"
     assert stream.message is message
     assert message.text == "ab"
+
+
+INTERLEAVED = message_start() + b"".join(
+    (
+        block_start(TEXT, 0),
+        block_start(THINKING, 1),
+        *(
+            delta(index, **{field: text})
+            for text in "abc"
+            for index, field in ((0, "text"), (1, "thinking"), (0, "text"))
+        ),
+        delta(1, thinking="d"),
+        delta(1, signature="s"),
+        delta(0, thinking="of another kind"),
+        delta(0, text="e"),
+    )
+)
+
+
+def test_deltas_in_a_row_of_several_blocks_and_kinds():
+    """A row of deltas is joined as far as it is of one block and kind."""
+    consumed = MessageStream()
+    consumed.consume(INTERLEAVED)
+    consumed.receive_eof()
+    assert shown(consumed) == {name: value for name, value in read([INTERLEAVED]).items() if name in shown(consumed)}
+    assert [block.type for block in consumed.message.content] == ["text", "thinking", "thinking"]
+    assert consumed.message.text == "aabbcce"
+
+
+def test_receive_data_gives_events_after_consume_as_before():
+    stream = MessageStream()
+    stream.consume(message_start() + block_start(TEXT) + delta(text="a") * 500)
+    assert stream.receive_data(delta(text="b") * 3) == [ContentBlockDeltaEvent(0, TextDelta("b"))] * 3
+    assert stream.message.text == "a" * 500 + "bbb"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_limits_and_deviations_meet_at_the_same_event(strict):
+    """An entry of deviations counts when its event comes, after the deltas before it and before those after it."""
+    unnamed = delta(text="n").partition(b"\n")[2]
+    body = message_start() + block_start(TEXT) + delta(text="abc") * 4 + unnamed + delta(text="def") * 4 + unnamed
+    body += block_start(TEXT, 3) + delta(3, text="g") * 3
+    for limit in range(1200, 3200, 40):
+        consumed = MessageStream(max_message_size=limit, strict=strict, on_fault="keep")
+        consumed.consume(body)
+        expected = read([body], max_message_size=limit, strict=strict)
+        consumed.receive_eof()
+        assert shown(consumed) == {name: expected[name] for name in shown(consumed)}
 
 
 def test_small_pieces_are_read_when_there_is_enough_to_read():
