@@ -262,7 +262,8 @@ class BlockAssembler:
         lane = self._lane(index)
         if lane is not None:
             self._host.note("index_reused", f"content_block_start for index {index}, which already has a block")
-        self._note_gap(index)
+        if index > self._highest + 1:
+            self._note_gap(index)
         for opened in lane.current() if lane is not None else ():
             opened.finish()
         block = _own(block)
@@ -284,10 +285,15 @@ class BlockAssembler:
             self._add_unknown(index, delta, text)
             return None
         accepts, field, implied, _, _ = delta.grows
-        opened, clean = self._target(index, field, accepts, implied)
-        if opened is None:
-            self._leave(index, delta)
-            return None
+        lane = self._open.get(index)
+        if lane is not None and lane.named.is_open and isinstance(lane.named.block, accepts):
+            opened, clean = lane.named, True  # as in every legal stream
+        else:
+            found, clean = self._target(index, field, accepts, implied)
+            if found is None:
+                self._leave(index, delta)
+                return None
+            opened = found
         self.last = opened.block
         if text is None:
             if isinstance(delta, CitationsDelta):
@@ -352,7 +358,8 @@ class BlockAssembler:
         lane = self._lane(index)
         if lane is None:
             self._host.note("delta_without_block", f"{_a(field)} delta for block {index}, which was never opened")
-            self._note_gap(index)
+            if index > self._highest + 1:
+                self._note_gap(index)
             return self._add(index, implied(), is_open=True), True
         named = lane.named
         fits = named.fits(accepts, field)
@@ -420,10 +427,8 @@ class BlockAssembler:
         self._host = _NOBODY  # no further event is applied; a way back would leave each stream to the cycle collector
 
     def _note_gap(self, index: int) -> None:
-        if index > self._highest + 1:
-            self._host.note(
-                "index_gap", f"index {index} after {self._highest}" if self._highest >= 0 else f"first index {index}"
-            )
+        after = f"index {index} after {self._highest}" if self._highest >= 0 else f"first index {index}"
+        self._host.note("index_gap", after)
 
     def _add(self, index: int, block: Any, *, is_open: bool, further: type[Block] | None = None) -> OpenedBlock:
         """Add a block: the one that the index names from now on, or one after it for deltas of a `further` kind."""
