@@ -36,7 +36,7 @@ class BlockList(Growing):
 
     def set_up(self) -> None:
         self.blocks: list[ContentBlock] = []
-        # The blocks by their index: of indices where one is open, and of all others.
+        # The blocks by their index: where one is open, and where one was closed.
         self.open: dict[int, Lane] = {}
         self.closed: dict[int, Lane] | None = None
         self.in_order = True
@@ -445,8 +445,6 @@ class BlockAssembler:
             self._list.blocks.append(block)
         if is_open:
             self._open[index] = lane
-            if self._list.closed is not None:
-                self._list.closed.pop(index, None)
         else:
             self._close(index, lane)
         return opened

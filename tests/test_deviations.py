@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sansio_step import (
+    DecodeError,
     ErrorEvent,
     EventDecoder,
     MessageAccumulator,
@@ -27,6 +28,7 @@ from sansio_step import (
     UnknownEvent,
     decode_event,
     encode_event,
+    iter_events,
     parse,
     to_dict,
     to_param,
@@ -739,3 +741,38 @@ def test_every_code_has_a_row():
     section = readme.partition("## Deviations")[2].partition("\n## ")[0]
     listed = set(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE))
     assert listed == {*ROWS, "spliced_message_start", "bare_error"}
+
+
+HALF = "a\ud83d b"
+
+
+@pytest.mark.parametrize(
+    ("fields", "more", "extra"),
+    [
+        ({}, {}, ({}, {})),
+        ({"x": 1}, {}, ({"x": 1}, {})),
+        ({}, {"y": 2}, ({}, {"y": 2})),
+    ],
+)
+def test_a_delta_with_half_of_a_character_keeps_its_other_fields(fields, more, extra):
+    sent = frame("content_block_delta", index=0, delta={"type": "text_delta", "text": HALF, **more}, **fields)
+    (event,) = EventDecoder().receive_data(sent)
+    assert (event.delta.text, event.extra, event.delta.extra) == ("a\ufffd b", *extra)
+
+
+@pytest.mark.parametrize("index", [-1, 2**31, True, 1.5, "0"])
+def test_a_delta_with_half_of_a_character_needs_a_right_index(index):
+    sent = frame("content_block_delta", index=index, delta={"type": "text_delta", "text": HALF})
+    with pytest.raises(DecodeError, match="index is"):
+        EventDecoder().receive_data(sent)
+
+
+def test_a_row_of_deviations_ends_with_an_event_without_one():
+    """Else those after it would count before they are given."""
+    deltas = [delta(text=text) for text in (HALF, "plain", HALF, HALF)]
+    events = iter_events([message_start() + block_start(TEXT) + b"".join(deltas)])
+    counts = []
+    for _ in range(6):
+        next(events)
+        counts.append([(deviation.event_number, deviation.count) for deviation in events.deviations])
+    assert counts == [[], [], [(2, 1)], [(2, 1)], [(2, 2)], [(2, 3)]]
