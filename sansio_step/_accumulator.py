@@ -140,8 +140,8 @@ class MessageAccumulator:
             raise ValueError(f'keep is {keep!r}, must be "all" or "last"')
         if on_fault not in ("raise", "keep"):
             raise ValueError(f'on_fault is {on_fault!r}, must be "raise" or "keep"')
-        self.strict = strict
-        self.max_message_size = max_message_size
+        self.strict: bool = strict
+        self.max_message_size: int = max_message_size
         self.keep = keep
         self.on_fault = on_fault
         self._unapplied: list[tuple[int, Delta]] | None = None

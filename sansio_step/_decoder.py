@@ -46,9 +46,9 @@ Data = str | bytes | bytearray | memoryview | Mapping[str, Any]
 _OF_NAMES = ("no_event_line", "foreign_data")
 # Deviations of an event line. An event that shares its frame with others has no event line that could be wrong.
 
-# The event lines of a clean stream.
-_EVENT_LINES: dict[bytes, type] = {
-    b"event: " + cls.type.encode(): cls
+# The names of the events of a clean stream, and their event lines.
+_NAMES: dict[type, bytes] = {
+    cls: cls.type.encode()
     for cls in (
         MessageStartEvent,
         ContentBlockStartEvent,
@@ -59,6 +59,7 @@ _EVENT_LINES: dict[bytes, type] = {
         PingEvent,
     )
 }
+_EVENT_LINES = {b"event: " + name: cls for cls, name in _NAMES.items()}
 
 
 class EventDecoder(FrameReceiver[StreamEvent]):
@@ -94,7 +95,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     def __init__(self, *, strict: bool = False, max_event_size: int = MAX_EVENT_SIZE) -> None:
         super().__init__(max_event_size)
         self._most_for_one = min(max_event_size, 4096)  # a larger chunk is rarely just one event
-        self.strict = strict
+        self.strict: bool = strict
         self._log = DeviationLog()
         self._ready: bytes | None = b""  # the frames read last, None if they were no bytes of a body
         self._ready_number = 0  # of their first event
@@ -299,7 +300,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     def _read_frames(self, ready: bytes, events: list[StreamEvent]) -> None:
         """Add the event of each frame, whatever its shape, up to one that can't be read."""
         start = 0
-        if len(ready) <= self._reader.limit:
+        if ready[:7] == b"event: " and len(ready) <= self._reader.limit:
             for frame in ready.split(b"\n\n")[:-1]:
                 line, _, data = frame.partition(b"\ndata: ")
                 cls = _EVENT_LINES.get(line)
@@ -323,7 +324,11 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             for name, data, _, _, bare in frames:
                 if data is not None:
                     event = decode_clean(data)
-                    if event is not None and name == event.type.encode() and self._half is None:
+                    if (
+                        event is not None
+                        and self._half is None
+                        and (name == _NAMES[event.__class__] or (not name and self._is_unnamed_again(event)))
+                    ):
                         if event.__class__ is not ContentBlockDeltaEvent:
                             self.sizes[self._number] = len(data)
                             self._follow(event)
