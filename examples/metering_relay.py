@@ -29,8 +29,8 @@ def relay(chunks: Iterable[bytes], on_end: Callable[[MessageStream], None]) -> I
     stream = MessageStream(on_fault="keep")  # the bytes are the caller's, whatever the meter makes of them
     try:
         for chunk in chunks:
-            yield chunk  # first: nothing that the meter finds can hold it back
-            stream.consume(chunk)
+            stream.consume(chunk)  # before the caller has it: it may go away with this one
+            yield chunk
     finally:
         # Also if the upstream broke off or the caller went away: what has come until then is what it cost.
         stream.receive_eof()

@@ -247,8 +247,10 @@ class MessageAccumulator:
         """
         self.extend((event,))
 
-    def extend(self, events: Iterable[StreamEvent | DeltaRun], *, sizes: Mapping[int, int] = _NO_SIZES) -> None:
-        """Apply several events, as `add` would one after the other.
+    def extend(self, events: Iterable[StreamEvent], *, sizes: Mapping[int, int] = _NO_SIZES) -> None:
+        """Apply several events, as `add` would one after the other. Deltas in a row are applied together, when the row ends.
+
+        Raises as `add` does. If the iterable raises, what it gave before is applied.
 
         `sizes` holds the bytes of their JSON by event number, if the caller knows them. An event that is not in it is
         encoded to be counted, unless it is a delta of text.
@@ -271,24 +273,26 @@ class MessageAccumulator:
         run = None
         index, kind = -1, None  # of the deltas that continue the run
         texts: list[str] = []
-        for event in events:
-            if self._run is not run:
-                run = self._run
-                index, kind = run[:2] if run is not None else (-1, None)
-            if event.__class__ is ContentBlockDeltaEvent and event.index == index:
-                delta = event.delta
-                if delta.__class__ is kind:
-                    texts.append(delta.piece)
-                    continue
+        try:
+            for event in events:
+                if self._run is not run:
+                    run = self._run
+                    index, kind = run[:2] if run is not None else (-1, None)
+                if event.__class__ is ContentBlockDeltaEvent and event.index == index:
+                    delta = event.delta
+                    if delta.__class__ is kind:
+                        texts.append(delta.piece)
+                        continue
+                if texts:
+                    row, texts = texts, []
+                    self._continue(row)
+                if event.__class__ is DeltaRun:
+                    self._add_run(event)
+                else:
+                    self._add(event)  # type: ignore[arg-type]  # it is no DeltaRun
+        finally:  # also if the caller's iterator raises
             if texts:
                 self._continue(texts)
-                texts = []
-            if event.__class__ is DeltaRun:
-                self._add_run(event)
-            else:
-                self._add(event)  # type: ignore[arg-type]  # it is no DeltaRun
-        if texts:
-            self._continue(texts)
 
     def _add_run(self, run: DeltaRun) -> None:
         texts = run.texts

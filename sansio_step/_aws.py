@@ -202,6 +202,8 @@ def encode_aws_frame(frame: AWSFrame) -> bytes:
     """
     if not isinstance(frame, AWSFrame):
         raise TypeError(f"expected an AWSFrame, not {type(frame).__name__}")
+    if not isinstance(frame.payload, bytes) or not all(isinstance(name, str) for name in frame.headers):
+        raise TypeError("the payload of an AWSFrame is bytes, and the names of its headers are str")
     headers = b"".join(_header(name, value) for name, value in frame.headers.items())
     size = _SMALLEST + len(headers) + len(frame.payload)
     if len(headers) > MAX_HEADERS_SIZE:

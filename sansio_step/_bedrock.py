@@ -39,6 +39,11 @@ class BedrockDecoder(EventDecoder):
         super().__init__(strict=strict, max_event_size=max_event_size)
         self._frames = AWSFrameDecoder(max_event_size=max_event_size)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing was read yet."""
+        return super().is_fresh and not self._frames.pending
+
     def read_chunk(self, data: bytes) -> list[StreamEvent]:
         frames = self._frames.read_chunk(data)
         events = self.read_frames(zip(self._frames.offsets, frames, strict=True), _content_of)
@@ -82,6 +87,10 @@ def _error_of(frame: AWSFrame) -> dict[str, Any]:
     except NotJSON:
         said = None
     text = frame.payload.decode("utf-8", "replace") or headers.get(":error-message")
-    error: dict[str, Any] = said if isinstance(said, dict) else {} if text is None else {"message": str(text)}
+    error: dict[str, Any] = dict(said) if isinstance(said, dict) else {} if text is None else {"message": str(text)}
+    if headers.get(":error-message") is not None:
+        error.setdefault("message", str(headers[":error-message"]))
     name = headers.get(":exception-type", headers.get(":error-code"))
-    return error if name is None else {**error, "type": str(name)}
+    if name is not None and error.setdefault("type", str(name)) != str(name):
+        error.setdefault("code", str(name))  # the payload has a type of its own
+    return error

@@ -29,7 +29,7 @@ def describe(start: bytes, *, is_message: bool = False) -> str | None:
             return _said(f"still compressed ({coding})", start, "undo its Content-Encoding first")
     if _is_aws_frame(start):
         what = "an AWS event stream (application/vnd.amazon.eventstream)"
-        return _said(what, start, "its frames have to be taken apart first")
+        return _said(what, start, "MessageStream(decoder=BedrockDecoder()) reads Bedrock's, AWSFrameDecoder any")
     text = start.removeprefix(_BOM).lstrip(_BLANKS)
     if is_message:
         return _said("a whole message in JSON", text, "decode_message reads it")

@@ -10,6 +10,7 @@ import types
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
+from sys import maxsize
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -245,9 +246,9 @@ def _read_cut_delta(data: bytes) -> ContentBlockDeltaEvent | None:
     return ContentBlockDeltaEvent(index, new_half(cls, shown, text)) if halves else None
 
 
-def read_object(item: Mapping[str, Any], name: str | None, note: Noter) -> StreamEvent:
-    """Like `read_event`, from the object that the data was parsed to."""
-    wire, raw, _ = parsed_json(item)
+def read_object(item: Mapping[str, Any], name: str | None, note: Noter, *, limit: int = maxsize) -> StreamEvent:
+    """Like `read_event`, from the object that the data was parsed to. It may have `limit` characters and values."""
+    wire, raw, _ = parsed_json(item, limit)
     return _read_wire(wire, raw, name, note)
 
 
@@ -623,8 +624,14 @@ def decode_event(data: str | bytes | bytearray | memoryview | Mapping[str, Any],
 
 
 def _given(event: str) -> str | None:
+    if not isinstance(event, str):
+        raise TypeError(f"expected the name of the event as a str, not {type(event).__name__}")
     return None if event in ("message", "") else event
 
 
 def as_json_bytes(data: str | bytes | bytearray | memoryview) -> bytes:
-    return json_bytes(data) if isinstance(data, str) else as_bytes(data)
+    if isinstance(data, str):
+        return json_bytes(data)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"expected JSON as str or bytes, or the object parsed from it, not {type(data).__name__}")
+    return as_bytes(data)

@@ -123,6 +123,11 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         self.settle()
         return self._log.entries()
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing was read yet."""
+        return not (self._number or self._reader.taken or self._ended or self._fault)
+
     def new_entries(self) -> list[int]:
         """The numbers of those events returned last that add an entry to `deviations`, once for each entry."""
         if not self._notes or self._notes[-1].event_number < self._ready_number:
@@ -186,8 +191,9 @@ class EventDecoder(FrameReceiver[StreamEvent]):
 
         `data` is the text of the frame's data, or the JSON object that it was parsed to. `event` is its name: "message"
         or "" if it had none though its transport has names, None if the transport has no names (a WebSocket). The rules
-        are those of `receive_data`: the same deviations, the same limit (for text), and a fault that is raised at once
-        or, if events came before it, by the next call. The `byte_offset` of its errors is None.
+        are those of `receive_data`: the same deviations, the same limit (for objects on their texts and values), and a fault
+        that is raised at once or, if events came before it, by the next call. The `byte_offset` of its errors is None.
+        TypeError for data or a name of another type, ValueError after `receive_eof`.
         """
         if self._fault is not None:
             return self._stopped()
@@ -218,7 +224,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         for offset, frame in frames:
             try:
                 data, event = frame if content_of is None else content_of(frame)
-                self._read_frame(data, event, events)
+                self._read_frame(data, event, events, is_limited=content_of is None)
             except StreamError as fault:
                 self._fail(fault, offset)
             if self._fault is not None:
@@ -229,13 +235,13 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             self.is_clean = not (self._notes and self.new_entries())
         return events
 
-    def _read_frame(self, data: Data, event: str | None, events: list[StreamEvent]) -> None:
+    def _read_frame(self, data: Data, event: str | None, events: list[StreamEvent], *, is_limited: bool) -> None:
         name = None if event in (None, "", "message") else event
         if not isinstance(data, (str, bytes)) and isinstance(data, Mapping):
             self._read_object(data, name, events, has_names=event is not None)
             return
         data = as_json_bytes(data)
-        if len(data) > self._reader.limit:
+        if is_limited and len(data) > self._reader.limit:
             raise LimitExceeded("max_event_size", self._reader.limit)
         if event is None:
             self._read_nameless(data, events)
@@ -386,7 +392,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         found: list[tuple[str, str]] = []
         event = convert_clean(item)
         if event is None:
-            event = read_object(item, name, lambda code, detail: found.append((code, detail)))
+            event = read_object(item, name, lambda code, detail: found.append((code, detail)), limit=self._reader.limit)
         else:
             check_name(name, event.type, lambda code, detail: found.append((code, detail)))
         self._accept(event, [seen for seen in found if has_names or seen[0] != "no_event_line"], events)

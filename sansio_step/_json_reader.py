@@ -116,6 +116,8 @@ class JSONReader:
     """
 
     def __init__(self, *, max_size: int = 64 * 1024 * 1024) -> None:
+        if max_size < 1:
+            raise ValueError(f"max_size is {max_size}, must be at least 1")
         self.max_size = max_size
         self._fault: StreamError | None = None
         self._ended = False

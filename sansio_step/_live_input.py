@@ -20,9 +20,8 @@ class LiveInput:
     """
 
     def __init__(self) -> None:
-        self._reading: dict[
-            int, tuple[JSONReader, int]
-        ] = {}  # by block: its reader, and the characters that it was given
+        # By block: its reader, until its value is finished, and the characters that it was given.
+        self._reading: dict[int, tuple[JSONReader | None, int]] = {}
         self._event: StreamEvent | None = None
         self._deltas: list[JSONDelta] = []
 
@@ -41,10 +40,14 @@ class LiveInput:
             return []
         reader, length = self._reading.get(id(block)) or (JSONReader(max_size=maxsize), 0)  # the stream has limits
         unread = text.since(length)
-        self._reading[id(block)] = reader, length + len(unread)
         earlier = len(unread) - len(appended_text(event.delta) or "")
-        with suppress(ToolInputError):  # the block's `input` says it
-            if earlier > 0:
-                reader.receive_text(unread[:earlier])
-            return reader.receive_text(unread[max(earlier, 0) :])
-        return []
+        deltas: list[JSONDelta] = []
+        if reader is not None:
+            with suppress(ToolInputError):  # the block's `input` says it
+                if earlier > 0:
+                    reader.receive_text(unread[:earlier])
+                deltas = reader.receive_text(unread[max(earlier, 0) :])
+            if reader.is_finished or reader.fault is not None:
+                reader = None  # its value takes many times the bytes of its text
+        self._reading[id(block)] = reader, length + len(unread)
+        return deltas

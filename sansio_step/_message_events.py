@@ -87,6 +87,10 @@ def message_events(
     """
     if message is not None and not isinstance(message, Message):
         raise TypeError(f"expected a Message, not {type(message).__name__}")
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"expected an Outcome, not {outcome!r}")
+    if error is not None and not isinstance(error, (StreamError, ErrorEvent)):
+        raise TypeError(f"expected a StreamError or an ErrorEvent, not {type(error).__name__}")
     if piece is not None and piece < 1:
         raise ValueError(f"piece is {piece}, must be at least 1")
     if error is not None and outcome is not Outcome.FAILED:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import Enum
 from math import isfinite
+from sys import maxsize
 from typing import Any
 
 import msgspec
 
-from ._errors import DecodeError
+from ._errors import DecodeError, LimitExceeded
 from ._json import MAX_NESTING, Read, has_halves, join_halves
 
+_MOST_BITS = 14284
+# Of an integer: 4,300 digits, beyond which Python reads none.
 
-def parsed_json(value: object) -> Read:
+
+def parsed_json(value: object, limit: int = maxsize) -> Read:
     """A JSON value as its text would have been read: dicts, lists, str, int, float, bool and None alone.
 
     Lone surrogate halves, which json.loads makes, are U+FFFD, except in the raw value. What `model_dump()` leaves in its
@@ -21,18 +26,27 @@ def parsed_json(value: object) -> Read:
     for any other object. It needs no recursion: the caller's stack can be deep, and an object can hold itself.
     """
     texts: list[str] = []
-    raw = _copied(value, texts.append)
-    return Read(_copied(raw, texts.append, mend=True) if any(map(has_halves, texts)) else raw, raw)
+    raw = _copied(value, texts.append, limit)
+    return Read(_copied(raw, texts.append, limit, mend=True) if any(map(has_halves, texts)) else raw, raw)
 
 
-def _copied(value: object, see: Callable[[str], None], *, mend: bool = False) -> Any:
+def _copied(value: object, see: Callable[[str], None], limit: int, *, mend: bool = False) -> Any:
     """A copy in the types of JSON. Each text is shown to `see`, and is mended if it is asked for."""
     made: list[Any] = [None]
     waiting: list[tuple[Any, Any, object, int]] = [(made, 0, value, 1)]  # where each value goes, and how deep it stands
+    size = 0  # an object that is shared is copied, so that a few of them can make millions of values
     while waiting:
         holder, place, item, depth = waiting.pop()
+        size += 1 + (len(item) if isinstance(item, str) else 0)
+        if size > limit:
+            raise LimitExceeded("max_event_size", limit)
         if not isinstance(item, (Mapping, list, tuple)):
-            holder[place] = _text(item, see, mend) if isinstance(item, str) else _scalar(item)
+            if isinstance(item, str):
+                holder[place] = _text(item, see, mend)
+            elif item is None or isinstance(item, (bool, int, float)):
+                holder[place] = _scalar(item)
+            else:
+                waiting.append((holder, place, _builtin(item), depth))
             continue
         if depth > MAX_NESTING:
             raise DecodeError(f"nested deeper than {MAX_NESTING}")
@@ -61,15 +75,25 @@ def _text(text: str, see: Callable[[str], None], mend: bool) -> str:
     return join_halves(text) if mend else text
 
 
-def _scalar(item: object) -> Any:
+def _scalar(item: bool | int | float | None) -> Any:
     if item is None or isinstance(item, bool):
         return item
     if isinstance(item, int):
-        return int(item)
-    if isinstance(item, float):
-        if not isfinite(item):
+        if item.bit_length() > _MOST_BITS:
             raise DecodeError("number out of range")
-        return float(item)
+        return int(item)
+    if not isfinite(item):
+        raise DecodeError("number out of range")
+    return float(item)
+
+
+def _builtin(item: object) -> Any:
+    """What stands for an object beside JSON. It is looked at like any other value."""
     if isinstance(item, (bytes, bytearray, memoryview)):
         raise TypeError(f"a value of a JSON object is {type(item).__name__}")  # msgspec would write base64
-    return msgspec.to_builtins(item)
+    if isinstance(item, Enum):
+        return item.value
+    try:
+        return msgspec.to_builtins(item)
+    except RecursionError:
+        raise DecodeError(f"nested deeper than {MAX_NESTING}") from None

@@ -36,7 +36,7 @@ class MessageStream(Receiver[StreamEvent]):
     `keep="last"` forgets a message as soon as the next one begins. `on_fault="keep"` is for observers: no call but
     `result` raises a fault, which `fault` has; what comes after it is passed over. `decoder` is a decoder for other
     bytes than those of a text/event-stream, a BedrockDecoder, with its own `strict` and `max_event_size`. It is the
-    stream's from then on.
+    stream's from then on. Raises TypeError for any other object, ValueError if it has read something already.
     """
 
     __slots__ = (
@@ -62,10 +62,16 @@ class MessageStream(Receiver[StreamEvent]):
         decoder: EventDecoder | None = None,
     ) -> None:
         super().__init__()
-        self._decoder = decoder or EventDecoder(strict=strict, max_event_size=max_event_size)
-        self._accumulator = MessageAccumulator(
-            strict=strict or self._decoder.strict, max_message_size=max_message_size, keep=keep
-        )
+        if decoder is None:
+            decoder = EventDecoder(strict=strict, max_event_size=max_event_size)
+        elif not isinstance(decoder, EventDecoder):
+            raise TypeError(f"expected an EventDecoder or a BedrockDecoder, not {type(decoder).__name__}")
+        elif strict or max_event_size != MAX_EVENT_SIZE:
+            raise ValueError("strict and max_event_size are the decoder's own: give them to it")
+        elif not decoder.is_fresh:
+            raise ValueError("the decoder has read something already: one object reads one body")
+        self._decoder = decoder
+        self._accumulator = MessageAccumulator(strict=decoder.strict, max_message_size=max_message_size, keep=keep)
         self._raises = on_fault == "raise"
         if not self._raises and on_fault != "keep":
             raise ValueError(f'on_fault is {on_fault!r}, must be "raise" or "keep"')
@@ -133,7 +139,7 @@ class MessageStream(Receiver[StreamEvent]):
         return self._read().unapplied
 
     def finished(self, index: int) -> bool:
-        """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop."""
+        """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop. False if none began."""
         return self._read().finished(index)
 
     def result(self) -> Message:
@@ -158,7 +164,7 @@ class MessageStream(Receiver[StreamEvent]):
             raise
 
     def receive_frame(self, data: Data, event: str | None = None) -> list[StreamEvent]:
-        """Take one frame that came some other way, as `EventDecoder.receive_frame` does."""
+        """Take one frame that came some other way, as `EventDecoder.receive_frame` does, and raise as it does."""
         self._read()
         if self._fault is not None:
             return self._stopped()
@@ -185,8 +191,9 @@ class MessageStream(Receiver[StreamEvent]):
         unread = self._unread
         if unread is None:
             unread = self._unread = []
-        unread.append(data if data.__class__ is bytes else as_bytes(data))
-        self._unread_size += len(data)
+        piece = data if data.__class__ is bytes else as_bytes(data)
+        unread.append(piece)
+        self._unread_size += len(piece)
         if self._unread_size >= SLICE or len(unread) >= _MOST_UNREAD:
             self._read()
             if self._fault is not None:
@@ -239,7 +246,7 @@ class MessageStream(Receiver[StreamEvent]):
         """Say that the body has ended and return what that completes, often nothing.
 
         An early end is no error here: see `outcome`, and `result()`. What only the end shows in strict
-        mode is kept in `fault`.
+        mode is kept in `fault`. A fault of the bytes before, also of those that waited in `consume`, is raised.
         """
         self._read()
         fault = self._fault
@@ -288,13 +295,13 @@ class MessageStream(Receiver[StreamEvent]):
                 return
 
     def _iter_applied(self, events: Sequence[StreamEvent]) -> Iterator[StreamEvent]:
-        entries = set(self._decoder.new_entries())
+        entries = self._decoder.new_entries()
         take = self._accumulator.take
         self._is_ahead = True
         for event in events:
             if entries or not take((event,)):
                 number = self._accumulator.event_count
-                self._add((event,), [number] if number in entries else [])
+                self._add((event,), [entry for entry in entries if entry == number])
                 if self._fault is not None:
                     break
             yield event
@@ -342,10 +349,10 @@ class MessageStream(Receiver[StreamEvent]):
             done = 0
             for number in entries:
                 if first <= number < first + len(events):
-                    accumulator.extend(events[done : number - first], sizes=decoder.sizes)
+                    accumulator.extend(events[done : number - first], sizes=decoder.sizes)  # type: ignore[arg-type]
                     done = number - first
                     accumulator.reserve(ENTRY_SIZE)
-            accumulator.extend(events[done:] if done else events, sizes=decoder.sizes)
+            accumulator.extend(events[done:] if done else events, sizes=decoder.sizes)  # type: ignore[arg-type]
         except StreamError as fault:
             number = accumulator.event_count
             fault.byte_offset = decoder.offset_of_event(number)
@@ -354,8 +361,8 @@ class MessageStream(Receiver[StreamEvent]):
             self._fault = fault
             return
         error = accumulator.api_error
-        if error is not None and error.byte_offset is None and error.event_number is not None:
-            error.byte_offset = decoder.offset_of_event(error.event_number)
+        if error is not None and error.byte_offset is None and (error.event_number or 0) >= first:
+            error.byte_offset = decoder.offset_of_event(error.event_number or 0)
         if accumulator.message is None:
             self._look_for_documents(events)
         else:

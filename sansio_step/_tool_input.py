@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -17,6 +18,12 @@ _AT = re.compile(r"(.*) - at (?:`key` in )?`(\$.*)`", re.DOTALL)
 def convert_input(arguments: dict[str, Any], input_json: str, type: Any) -> Any:
     """The arguments as a type that msgspec knows. Raises ToolInputError, with the path that is at fault."""
     try:
+        # From the text, if there is one: a Decimal keeps its digits, and Raw its text.
+        if input_json:
+            # What it refuses can be right all the same: halves of characters, and an earlier value of a key that comes
+            # twice.
+            with suppress(msgspec.DecodeError, UnicodeError, RecursionError):
+                return msgspec.json.decode(input_json, type=type)
         return msgspec.convert(arguments, type, str_keys=True)
     except msgspec.ValidationError as error:
         found = _AT.fullmatch(str(error))

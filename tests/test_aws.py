@@ -382,3 +382,9 @@ def test_botocore_reads_all_headers_that_are_read_here(data):
     frames, fault, _ = reading([raw_frame(data)])
     if fault is None:
         assert botocore_reading([raw_frame(data)]) == ([as_botocore(frame) for frame in frames], False)
+
+
+@pytest.mark.parametrize("frame", [AWSFrame({5: 1}), AWSFrame({}, "text")])
+def test_a_frame_of_other_types_cannot_be_written(frame):
+    with pytest.raises(TypeError, match="the payload of an AWSFrame is bytes, and the names of its headers are str"):
+        encode_aws_frame(frame)

@@ -105,7 +105,7 @@ def test_any_message(events, data):
         (exception("newException", b"<html>"), ErrorEvent(ErrorDetail("newException", "<html>"))),
         (exception("newException", b"[1]"), ErrorEvent(ErrorDetail("newException", "[1]"))),
         (exception("newException", b""), ErrorEvent(ErrorDetail("newException"))),
-        (exception("newException", b'{"type":"other"}'), ErrorEvent(ErrorDetail("newException"))),
+        (exception("newException", b'{"type":"other"}'), ErrorEvent(ErrorDetail("other", extra={"code": "newException"}))),
         (encode_aws_frame(AWSFrame({":message-type": "error", ":error-code": "500", ":error-message": "m"})), ErrorEvent(ErrorDetail("500", "m"))),
         (encode_aws_frame(AWSFrame({":message-type": "error", ":error-message": 7})), ErrorEvent(ErrorDetail(None, "7"))),
         (encode_aws_frame(AWSFrame({":message-type": "exception"})), ErrorEvent(ErrorDetail())),
@@ -288,3 +288,22 @@ def test_a_fault_of_the_message_has_the_place_of_its_frame():
             stream.receive_data(piece)
         fault = stream.fault
         assert (fault.code, fault.event_number, fault.byte_offset) == ("stop_without_block", 1, len(before))
+
+
+def test_an_exception_within_the_limit_is_read_however_its_text_is_written():
+    body = exception("throttlingException", b"\x01" * 800)
+    (event,) = BedrockDecoder(max_event_size=len(body)).receive_data(body)
+    assert event.error.message == "\x01" * 800
+
+
+@pytest.mark.parametrize(
+    ("payload", "headers", "said"),
+    [
+        (b'{"type":"overloaded_error","message":"m"}', {}, ("overloaded_error", "m", {"code": "throttlingException"})),
+        (b'{"a":1}', {":error-message": "why"}, ("throttlingException", "why", {"a": 1})),
+        (b'{"message":"m"}', {":error-message": "why"}, ("throttlingException", "m", {})),
+    ],
+)
+def test_nothing_of_an_exception_is_lost(payload, headers, said):
+    (event,) = BedrockDecoder().receive_data(exception("throttlingException", payload, **headers))
+    assert (event.error.type, event.error.message, event.error.extra) == said

@@ -739,7 +739,7 @@ def test_any_str_will_do():
 def test_the_size_has_a_limit_in_bytes(text):
     """As many bytes of UTF-8 as allowed are read and one more is refused, at the same character in every cutting."""
     sizes = [len(text[:end].encode("utf-8", "surrogatepass")) for end in range(len(text) + 1)]
-    for limit in range(sizes[-1]):
+    for limit in range(1, sizes[-1]):
         fits = max(end for end, size in enumerate(sizes) if size <= limit)
         within, expected = feed_only(text[:fits])
         reader, found = read(text, max_size=limit)
@@ -925,3 +925,9 @@ def test_partial_input_joins_halves_that_the_server_cut():
     assert block.partial_input() == {"a": "x"}
     stream.receive_data(delta(partial_json="\ude00y"))
     assert block.partial_input() == {"a": "x\U0001f600y"}
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_limit_is_at_least_one(size):
+    with pytest.raises(ValueError, match=f"max_size is {size}, must be at least 1"):
+        JSONReader(max_size=size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 from hypothesis import given
@@ -90,3 +91,17 @@ def test_other_events_say_nothing():
     assert [events.tool_input for _ in events] == [[]] * 6
     events = iter_events([whole(unknown)])
     assert [events.tool_input for _ in events] == [[]] * 6
+
+
+def readers():
+    gc.collect()
+    return sum(isinstance(item, JSONReader) for item in gc.get_objects())
+
+
+def test_a_finished_value_is_held_no_longer():
+    """A value takes many times the bytes of its text, and a stream can have thousands of calls."""
+    before = readers()
+    events = iter_events([whole(*(tool_block('{"a":', "[]", "}", " ", index=index) for index in range(9)))])
+    closed = [found for _ in events for found in events.tool_input if found.path == () and found.kind == "closed"]
+    assert closed == [JSONClosed((), {"a": []})] * 9
+    assert readers() == before

@@ -460,3 +460,11 @@ def test_an_unfinished_block_without_a_class_is_not_complete(extra):
     block.set_finished(False)
     with pytest.raises(ValueError, match="unfinished block"):
         message_events(made(block))
+
+
+@pytest.mark.parametrize(("name", "value"), [("outcome", "complete"), ("outcome", None), ("error", "boom")])
+def test_wrong_words_are_refused(name, value):
+    """The value of an outcome is no outcome: "complete" would end a whole message like a cut one."""
+    options = {"outcome": Outcome.FAILED, name: value}
+    with pytest.raises(TypeError, match="expected an? (Outcome|StreamError)"):
+        message_events(Message(id="m", stop_reason="end_turn"), **options)

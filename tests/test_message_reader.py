@@ -754,7 +754,11 @@ NO_STREAM = {
     "a JSON document": (DOCUMENT[:-1], '{"id": "msg_1", "type": "message"', "decode_message"),
     "(gzip)": (GZIP, r"b'\x1f\x8b\x08", "Content-Encoding"),
     "(zstd)": (b"\x28\xb5\x2f\xfd\x24\x05", r"b'(\xb5/\xfd$\x05'", "Content-Encoding"),
-    "an AWS event stream (application/vnd.amazon.eventstream)": (AWS, r"b'\x00\x00\x00d\x00\x00\x00\x14", "frames"),
+    "an AWS event stream (application/vnd.amazon.eventstream)": (
+        AWS,
+        r"b'\x00\x00\x00d\x00\x00\x00\x14",
+        "BedrockDecoder",
+    ),
     "no event stream: it": (b"upstream connect error\x1b[31m\n", r"'upstream connect error\x1b[31m\n'", "decode_error"),
 }
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import Enum
 
 import pytest
 from hypothesis import given
@@ -243,3 +246,69 @@ def test_an_object_with_a_value_that_is_no_json():
     for value in (b"x", bytearray(b"x")):
         with pytest.raises(TypeError, match="a value of a JSON object is byte"):
             decode_event({"type": "odd", "x": value})
+
+
+@dataclass
+class Part:
+    v: object
+
+
+class Kind(Enum):
+    HALF = "a\ud83d"
+    BYTES = b"x"
+    PAIR = (1, frozenset([2]))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Part(1), {"v": 1}),
+        (Part([Kind.HALF]), {"v": ["a\ufffd"]}),
+        (Kind.PAIR, [1, [2]]),
+        (datetime(2026, 1, 2, tzinfo=timezone.utc), "2026-01-02T00:00:00Z"),
+        pytest.param(10**4299, 10**4299, id="the largest number"),
+    ],
+)
+def test_what_stands_beside_json_is_looked_at_as_json(value, expected):
+    event = decode_event({"type": "odd", "x": value})
+    assert event.extra == {"x": expected}
+    assert decode_event(encode_event(event).split(b"data: ")[1].strip(), "odd") == event
+
+
+@pytest.mark.parametrize("value", [10**4300, Part(math.inf), Part({1: 2})], ids=["number", "infinity", "key"])
+def test_what_no_text_could_hold_is_refused_wherever_it_stands(value):
+    with pytest.raises(DecodeError):
+        decode_event({"type": "odd", "x": value})
+
+
+def test_bytes_in_an_enumeration_are_no_json():
+    with pytest.raises(TypeError, match="is bytes"):
+        decode_event({"type": "odd", "x": Kind.BYTES})
+
+
+def test_a_chain_of_objects_that_is_too_deep():
+    part = Part(None)
+    for _ in range(100_000):
+        part = Part(part)
+    with pytest.raises(DecodeError, match="nested deeper than 200"):
+        decode_event({"type": "odd", "x": part})
+
+
+def test_an_object_over_the_limit():
+    """Its characters and values count. One that holds another twice is as large as its text would be."""
+    shared = {}
+    for _ in range(40):
+        shared = {"a": shared, "b": shared}
+    for item in ({"type": "odd", "x": "y" * 1000}, {"type": "odd", "x": shared}):
+        decoder = EventDecoder(max_event_size=1000)
+        with pytest.raises(LimitExceeded) as caught:
+            decoder.receive_frame(item)
+        assert (caught.value.name, caught.value.limit) == ("max_event_size", 1000)
+
+
+@pytest.mark.parametrize("name", [5, b"ping", ["ping"]])
+def test_a_name_is_a_str(name):
+    with pytest.raises(TypeError, match="name of the event as a str"):
+        decode_event({"type": "ping", "x": 1}, name)
+    with pytest.raises(TypeError, match="str or bytes, or the object parsed from it, not list"):
+        decode_event([])

@@ -160,7 +160,7 @@ def test_decode_message_of_an_object_that_no_text_could_hold():
         decode_message(json.dumps({"content": [], "odd": nested(200)}))
     with pytest.raises(TypeError, match="object"):
         decode_message({"content": [], "odd": object()})
-    with pytest.raises(TypeError, match="expected bytes, bytearray or memoryview, not list"):
+    with pytest.raises(TypeError, match="expected JSON as str or bytes, or the object parsed from it, not list"):
         decode_message([])
 
 

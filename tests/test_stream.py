@@ -8,12 +8,14 @@ import inspect
 import json
 import pickle
 import sys
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
 from sansio_step import (
     APIError,
+    BedrockDecoder,
     ConnectionLost,
     ContentBlockDeltaEvent,
     DecodeError,
@@ -822,3 +824,61 @@ def test_the_block_of_deltas_after_something_else_in_one_chunk():
     assert stream.block is stream.message.content[0]
     stream.receive_data(delta(text="d") + PING)
     assert stream.block is None
+
+
+def test_what_an_iterator_gave_before_it_raised_is_applied():
+    """No event is lost to an error after it."""
+    accumulator = MessageAccumulator()
+    with pytest.raises(IncompleteStream):
+        accumulator.extend(iter_events([message_start() + block_start(TEXT), *[delta(text="word ")] * 100]))
+    assert accumulator.event_count == 102
+    assert accumulator.message.text == "word " * 100
+
+
+def test_two_entries_of_one_event_count_twice_whichever_way_events_are_given():
+    """A delta without an event line, and with half of a character, adds two entries to the deviations."""
+    odd = delta(text="\ud83d").partition(b"\n")[2]
+    body = message_start() + block_start(TEXT) + odd + delta(text="x") + block_stop() + message_delta() + MESSAGE_STOP
+    for limit in range(1700, 2500, 16):
+        expected = read([body], max_message_size=limit)
+        events = iter_events([body], max_message_size=limit)
+        given = []
+        with suppress(StreamError):
+            given += events
+            given += events
+        assert len(events.messages) == len(expected["messages"])
+        assert (events.outcome, events.deviations) == (expected["outcome"], expected["deviations"]), limit
+
+
+def test_the_place_of_an_error_that_came_by_a_frame_stays_unknown():
+    stream = MessageStream()
+    stream.receive_frame({"type": "message_start", "message": {}})
+    stream.receive_frame({"type": "error", "error": {"type": "x", "message": "y"}})
+    stream.receive_data(b": comment\n\n" * 3 + PING)
+    with pytest.raises(APIError) as caught:
+        stream.result()
+    assert (caught.value.event_number, caught.value.byte_offset) == (1, None)
+
+
+def test_a_decoder_of_ones_own():
+    strict = MessageStream(decoder=EventDecoder(strict=True))
+    with pytest.raises(ProtocolViolation, match="no_event_line"):
+        strict.receive_data(b'data: {"type":"ping"}\n\n')
+    ended = MessageStream(decoder=EventDecoder(strict=True))
+    ended.receive_data(whole(text_block("Hi")).removesuffix(MESSAGE_STOP))
+    assert ended.receive_eof() == []  # what only the end shows is kept
+    assert isinstance(ended.fault, ProtocolViolation)
+    for wrong in ("x", SSEDecoder()):
+        with pytest.raises(TypeError, match="expected an EventDecoder or a BedrockDecoder"):
+            MessageStream(decoder=wrong)
+    for options in ({"strict": True}, {"max_event_size": 100}):
+        with pytest.raises(ValueError, match="the decoder's own"):
+            MessageStream(decoder=EventDecoder(), **options)
+    used = EventDecoder()
+    used.receive_data(b"x")
+    half_read, ended_before = BedrockDecoder(), EventDecoder()
+    half_read.receive_data(b"\0")
+    ended_before.receive_eof()
+    for decoder in (used, half_read, ended_before):
+        with pytest.raises(ValueError, match="has read something already"):
+            MessageStream(decoder=decoder)

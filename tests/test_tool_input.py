@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any, Literal, TypedDict
 
 import msgspec
@@ -176,3 +177,19 @@ def test_the_place_of_any_value(steps, separators):
         call(text).input_as(kind)
     assert caught.value.path == f"${path}"
     assert text[caught.value.position :].startswith('"wrong"')
+
+
+def test_types_that_keep_more_than_json_values_do():
+    """From the text, as msgspec would read it."""
+
+    class Order(msgspec.Struct):
+        price: Decimal
+        rest: msgspec.Raw
+
+    order = ToolUseBlock("toolu_1", "buy", input_json='{"price": 0.10000000000000000001, "rest": [1, 2]}').input_as(
+        Order
+    )
+    assert order.price == Decimal("0.10000000000000000001")
+    assert bytes(order.rest) == b"[1, 2]"
+    halves = ToolUseBlock("toolu_1", "say", input_json='{"text": "a\\ud83d"}')
+    assert halves.input_as(dict[str, str]) == {"text": "a\ufffd"}
