@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import arguments as tool_arguments
-from . import chart, comparison, detours, growth, guard, memory, peers, report, startup, timing, workloads
+from . import chart, comparison, detours, growth, guard, live, memory, peers, report, startup, timing, workloads
 from .subjects import core, json_loads
 from .targets import WORKLOADS
 
@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, help="a folder of streams (*.sse), as one more workload")
     parser.add_argument("--guard", action="store_true", help="the short form: exit status 1 after a slow-down")
+    parser.add_argument("--live", action="store_true", help="what a live event costs the clients and the gateway")
+    parser.add_argument("--rounds", type=int, help="how many rounds --live makes")
+    parser.add_argument("--instructions", action="store_true", help="with --live: count them, if valgrind is there")
     parser.add_argument("--only", action="append", choices=PARTS, help="one part (can be repeated)")
     parser.add_argument("--chunking", action="append", help="one chunking of the comparison (can be repeated)")
     parser.add_argument("--no-peers", action="store_true", help="the library and the floor alone")
@@ -31,7 +34,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, default=HERE / "results.json", help="where the figures go")
     parser.add_argument("--chart", type=Path, default=HERE / "chart.svg", help="where the chart goes")
     options = parser.parse_args(arguments)
+    if options.live:
+        return _live(options)
     return _guard() if options.guard else _measure(options)
+
+
+def _live(options: argparse.Namespace) -> int:
+    out = report.console()
+    figures, missing = live.measure(options.rounds or live.ROUNDS)
+    for name, reason in missing.items():
+        out.print(f"[bold red]not measured[/]: {name}: {reason}")
+    if options.instructions:
+        live.count_instructions(figures)
+    report.live(out, figures)
+    return 0
 
 
 def _guard() -> int:

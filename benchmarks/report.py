@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .detours import Detour
     from .growth import Point
     from .guard import Check
+    from .live import Figure as LiveFigure
     from .memory import Peak
     from .startup import StartUp
 
@@ -223,6 +224,28 @@ def guard(out: Console, checks: Iterable[Check]) -> None:
         table.add_row(
             check.name, f"{check.value:.2f}", f"{check.target:g}", f"{check.allowed:.2f}", _mark(check.passed)
         )
+    out.print(table)
+
+
+def live(out: Console, figures: Iterable[LiveFigure]) -> None:
+    """What a live event takes of each client and gateway."""
+    table = Table(title="live: CPU time an event", title_justify="left", title_style="bold")
+    table.add_column("")
+    for heading in ("live µs", "of aiohttp", "target", "back to back µs", "of aiohttp", "instructions", "added lag µs"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for figure in figures:
+        cells = []
+        for kind, microseconds in figure.microseconds.items():
+            ratio = figure.ratios.get(kind)
+            cells += [f"{microseconds:.1f}", "" if ratio is None else f"{ratio:.2f}"]
+        cells.insert(2, "" if figure.target is None else f"{figure.target:g}")
+        cells += [
+            "" if figure.instructions is None else f"{figure.instructions:,.0f}",
+            "" if figure.lag is None else f"{figure.lag * 1e6:.0f}",
+            "" if figure.passed is None else _mark(figure.passed),
+        ]
+        table.add_row(figure.name, *cells)
     out.print(table)
 
 
