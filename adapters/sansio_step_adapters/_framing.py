@@ -102,8 +102,7 @@ class Framing:
             # A body that only the end delimits can't be told from a whole one by h11: it must not see this end.
             self._lose(f"the connection broke {self._where()}: {error or type(error).__name__}", error)
             return b""
-        if self._cuts:
-            self._hand_over(b"")
+        # That the body is not over holds for h11 too, however much of it h11 has seen.
         self._connection.receive_data(b"")
         return self._advance()
 
@@ -164,18 +163,14 @@ class Framing:
         return body[0] if len(body) == 1 else b"".join(body)
 
     def _hand_over(self, data: bytes) -> bytes:
-        """Let h11 read from here on; return what it finds in the body."""
+        """Let h11 read from here on, between two chunks or in the line end of one; return what it finds of the body."""
         self._cuts = False
-        connection, left = self._connection, self._left
-        if left > 2:
-            connection.receive_data(b"%x\r\n" % (left - 2))
-        elif left:
-            # h11 has to wait for the end of a chunk, so it is given one of its own.
-            connection.receive_data(b"1\r\nx" + b"\r\n"[: 2 - left])
+        connection = self._connection
+        if self._left:
+            # To wait for a chunk's end h11 has to have one, and gets one of its own.
+            connection.receive_data(b"1\r\nx" + b"\r\n"[: 2 - self._left])
             self._advance()
-        rest = self._size_line + data
-        if rest:
-            connection.receive_data(rest)
+        connection.receive_data(data)
         return self._advance()
 
     def _advance(self) -> bytes:
@@ -220,5 +215,6 @@ class Framing:
         return "inside the response's head" if self.begun else "before a response"
 
     def _lose(self, reason: str, cause: BaseException | None) -> None:
+        self._cuts = False
         self.lost = ConnectionLost(reason)
         self.lost.__cause__ = cause
