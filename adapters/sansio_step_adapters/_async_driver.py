@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 import os
@@ -17,7 +16,7 @@ import anyio.lowlevel
 
 from ._addresses import readable
 from ._pool import Idle, Pool
-from ._streams import SocketStream
+from ._streams import LoopStream, SocketStream, asyncio_loop
 from ._transfer import Transfer
 from ._wants import Close, Connect, Give, Keep, Proceed, Receive, Send, Sleep, Want
 
@@ -74,21 +73,27 @@ class Driver(Generic[Machine]):
         self._pool, self._connect, self._give = pool, connect, give
         self._transport: ByteStream | None = None
         # What the present step waits in, so that another task can end the wait.
-        self._waiting: anyio.CancelScope | None = None
+        self._waiting: anyio.CancelScope | LoopStream | None = None
         self._doing: Want | None = None
+        loop = asyncio_loop()
+        self._clock: Callable[[], float] = anyio.current_time if loop is None else loop.time
 
     async def step(self) -> None:
         """One thing, and what follows from it without waiting. A cancelled step can be repeated, and loses nothing."""
-        machine = self.machine
-        want = self._doing = machine.want(anyio.current_time())
+        machine, transport = self.machine, self._transport
+        want = self._doing = machine.want(self._clock())
         if want is None:
             return
         if isinstance(want, (Keep, Close)):
             await self._release(want)
             return
-        if isinstance(want, Proceed):
+        if isinstance(want, Receive) and isinstance(transport, LoopStream):
+            self._waiting = transport
+            await self._receive(transport.receive_until(want.until))
+            self._waiting = None
+        elif isinstance(want, Proceed):
             await anyio.lowlevel.checkpoint()
-            machine.proceeded(anyio.current_time())
+            machine.proceeded(self._clock())
         else:
             until = math.inf if want.until is None else want.until
             with anyio.CancelScope(deadline=until) as scope:
@@ -96,7 +101,7 @@ class Driver(Generic[Machine]):
                 await self._do(want)
             self._waiting = None
             if scope.cancelled_caught:
-                machine.waited(anyio.current_time())
+                machine.waited(self._clock())
         if machine.over:
             await self._settle()
 
@@ -116,7 +121,7 @@ class Driver(Generic[Machine]):
         await self._settle()
 
     async def _do(self, want: Connect | Send | Receive | Sleep | Give) -> None:
-        machine, transport = self.machine, self._transport
+        transport = self._transport
         if isinstance(want, Connect):
             await self._open(want)
         elif isinstance(want, Give):
@@ -124,18 +129,26 @@ class Driver(Generic[Machine]):
         elif transport is None or isinstance(want, Sleep):
             await anyio.sleep_forever()  # the scope ends it
         elif isinstance(want, Receive):
-            try:
-                data = await transport.receive()
-            except anyio.EndOfStream:
-                machine.ended(anyio.current_time())
-            except _BROKEN as error:
-                machine.failed(root(error), anyio.current_time())
-            else:
-                machine.received(data, anyio.current_time())
+            await self._receive(transport.receive())
         elif isinstance(transport, SocketStream):
             await self._send_now(transport, want.data)
         else:
             await self._send_all(transport, want.data)
+
+    async def _receive(self, coming: Awaitable[bytes | None]) -> None:
+        """Report what comes; None says that nothing has in time."""
+        machine = self.machine
+        try:
+            data = await coming
+        except anyio.EndOfStream:
+            machine.ended(self._clock())
+        except _BROKEN as error:
+            machine.failed(root(error), self._clock())
+        else:
+            if data is None:
+                machine.waited(self._clock())
+            else:
+                machine.received(data, self._clock())
 
     async def _send_now(self, stream: SocketStream, data: bytes) -> None:
         """Write what goes and read what is there; wait only if neither is possible."""
@@ -145,19 +158,19 @@ class Driver(Generic[Machine]):
             try:
                 count = stream.send_now(data)
             except _BROKEN as error:
-                machine.send_failed(root(error), anyio.current_time())
+                machine.send_failed(root(error), self._clock())
                 return
             if count:
-                machine.sent(count, anyio.current_time())
+                machine.sent(count, self._clock())
             try:
                 came = stream.receive_now()
             except _BROKEN as error:
-                machine.failed(root(error), anyio.current_time())
+                machine.failed(root(error), self._clock())
                 return
             if came:
-                machine.received(came, anyio.current_time())
+                machine.received(came, self._clock())
             elif came is not None:
-                machine.ended(anyio.current_time())
+                machine.ended(self._clock())
             if count or came is not None:
                 return
             await stream.wait_ready()
@@ -171,9 +184,9 @@ class Driver(Generic[Machine]):
                 try:
                     await stream.send(data)
                 except _BROKEN as error:
-                    machine.send_failed(root(error), anyio.current_time())
+                    machine.send_failed(root(error), self._clock())
                 else:
-                    machine.sent(len(data), anyio.current_time())
+                    machine.sent(len(data), self._clock())
                     await anyio.lowlevel.checkpoint()  # so that what is there is heard, however fast the writing goes
                 whole = True
                 tasks.cancel_scope.cancel()
@@ -187,47 +200,47 @@ class Driver(Generic[Machine]):
             try:
                 data = await stream.receive()
             except anyio.EndOfStream:
-                machine.ended(anyio.current_time())
+                machine.ended(self._clock())
                 room = 0
             except _BROKEN as error:
-                machine.failed(root(error), anyio.current_time())
+                machine.failed(root(error), self._clock())
                 room = 0
             else:
-                machine.received(data, anyio.current_time())
+                machine.received(data, self._clock())
                 room -= len(data)
             if not machine.at_work:
                 sending.cancel()
                 return
-            want = machine.want(anyio.current_time())
-            if isinstance(want, Send) and want.until is not None and self._waiting is not None:
+            want = machine.want(self._clock())
+            if isinstance(want, Send) and want.until is not None and isinstance(self._waiting, anyio.CancelScope):
                 self._waiting.deadline = want.until
 
     async def _hand_over(self, want: Give) -> None:
         assert self._give is not None
         await self._give(want.message)
-        self.machine.given(anyio.current_time())
+        self.machine.given(self._clock())
 
     async def _open(self, want: Connect) -> None:
         machine, pool, home = self.machine, self._pool, here()
-        while (old := pool.given_up(home, anyio.current_time())) is not None:
+        while (old := pool.given_up(home, self._clock())) is not None:
             await close_idle(old, home)
         while not want.fresh and (idle := pool.take()) is not None:
             raw = idle.transport.extra(anyio.abc.SocketAttribute.raw_socket, None)  # noqa: S610, anyio's extra
             if raw is None or not readable(raw):
                 self._transport = idle.transport
-                machine.reuse(idle.connection, anyio.current_time())
+                machine.reuse(idle.connection, self._clock())
                 return
             await close_idle(idle, home)
         try:
             self._transport = await self._connect(want.host, want.port)
         except _BROKEN as error:
-            machine.failed(root(error), anyio.current_time())
+            machine.failed(root(error), self._clock())
         else:
-            machine.connected(anyio.current_time())
+            machine.connected(self._clock())
 
     async def _settle(self) -> None:
         """After the end: give the connection back or close it. Nothing here waits for the peer."""
-        while isinstance(want := self.machine.want(anyio.current_time()), (Keep, Close)):
+        while isinstance(want := self.machine.want(self._clock()), (Keep, Close)):
             await self._release(want)
         if self._transport is not None and self.machine.connection is None:
             # Made for a call that had been closed meanwhile.
@@ -242,8 +255,9 @@ class Driver(Generic[Machine]):
             await close(transport, want.farewell)
             return
         assert connection is not None
-        idle = Idle(anyio.current_time(), here(), connection, transport)
-        if not self._pool.put(idle):
+        idle = Idle(self._clock(), here(), connection, transport)
+        rests = not isinstance(transport, LoopStream) or transport.rest()
+        if not rests or not self._pool.put(idle):
             await close(transport, connection.farewell())
 
 
@@ -305,15 +319,13 @@ def root(error: BaseException) -> BaseException:
 
 
 class _Trio(Protocol):
-    def in_trio_run(self) -> bool: ...
     def spawn_system_task(self, function: Callable[[], Awaitable[None]]) -> object: ...
 
 
 def _later(at: float, function: Callable[[float], None]) -> None:
     """Call a function with the time when it is `at`, if the event loop still runs then."""
-    trio: _Trio | None = getattr(sys.modules.get("trio"), "lowlevel", None)
-    if trio is None or not trio.in_trio_run():
-        loop = asyncio.get_running_loop()
+    loop = asyncio_loop()
+    if loop is not None:
         loop.call_at(at, lambda: function(loop.time()))
         return
 
@@ -321,4 +333,5 @@ def _later(at: float, function: Callable[[float], None]) -> None:
         await anyio.sleep_until(at)
         function(anyio.current_time())
 
+    trio: _Trio = sys.modules["trio"].lowlevel
     trio.spawn_system_task(wait)

@@ -2,17 +2,22 @@
 
 anyio's own stream on asyncio is a transport. It closes the socket at the first write that fails, and what the server
 said before it hung up is lost. It can't be closed once its event loop is. A plain socket has neither fault.
+
+On asyncio anyio registers a socket with the event loop for each wait, and a time limit takes a cancel scope. Together
+they cost more than reading a live event. `LoopStream` stays registered while it is read from, and has one timer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.abc
@@ -98,6 +103,144 @@ class SocketStream(anyio.abc.ByteStream):
             raise anyio.ClosedResourceError
 
 
+class LoopStream(SocketStream):
+    """The same on an asyncio loop that watches sockets, with a time limit on each wait.
+
+    Bytes that come in the moment in which their wait is ended are kept, and are read next. No byte is taken from the
+    socket unless somebody waits for it, so that a slow reader holds the peer back.
+    """
+
+    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(sock)
+        self._loop = loop
+        self._watched = False
+        self._waiter: asyncio.Future[None] | None = None
+        # What came last, until it is taken: bytes, empty at the end, or what broke the connection.
+        self._came: bytes | OSError | None = None
+        self._until: float | None = None
+        # Limits move on with every byte, and this timer stays: when it rings it looks at the time that counts then.
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Some bytes; raises EndOfStream at the end. A cancelled call has taken nothing."""
+        while True:
+            data = await self.receive_until(None, max_bytes)
+            if data is not None:
+                return data
+
+    async def receive_until(self, until: float | None, max_bytes: int = 65536) -> bytes | None:
+        """As `receive`, but None if nothing has come by that time of the loop's, or if `cancel` has ended the wait."""
+        self._check_open()
+        if self._came is None:
+            await self._wait(until)
+            self._check_open()
+        data = self.receive_now(max_bytes) if self._came is not None else None
+        if data is not None and not data:
+            raise anyio.EndOfStream
+        return data
+
+    def receive_now(self, max_bytes: int = 65536) -> bytes | None:
+        """What is there, None if nothing is; empty at the end."""
+        came = self._came
+        if came is None:
+            return super().receive_now(max_bytes)
+        self._check_open()
+        if isinstance(came, OSError):
+            self._came = None
+            raise came
+        if came:
+            self._came = came[max_bytes:] or None
+        return came[:max_bytes]
+
+    def cancel(self) -> None:
+        """End a wait, if there is one."""
+        if self._waiter is not None and not self._waiter.done() and not self._loop.is_closed():
+            self._waiter.set_result(None)
+
+    def rest(self) -> bool:
+        """Let the loop forget the socket until it is read again; say whether nothing is there to be read."""
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._sock)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return self._came is None
+
+    async def wait_ready(self) -> None:
+        """Wait until something can be read or written."""
+        if self.rest():
+            await super().wait_ready()
+
+    async def aclose(self) -> None:
+        """Close it, and wake whoever waits for it."""
+        if self._sock.fileno() >= 0:
+            self.rest()
+        self.cancel()
+        await super().aclose()
+
+    async def _wait(self, until: float | None) -> None:
+        if self._waiter is not None:
+            raise anyio.BusyResourceError("reading from")
+        self._until = until
+        if until is not None and (self._timer is None or until < self._timer.when()):
+            self._set_timer(until)
+        if not self._watched:
+            self._loop.add_reader(self._sock, self._read)
+            self._watched = True
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _read(self) -> None:
+        """The socket can be read."""
+        if self._waiter is None or self._waiter.done():
+            self._watched = False
+            self._loop.remove_reader(self._sock)
+            return
+        try:
+            self._came = self._sock.recv(65536)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._came = error
+        self._waiter.set_result(None)
+
+    def _set_timer(self, until: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(until, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._until is None:
+            return
+        if self._loop.time() < self._until:
+            self._set_timer(self._until)
+        else:
+            self.cancel()
+
+
+class _Trio(Protocol):
+    def in_trio_run(self) -> bool: ...
+
+
+def asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop in which this runs, None if that is trio's, be it as a guest in a loop of asyncio's."""
+    trio: _Trio | None = getattr(sys.modules.get("trio"), "lowlevel", None)
+    return None if trio is not None and trio.in_trio_run() else asyncio.get_running_loop()
+
+
+def _stream(sock: socket.socket) -> SocketStream:
+    loop = asyncio_loop()
+    # Windows' default loop can't watch sockets, for which anyio has a thread.
+    if loop is None or isinstance(loop, getattr(asyncio, "ProactorEventLoop", ())):
+        return SocketStream(sock)
+    return LoopStream(sock, loop)
+
+
 async def connect_tcp(host: str, port: int) -> SocketStream:
     """Connect to the first of a name's addresses that answers, each tried beside those before it after a short delay.
 
@@ -164,4 +307,4 @@ async def _connect(address: Address) -> SocketStream:
     except BaseException:
         sock.close()
         raise
-    return SocketStream(sock)
+    return _stream(sock)
