@@ -24,6 +24,9 @@ Machine = TypeVar("Machine", bound=Transfer)
 # A socket of the caller's own `connect` can be one of `ssl`, which says in its own way that it has to wait.
 _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
+# With so many seconds left a read waits to the end of them.
+_EXACT: Final = 0.1
+
 
 class Driver(Generic[Machine]):
     """Drives one transfer."""
@@ -90,7 +93,7 @@ class Driver(Generic[Machine]):
     def _receive(self, transport: socket.socket, left: float | None) -> None:
         machine = self.machine
         try:
-            transport.settimeout(left)
+            _wait_at_most(transport, left)
         except OSError as error:
             machine.failed(error, time.monotonic())
             return
@@ -162,6 +165,19 @@ class Driver(Generic[Machine]):
         idle = Idle(time.monotonic(), here(), connection, transport)
         if not self._pool.put(idle):
             close_idle(idle, idle.home)
+
+
+def _wait_at_most(transport: socket.socket, left: float | None) -> None:
+    """Let a read wait no longer than that. It may wait for less: it is then asked for again.
+
+    Each change is a system call, and limits move on with each event. Half of what is left holds for many of them.
+    """
+    most = transport.gettimeout()
+    if left is None:
+        if most is not None:
+            transport.settimeout(None)
+    elif most is None or not 0 < most <= left:
+        transport.settimeout(left / 2 if left > _EXACT else left)
 
 
 def here() -> object:

@@ -22,6 +22,7 @@ from faultserver import (
     EVENTS,
     HALF,
     LAST_CHUNK,
+    PING,
     REQUEST,
     WHOLE,
     FaultServer,
@@ -621,3 +622,41 @@ def test_a_socket_that_another_thread_has_closed() -> None:
     driver.step()  # wants the connection closed, which is gone
     driver.step()
     assert call.want(0) is None
+
+
+@pytest.mark.parametrize("limits", [Timeouts(), Timeouts(first_event=None, idle=None, stall=None, total=None)])
+def test_sockets_set_a_timeout_for_many_reads(limits: Timeouts) -> None:
+    """Limits move on with each event, and each change of a socket's timeout is a system call."""
+    changes: list[float | None] = []
+
+    class Counted(socket.socket):
+        def settimeout(self, seconds: float | None) -> None:
+            changes.append(seconds)
+            super().settimeout(seconds)
+
+    def connect(host: str, port: int, seconds: float | None) -> socket.socket:
+        plain = connect_socket(host, port, seconds)
+        return Counted(plain.family, plain.type, plain.proto, plain.detach())
+
+    turn = threading.Semaphore(0)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED))
+        for event in pieces:
+            peer.send(chunked(event))
+            turn.acquire(timeout=20)
+        peer.send(LAST_CHUNK)
+
+    pieces = [HALF, *[PING] * 50, WHOLE[len(HALF) :]]
+    with FaultServer(script) as server:
+        with Client(base_url=server.base_url, trust_env=False, timeouts=limits, connect=connect) as client:
+            with client.stream(REQUEST) as stream:
+                count = 0
+                for _ in stream:
+                    count += 1
+                    turn.release()
+    assert count > 50
+    reads = [seconds for seconds in changes if seconds != 0]
+    assert 0 < len(reads) < 5, reads
+    assert (reads[0] is None) is (limits.total is None)
