@@ -158,23 +158,28 @@ class Call(Transfer):
         """Events came, or the response ended, or both."""
         exchange = self.exchange
         self._deadlines.events_received(events, now)
+        if not self.delivered and self._begins_anew(events, now):
+            return
+        if events:
+            self._given = True
+            self.events.extend(events)
+        if exchange.done and (exchange.error is None or not self._retry(exchange.error, now)):
+            self._end(exchange.error)
+
+    def _begins_anew(self, events: list[StreamEvent], now: float) -> bool:
+        """Whether the first event but pings is an error after which there is another attempt."""
         for position, event in enumerate(events):
             if isinstance(event, PingEvent):
                 continue
-            if not self.delivered and isinstance(event, ErrorEvent) and self._retry(error_of(event), now):
+            if isinstance(event, ErrorEvent) and self._retry(error_of(event), now):
                 # Pings are given at once, and say nothing that a second answer would contradict.
-                events = events[:position]
-                self._given = self._given or bool(events)
-                self.events.extend(events)
-                return
-            if not self.delivered:
-                self._body.forget()  # a thousand streams would hold their requests to the end
+                self._given = self._given or position > 0
+                self.events.extend(events[:position])
+                return True
+            self._body.forget()  # a thousand streams would hold their requests to the end
             self.delivered = True
             break
-        self._given = self._given or bool(events)
-        self.events.extend(events)
-        if exchange.done and (exchange.error is None or not self._retry(exchange.error, now)):
-            self._end(exchange.error)
+        return False
 
     def _retry(self, failure: StreamError, now: float) -> bool:
         """Whether there is another attempt after this failure; if so, it is arranged."""

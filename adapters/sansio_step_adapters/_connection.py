@@ -114,7 +114,7 @@ class Connection:
     @property
     def ended(self) -> bool:
         """Whether nothing more can come by TLS, whatever the socket does: its own end, or a broken record."""
-        return any(layer.closed or layer.error is not None for layer in self._layers)
+        return bool(self._layers) and any(layer.closed or layer.error is not None for layer in self._layers)
 
     def send(self, data: bytes) -> None:
         """Take bytes of HTTP for `outgoing`."""
@@ -122,6 +122,8 @@ class Connection:
 
     def outgoing(self) -> bytes:
         """What has to go to the socket now."""
+        if not self._layers and not self._out:
+            return b""
         for depth in range(len(self._layers) - 1, -1, -1):
             # Each layer's own words (handshakes, answers) pass through those below it.
             data = self._layers[depth].outgoing()

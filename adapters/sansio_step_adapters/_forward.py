@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import h11
@@ -177,7 +177,7 @@ class Forward(Transfer):
             self._insert(_KEEP_ALIVE)
         want = super().want(now)
         if due is not None and isinstance(want, Receive) and (want.until is None or due < want.until):
-            return replace(want, until=due)
+            return Receive(due)
         return want
 
     # What a transfer asks.

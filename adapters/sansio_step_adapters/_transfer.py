@@ -121,6 +121,18 @@ class Transfer(ABC):
     def want(self, now: float) -> Want | None:
         """The next thing to do; None if it is over and nothing is held any more."""
         until = self._check_deadlines(now)
+        if self._phase is not Phase.EXCHANGE:
+            return self._want_around(until, now)
+        give = self._next_give
+        if give is not None:
+            return Give(give, until)
+        if self._pending:
+            return Proceed()
+        self._fill()
+        return Send(self._out, until) if self._out else Receive(until)
+
+    def _want_around(self, until: float | None, now: float) -> Want | None:
+        """The same before an exchange and after it."""
         if self._phase is Phase.RELEASE:
             return Keep() if self._can_keep else Close(self._farewell())
         give = self._next_give
@@ -135,8 +147,6 @@ class Transfer(ABC):
             self._deadlines.connecting(now)
             self._phase = Phase.CONNECT
             until = self._until()
-        if self._phase is Phase.EXCHANGE and self._pending:
-            return Proceed()
         if self.connection is None:
             first = self._config.first
             return Connect(first.host, first.port, self._fresh, until)
@@ -271,9 +281,8 @@ class Transfer(ABC):
 
     @property
     def _is_stale(self) -> bool:
-        """Whether the peer had given an idle connection up: then nothing was read there, and a fresh one is not stale."""
-        lost = self.framing.lost is not None and not self.framing.begun
-        return lost and self.connection is not None and self.connection.reused
+        """Whether the peer, which is lost, had given an idle connection up: nothing was read, and a fresh one is not stale."""
+        return not self.framing.begun and self.connection is not None and self.connection.reused
 
     def _farewell(self) -> bytes:
         # If a write has stopped in the middle, TLS can't say anything after it.
@@ -295,7 +304,7 @@ class Transfer(ABC):
         assert self.connection is not None
         if self._out or self._send_error is not None:
             return
-        if self._phase is Phase.EXCHANGE and not self._ended_body:
+        if not self._ended_body and self._phase is Phase.EXCHANGE:
             piece = self._body.take(_PIECE)
             if piece:
                 self.connection.send(self.framing.data(piece))
@@ -306,7 +315,7 @@ class Transfer(ABC):
 
     def _advance(self, body: bytes, now: float) -> None:
         """The response went on, if only by being lost."""
-        if self._is_stale and self._body.rewind():
+        if self.framing.lost is not None and self._is_stale and self._body.rewind():
             self._fresh = True
             self._again(now)
         else:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
 
-@dataclass(frozen=True)
-class Connect:
+
+class Connect(msgspec.Struct, frozen=True):
     """Connect to this address, or take an idle connection if `fresh` is false."""
 
     host: str
@@ -17,48 +17,41 @@ class Connect:
     until: float | None
 
 
-@dataclass(frozen=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Write these bytes, or as many as go, and read what comes meanwhile."""
 
     data: bytes
     until: float | None
 
 
-@dataclass(frozen=True)
-class Receive:
+class Receive(msgspec.Struct, frozen=True):
     """Read some bytes."""
 
     until: float | None
 
 
-@dataclass(frozen=True)
-class Proceed:
+class Proceed(msgspec.Struct, frozen=True):
     """What was read holds more than one turn's worth: let others have theirs, and go on with it."""
 
 
-@dataclass(frozen=True)
-class Sleep:
+class Sleep(msgspec.Struct, frozen=True):
     """Wait for the time, or to be woken."""
 
     until: float | None
 
 
-@dataclass(frozen=True)
-class Give:
+class Give(msgspec.Struct, frozen=True):
     """Hand this to the caller of a gateway."""
 
     message: MutableMapping[str, Any]
     until: float | None
 
 
-@dataclass(frozen=True)
-class Keep:
+class Keep(msgspec.Struct, frozen=True):
     """The connection can carry another exchange."""
 
 
-@dataclass(frozen=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """The connection is of no further use. `farewell` is what TLS says at its end; nobody waits for it to be read."""
 
     farewell: bytes = b""
