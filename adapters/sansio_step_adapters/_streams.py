@@ -132,7 +132,11 @@ class LoopStream(SocketStream):
         """As `receive`, but None if nothing has come by that time of the loop's, or if `cancel` has ended the wait."""
         self._check_open()
         if self._came is None:
-            await self._wait(until)
+            waiter = self._waiter = self._new_waiter(until)
+            try:
+                await waiter
+            finally:
+                self._waiter = None
             self._check_open()
         data = self.receive_now(max_bytes) if self._came is not None else None
         if data is not None and not data:
@@ -179,7 +183,7 @@ class LoopStream(SocketStream):
         self.cancel()
         await super().aclose()
 
-    async def _wait(self, until: float | None) -> None:
+    def _new_waiter(self, until: float | None) -> asyncio.Future[None]:
         if self._waiter is not None:
             raise anyio.BusyResourceError("reading from")
         self._until = until
@@ -188,11 +192,7 @@ class LoopStream(SocketStream):
         if not self._watched:
             self._loop.add_reader(self._sock, self._read)
             self._watched = True
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._loop.create_future()
 
     def _read(self) -> None:
         """The socket can be read."""
