@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import random
 import ssl
 import threading
 import types
@@ -30,7 +31,7 @@ from faultserver import (
     head,
 )
 
-from sansio_step import APIError, ConnectionLost, IncompleteStream, RetryPolicy, StreamError
+from sansio_step import APIError, ConnectionLost, IncompleteStream, RetryPolicy, StreamError, iter_events
 from sansio_step_adapters.anyio import AsyncClient
 from sansio_step_adapters.asgi import PassThrough
 from sansio_step_adapters.sockets import Client
@@ -320,6 +321,42 @@ def test_a_deadline_of_the_callers_own(backend: str) -> None:
                     go_on.set()
                     assert [event.type async for event in stream][-1] == "message_stop"
                 assert stream.result().text == "Hello"
+
+    anyio.run(main, backend=backend)
+
+
+def test_each_event_comes_once_whatever_ends_the_waits_for_it(backend: str, contexts: Any) -> None:
+    """The stream goes on after a wait that was cut short, in the middle of a chunk or of a record of TLS, too."""
+    server_tls, client_tls = contexts
+    draw = random.Random(15)
+    whole = chunked(WHOLE, 7) + LAST_CHUNK
+    turn = threading.Semaphore(len(whole) // 22)  # half of it comes at once, the rest in step with the cuts
+
+    def slowly(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED))
+        for start in range(0, len(whole), 11):
+            assert turn.acquire(timeout=20)
+            peer.send(whole[start : start + 11])
+
+    async def main() -> None:
+        events, cut = [], 0
+        with FaultServer(slowly, tls=server_tls) as server:
+            async with client_of(server.base_url, client_tls) as client:
+                async with client.stream(REQUEST) as stream:
+                    while True:
+                        with anyio.move_on_after(draw.choice((0, 0, 0.0001, 0.001))) as scope:
+                            try:
+                                events.append(await anext(stream))
+                            except StopAsyncIteration:
+                                break
+                        if scope.cancelled_caught:
+                            cut += 1
+                            turn.release()
+                assert events == list(iter_events([WHOLE]))
+                assert cut > 10
+                assert stream.result().text == "Hello"
+        assert await anyio.to_thread.run_sync(server.all_gone)
 
     anyio.run(main, backend=backend)
 
