@@ -8,6 +8,8 @@ from typing import NamedTuple, NoReturn
 
 from sansio_step import __version__
 
+from .archive import DESCRIPTION, ArchiveArguments, read_archive
+
 
 class ParseArguments(NamedTuple):
     """What `sansio-step parse` was told."""
@@ -25,25 +27,33 @@ class DemoArguments(NamedTuple):
     pace: float
 
 
-def read_arguments(words: list[str]) -> ParseArguments | DemoArguments:
+def read_arguments(words: list[str]) -> ParseArguments | DemoArguments | ArchiveArguments:
     """The arguments as given. Ends in SystemExit, with 2 for wrong ones and 0 after `--help` and `--version`."""
     program = _Parser(
         prog="sansio-step",
-        description="Read Messages streams: see a demo, or turn captured bodies into JSON.",
+        description="Read Messages streams: see a demo, turn captured bodies into JSON,\nor archives of them into tables.",
         epilog="sansio-step COMMAND --help says more about each.",
         usage="%(prog)s [--help | --version | COMMAND ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     program.add_argument("--version", action="version", version=f"sansio-step {__version__}", help="Print the version.")
-    commands = program.add_argument_group("commands")
-    commands.add_argument("command", choices=["demo", "parse"], metavar="demo", help=_DEMO)
-    commands.add_argument("rest", nargs=argparse.REMAINDER, metavar="parse", help=_PARSE.partition("\n")[0])
+    commands = program.add_argument_group("commands", _COMMANDS)
+    commands.add_argument("command", choices=["archive", "demo", "parse"], metavar="COMMAND", help=argparse.SUPPRESS)
+    commands.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     if not words:
         program.print_help(sys.stderr)
         program.exit(2)
     found = program.parse_args(words)
+    if found.command == "archive":
+        return read_archive(_Parser(prog="sansio-step archive", description=DESCRIPTION), found.rest)
     return _read_demo(found.rest) if found.command == "demo" else _read_parse(found.rest)
 
 
+_COMMANDS = """\
+demo        Serve captured streams on a loopback port and show them as they
+            arrive.
+parse       Print the final message of each stream as JSON.
+archive     Make a table of an archive of captured streams."""
 _DEMO = "Serve captured streams on a loopback port and show them as they arrive."
 _PARSE = """Print the final message of each stream as JSON.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ._arguments import DemoArguments, ParseArguments, read_arguments
+from .archive import ArchiveArguments, build_table
 
 __all__ = ["main"]
 
@@ -39,8 +40,10 @@ def main() -> None:
     raise SystemExit(_code(run))
 
 
-def _command(arguments: ParseArguments | DemoArguments) -> Callable[[], bool]:
+def _command(arguments: ParseArguments | DemoArguments | ArchiveArguments) -> Callable[[], bool]:
     """What is to be run. Each command imports what it needs, and parse needs nothing of the demo's."""
+    if isinstance(arguments, ArchiveArguments):
+        return lambda: build_table(arguments)
     if isinstance(arguments, DemoArguments):
         from .demo import run  # noqa: PLC0415
 

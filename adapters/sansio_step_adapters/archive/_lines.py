@@ -1,0 +1,127 @@
+"""Files to blocks of plain bytes, and blocks to lines."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO, Final, NamedTuple
+
+import pyarrow as pa
+
+__all__ = ["DamagedFile", "Line", "blocks_of", "cut_lines"]
+
+_BLOCK: Final = 1024 * 1024
+_PIECE: Final = 64 * 1024
+_HEAD: Final = 64 * 1024
+# What is kept of a line that is too long: its id may stand there.
+
+
+class DamagedFile(Exception):
+    """A file can't be read from here on."""
+
+
+class Line(NamedTuple):
+    """A line without its end. Of one that is too long, `data` is the first 64 KiB."""
+
+    number: int
+    data: bytes
+    size: int
+    is_too_long: bool = False
+    fault: str | None = None  # why the file can't be read after it; data is what came of a line before
+
+
+def blocks_of(file: IO[bytes], coding: str | None, limit: int | None = None) -> Iterator[bytes]:
+    """The plain bytes of a file from where it stands. `limit` ends a file that is not compressed.
+
+    `coding` is "gzip", "zstd" or None. Raises DamagedFile, after all that can be read before the damage.
+    """
+    try:
+        if coding == "gzip":
+            yield from _gunzip(file)
+        elif coding == "zstd":
+            yield from _read(pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"), _PIECE)
+        else:
+            yield from _read(file, _BLOCK, limit)
+    except (OSError, EOFError) as error:
+        raise DamagedFile(str(error)) from error
+
+
+def _read(file: IO[bytes] | pa.NativeFile, size: int, limit: int | None = None) -> Iterator[bytes]:
+    left = limit
+    while left != 0:
+        block = file.read(size if left is None else min(size, left))
+        if not block:
+            return
+        if left is not None:
+            left -= len(block)
+        yield block
+
+
+def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
+    """The text of all gzip members in a file."""
+    member = None
+    for data in _read(file, _PIECE):
+        while data:
+            if member is None:
+                data = data.lstrip(b"\0")  # noqa: PLW2901, tapes and copiers pad with zeros
+                if not data:
+                    break
+                member = zlib.decompressobj(31)
+            before = member.copy()
+            try:
+                plain = member.decompress(data)
+            except zlib.error as error:
+                # The call that meets the damage loses what it had decoded before.
+                yield _up_to_damage(before, data)
+                raise DamagedFile(f"broken gzip: {error}") from None
+            yield plain
+            data, member = (member.unused_data, None) if member.eof else (b"", member)  # noqa: PLW2901
+    if member is not None:
+        raise DamagedFile("the gzip stream is cut short")
+
+
+def _up_to_damage(member: zlib._Decompress, data: bytes) -> bytes:
+    plain = bytearray()
+    try:
+        for byte in data:
+            plain += member.decompress(bytes((byte,)))
+    except zlib.error:
+        pass  # this is the byte
+    return bytes(plain)
+
+
+def cut_lines(blocks: Iterable[bytes], limit: int) -> Iterator[Line]:
+    """The lines of some blocks, counted from 0. What is damaged after them is the last one's `fault`.
+
+    A line of more than `limit` bytes is skipped up to its end, in bounded memory, and counts as one.
+    """
+    number = size = 0
+    parts: list[bytes] = []
+
+    def line(end: bytes = b"", fault: str | None = None) -> Line:
+        data = b"".join([*parts, end]) if parts else end
+        whole = size + len(end)
+        return (
+            Line(number, data[:_HEAD], whole, True, fault) if whole > limit else Line(number, data, whole, False, fault)
+        )
+
+    try:
+        for block in blocks:
+            first, *others = block.split(b"\n")
+            if others:
+                yield line(first)
+                number += 1
+                parts, size = [], 0
+                first = others.pop()
+                for other in others:
+                    yield line(other)
+                    number += 1
+            size += len(first)
+            parts.append(first)
+            if size > limit:
+                parts = [b"".join(parts)[:_HEAD]]
+    except DamagedFile as error:
+        yield line(fault=str(error))
+        return
+    if size:
+        yield line()
