@@ -8,8 +8,22 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import (
+    archive,
+    chart,
+    comparison,
+    detours,
+    growth,
+    guard,
+    live,
+    memory,
+    peers,
+    report,
+    startup,
+    timing,
+    workloads,
+)
 from . import arguments as tool_arguments
-from . import chart, comparison, detours, growth, guard, live, memory, peers, report, startup, timing, workloads
 from .subjects import core, json_loads
 from .targets import WORKLOADS
 
@@ -27,6 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--live", action="store_true", help="what a live event costs the clients and the gateway")
     parser.add_argument("--rounds", type=int, help="how many rounds --live makes")
     parser.add_argument("--instructions", action="store_true", help="with --live: count them, if valgrind is there")
+    parser.add_argument(
+        "--archive",
+        nargs="?",
+        type=int,
+        const=archive.CAPTURES,
+        metavar="CAPTURES",
+        help="instead of all else, an archive of so many captures to a table (default %(const)s)",
+    )
     parser.add_argument("--only", action="append", choices=PARTS, help="one part (can be repeated)")
     parser.add_argument("--chunking", action="append", help="one chunking of the comparison (can be repeated)")
     parser.add_argument("--no-peers", action="store_true", help="the library and the floor alone")
@@ -36,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.live:
         return _live(options)
+    if options.archive:
+        return _archive(options)
     return _guard() if options.guard else _measure(options)
 
 
@@ -48,6 +72,13 @@ def _live(options: argparse.Namespace) -> int:
         live.count_instructions(figures)
     report.live(out, figures)
     return 0
+
+
+def _archive(options: argparse.Namespace) -> int:
+    out = report.console()
+    out.print(", ".join(f"{name} {value}" for name, value in report.machine().items()))
+    found = archive.report(options.archive, options.folder, lambda line: out.print(line, highlight=False))
+    return 0 if all(check["met"] for check in found["checks"]) else 1
 
 
 def _guard() -> int:

@@ -13,9 +13,10 @@ import msgspec
 import sansio_step
 from sansio_step import (
     APIError,
+    BedrockDecoder,
+    DecodeError,
     LimitExceeded,
     Message,
-    MessageAccumulator,
     MessageStream,
     Outcome,
     ProtocolViolation,
@@ -40,7 +41,6 @@ _BOM: Final = b"\xef\xbb\xbf"
 _GZIP: Final = b"\x1f\x8b"
 _START: Final = 1024
 # The bytes of a body by which its form is told.
-_PIECE: Final = 64 * 1024
 _MOST_INT64: Final = 2**63
 
 # The first line of an event stream: a comment or a field. It may be cut at its end.
@@ -107,7 +107,9 @@ class BodyReader:
         if start[:1] == b"[":
             return self._read_array(body)
         if _is_aws_frame(body):
-            return self._read_aws(body)
+            stream = MessageStream(decoder=BedrockDecoder(strict=self.strict), on_fault="keep")
+            stream.consume(body)
+            return self._end_stream(stream, len(body))
         if packed:
             unpacked = self._unpacked(body, start)
             if unpacked is not None:
@@ -140,7 +142,7 @@ class BodyReader:
             try:
                 plain += member.decompress(data, self.max_body_size + 1 - len(plain))
             except zlib.error as error:
-                raise sansio_step.DecodeError(f"the body is broken gzip: {error}") from None
+                raise DecodeError(f"the body is broken gzip: {error}") from None
             if len(plain) > self.max_body_size:
                 raise LimitExceeded("max_body_size", self.max_body_size)
             data = member.unused_data
@@ -166,7 +168,7 @@ class BodyReader:
                 msgspec.json.decode(item, type=str) if bytes(item).startswith(b'"') else bytes(item) for item in items
             ]
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise sansio_step.DecodeError(f"the body is no JSON array of events: {error}") from None
+            raise DecodeError(f"the body is no JSON array of events: {error}") from None
         stream = self._new_stream()
         for piece in pieces:
             if isinstance(piece, str):
@@ -206,34 +208,6 @@ class BodyReader:
             deviations=list(map(msgspec.structs.astuple, stream.deviations)),
             unapplied=[{"index": index, "delta": to_dict(delta)} for index, delta in stream.unapplied],
             error=error,
-        )
-
-    def _read_aws(self, body: bytes) -> Row:
-        """Frames of AWS, by the decoder of the core."""
-        kind = getattr(sansio_step, "BedrockDecoder", None)
-        if kind is None:
-            raise sansio_step.DecodeError("the body is in frames of AWS, which this version of sansio-step can't read")
-        decoder = kind(strict=self.strict)
-        accumulator = MessageAccumulator(strict=self.strict, on_fault="keep")
-        try:
-            for at in range(0, len(body), _PIECE):
-                accumulator.extend(decoder.receive_data(body[at : at + _PIECE]))
-            accumulator.extend(decoder.receive_eof())
-        except StreamError as error:
-            accumulator.fail(error)
-        accumulator.receive_eof()
-        outcome = accumulator.outcome
-        deviations = sorted(decoder.deviations + accumulator.deviations, key=lambda found: found.event_number)
-        return self._row(
-            "stream",
-            outcome.value,
-            accumulator.messages,
-            final=accumulator.usage_is_final,
-            size=len(body),
-            events=accumulator.event_count,
-            deviations=list(map(msgspec.structs.astuple, deviations)),
-            unapplied=[{"index": index, "delta": to_dict(delta)} for index, delta in accumulator.unapplied],
-            error=accumulator.fault if outcome is Outcome.COMPLETE else _error_of(accumulator),
         )
 
     def _row(
@@ -285,7 +259,7 @@ class BodyReader:
 _NO_USAGE: Final = Usage()
 
 
-def _error_of(stream: MessageStream | MessageAccumulator) -> StreamError | None:
+def _error_of(stream: MessageStream) -> StreamError | None:
     try:
         stream.result()
     except StreamError as error:

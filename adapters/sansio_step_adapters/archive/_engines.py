@@ -22,6 +22,9 @@ Runner: TypeAlias = Callable[[Iterable[Split]], Iterator[Result]]
 
 _WAITING_FOR_EACH_WORKER: Final = 3
 
+# A worker of Dask looks at itself a hundred times a second, for a dashboard that is not there. Each look takes the GIL.
+_QUIET: Final = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
+
 
 class WorkerLost(Exception):
     """An engine gave a split up, since too many workers died that had it."""
@@ -62,10 +65,12 @@ def _serial(out: str) -> Iterator[Runner]:
 @contextmanager
 def _dask_local(out: str, workers: int | None) -> Iterator[Runner]:
     try:
-        from distributed import LocalCluster  # noqa: PLC0415, it takes half a second, which serial need not pay
+        import dask  # noqa: PLC0415, it takes half a second, which serial need not pay
+        from distributed import LocalCluster  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise missing_extra("archive", error) from error
     with (
+        dask.config.set(_QUIET),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
         ) as cluster,

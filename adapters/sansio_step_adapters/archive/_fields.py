@@ -36,8 +36,9 @@ class Fields:
         self._paths = paths
         # The keys that can be read in one pass: names alone, and none below another path's end.
         self._heads = [self._head(path) for path in paths]
-        with_text = msgspec.json.Decoder(self._shape((), text=self._heads[0]) if self._heads[0] else Raw)
-        self._decoders = [with_text, msgspec.json.Decoder(self._shape((), text=None))]
+        # The body's path can end before its last key, at the place of another path: then no string stands there.
+        text = self._heads[0] if self._heads[0] == paths[0] else None
+        self._decoders = [msgspec.json.Decoder(self._shape((), head)) for head in (text, None)]
 
     def _head(self, path: Path) -> Path:
         end = next((at for at, key in enumerate(path) if key.isdecimal()), len(path))
@@ -47,13 +48,14 @@ class Fields:
     def _shape(self, prefix: Path, text: Path | None) -> Any:
         """The type of what is at a prefix: a Struct with the keys that lead on, or Raw at an end."""
         if prefix in self._heads:
-            return str if prefix == text and prefix == self._paths[0] else Raw
+            return str | None if prefix == text else Raw
         keys = dict.fromkeys(head[len(prefix)] for head in self._heads if head[: len(prefix)] == prefix)
         fields = [
-            (f"f{at}", self._shape((*prefix, key), text) | UnsetType | None, msgspec.field(name=key, default=UNSET))
+            (f"f{at}", self._shape((*prefix, key), text) | UnsetType, msgspec.field(name=key, default=UNSET))
             for at, key in enumerate(keys)
         ]
-        return msgspec.defstruct("Line", fields, namespace={"keys": tuple(keys)})
+        shape = msgspec.defstruct("Line", fields, namespace={"keys": tuple(keys)})
+        return shape | None if prefix else shape
 
     def read(self, line: bytes) -> list[Value]:
         """The value at each path. Raises one of `CANT_READ` if the line is no JSON."""

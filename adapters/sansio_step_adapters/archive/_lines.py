@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Final, NamedTuple
@@ -39,7 +40,7 @@ def blocks_of(file: IO[bytes], coding: str | None, limit: int | None = None) -> 
         if coding == "gzip":
             yield from _gunzip(file)
         elif coding == "zstd":
-            yield from _read(pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"), _PIECE)
+            yield from _unzstd(file)
         else:
             yield from _read(file, _BLOCK, limit)
     except (OSError, EOFError) as error:
@@ -61,7 +62,8 @@ def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
     """The text of all gzip members in a file."""
     member = None
     for data in _read(file, _PIECE):
-        while data:
+        plain = b""
+        while data or len(plain) == _BLOCK:
             if member is None:
                 data = data.lstrip(b"\0")  # noqa: PLW2901, tapes and copiers pad with zeros
                 if not data:
@@ -69,25 +71,51 @@ def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
                 member = zlib.decompressobj(31)
             before = member.copy()
             try:
-                plain = member.decompress(data)
+                # 64 KiB of gzip can hold 64 MiB.
+                plain = member.decompress(data, _BLOCK)
             except zlib.error as error:
                 # The call that meets the damage loses what it had decoded before.
                 yield _up_to_damage(before, data)
                 raise DamagedFile(f"broken gzip: {error}") from None
             yield plain
-            data, member = (member.unused_data, None) if member.eof else (b"", member)  # noqa: PLW2901
+            if member.eof:
+                data, member, plain = member.unused_data, None, b""  # noqa: PLW2901
+            else:
+                data = member.unconsumed_tail  # noqa: PLW2901
     if member is not None:
         raise DamagedFile("the gzip stream is cut short")
 
 
 def _up_to_damage(member: zlib._Decompress, data: bytes) -> bytes:
     plain = bytearray()
-    try:
+    with contextlib.suppress(zlib.error):  # this is the byte
         for byte in data:
             plain += member.decompress(bytes((byte,)))
-    except zlib.error:
-        pass  # this is the byte
     return bytes(plain)
+
+
+def _unzstd(file: IO[bytes]) -> Iterator[bytes]:
+    """The text of all zstd frames in a file."""
+    start = file.tell()
+    size = 0
+    try:
+        for block in _read(pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"), _PIECE):
+            size += len(block)
+            yield block
+    except (pa.ArrowException, OSError) as error:
+        # The call that meets the damage loses what it had decoded before.
+        file.seek(start)
+        again = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
+        for at in range(0, size, _PIECE):
+            again.read(min(_PIECE, size - at))
+        yield from _bytes_up_to_damage(again)
+        raise DamagedFile(f"broken zstd: {error}") from None
+
+
+def _bytes_up_to_damage(stream: pa.NativeFile) -> Iterator[bytes]:
+    with contextlib.suppress(pa.ArrowException, OSError):  # this is the byte
+        while byte := stream.read(1):
+            yield byte
 
 
 def cut_lines(blocks: Iterable[bytes], limit: int) -> Iterator[Line]:

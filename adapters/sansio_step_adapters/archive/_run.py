@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ import fsspec
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from ._body import BodyReader, Problem, problem_row
 from ._captures import Capture, captures_of
@@ -63,45 +64,40 @@ def run_split(split: Split, out: str) -> Summary:
     """
     fs, path = output_of(split, out)
     folder, _, name = path.rpartition("/")
-    marks = Marks(fs, f"{folder}/.{name}.try")
     fs.makedirs(folder, exist_ok=True)
+    marks = Marks(fs, f"{folder}/.{name}.try")
     marks.begin()
-    is_local = isinstance(fs, fsspec.implementations.local.LocalFileSystem)
     try:
-        with _place_aside(folder, name) if is_local else tempfile.TemporaryDirectory() as aside:
+        if isinstance(fs, LocalFileSystem):
+            return _write_aside(split, marks, Path(path), Path(folder) / f".{name}.tmp") or read_summary(split, out)
+        with tempfile.TemporaryDirectory() as aside:
             file = Path(aside) / name
             summary = _write(split, marks, file)
-            if is_local:
-                file.replace(path)
-            else:
-                fs.put_file(str(file), path)
-    except Exception:
-        marks.end()  # this worker is alive
-        raise
-    marks.end()
-    return summary
-
-
-@contextlib.contextmanager
-def _place_aside(folder: str, name: str) -> Iterator[str]:
-    """A folder of this try's own beside the output. What tries left that died is removed."""
-    aside = Path(folder) / f".{name}.{uuid.uuid4().hex}.tmp"
-    aside.mkdir()
-    try:
-        yield str(aside)
+            fs.put_file(str(file), path)
+            return summary
     finally:
-        _remove(aside)
-    # A try that goes on beside this one, since the engine took its worker for dead, loses its place and fails: the file
-    # that it would write is there.
-    for other in Path(folder).glob(f".{name}.*.tmp"):
-        _remove(other)
+        marks.end()  # this worker is alive
 
 
-def _remove(folder: Path) -> None:
-    for file in folder.iterdir():
+def _write_aside(split: Split, marks: Marks, path: Path, aside: Path) -> Summary | None:
+    """Write a file in a folder beside its place, and move it there. None if another try was faster.
+
+    The engine may have taken the worker of an earlier try for dead, and both go on. The first to end removes what all
+    tries have written, those too that are dead.
+    """
+    aside.mkdir(exist_ok=True)
+    file = aside / uuid.uuid4().hex
+    try:
+        summary = _write(split, marks, file)
+        file.replace(path)
+    except FileNotFoundError:
+        if path.exists() and not aside.exists():
+            return None
+        raise
+    finally:
         file.unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rmdir()
+    shutil.rmtree(aside, ignore_errors=True)
+    return summary
 
 
 def _write(split: Split, marks: Marks, file: Path) -> Summary:
