@@ -233,9 +233,10 @@ def _text(value: Any) -> str | None:
         except UnicodeDecodeError:
             return value.hex()
     try:
-        return msgspec.json.encode(value).decode()
+        value = msgspec.to_builtins(value)
     except TypeError:
         return str(value)
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 # Files that are a capture each.

@@ -54,15 +54,17 @@ def _encoded(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def _tokens(line: bytes, wanted: set[Path]) -> Iterator[tuple[Path, bytes]]:
+def _tokens(line: bytes, wanted: set[Path]) -> Iterator[tuple[Path, bytes | None]]:
     """The values at the wanted paths that begin before the damage, each as far as it goes."""
     place: list[str | int] = []  # the key or the number of an item, of each object and array that is open
     starts: list[tuple[Path, int]] = []  # of wanted values that are open
+    depths = {len(path) for path in wanted}
     is_key = False
     at = 0
 
-    def here() -> Path:
-        return tuple(map(str, place))
+    def here() -> Path | None:
+        # Only as deep as a wanted value can be: brackets by the megabyte would else cost the square of their number.
+        return tuple(map(str, place)) if len(place) in depths else None
 
     def step() -> None:
         nonlocal is_key
@@ -78,8 +80,9 @@ def _tokens(line: bytes, wanted: set[Path]) -> Iterator[tuple[Path, bytes]]:
         if mark in b"{[":
             if is_key:
                 break
-            if here() in wanted:
-                starts.append((here(), at))
+            path = here()
+            if path in wanted:
+                starts.append((path, at))
             place.append("" if mark == b"{" else 0)
             is_key = mark == b"{"
             at += 1
@@ -89,8 +92,8 @@ def _tokens(line: bytes, wanted: set[Path]) -> Iterator[tuple[Path, bytes]]:
             place.pop()
             at += 1
             if starts and starts[-1][0] == here():
-                path, start = starts.pop()
-                yield path, line[start:at]
+                found, start = starts.pop()
+                yield found, line[start:at]
             step()
         elif mark == b'"':
             end = _end_of_string(line, at)
@@ -100,19 +103,21 @@ def _tokens(line: bytes, wanted: set[Path]) -> Iterator[tuple[Path, bytes]]:
                 place[-1] = text.decode("utf-8", "replace")
                 is_key = False
                 continue
-            if here() in wanted:
-                yield here(), text
+            path = here()
+            if path in wanted:
+                yield path, text
             step()
         else:
             word = _WORD.match(line, at)
             if is_key or word is None:
                 break
             at = word.end()
-            if here() in wanted and word[0] != b"null":
-                yield here(), word[0]
+            path = here()
+            if path in wanted:
+                yield path, None if word[0] == b"null" else word[0]
             step()
-    for path, start in starts:
-        yield path, line[start:]
+    for found, start in starts:
+        yield found, line[start:]
 
 
 def _end_of_string(line: bytes, at: int) -> int:

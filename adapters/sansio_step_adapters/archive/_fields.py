@@ -34,16 +34,12 @@ class Fields:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
-        # The keys that can be read in one pass: names alone, and none below another path's end.
-        self._heads = [self._head(path) for path in paths]
+        # The keys that can be read in one pass: names alone, and none below the end of another path.
+        heads = [_names_of(path) for path in paths]
+        self._heads = [min((head for head in heads if head == path[: len(head)]), key=len) for path in heads]
         # The body's path can end before its last key, at the place of another path: then no string stands there.
         text = self._heads[0] if self._heads[0] == paths[0] else None
         self._decoders = [msgspec.json.Decoder(self._shape((), head)) for head in (text, None)]
-
-    def _head(self, path: Path) -> Path:
-        end = next((at for at, key in enumerate(path) if key.isdecimal()), len(path))
-        ends = [len(other) for other in self._paths if other == path[: len(other)]]
-        return path[: min([end, *ends])]
 
     def _shape(self, prefix: Path, text: Path | None) -> Any:
         """The type of what is at a prefix: a Struct with the keys that lead on, or Raw at an end."""
@@ -71,6 +67,11 @@ class Fields:
         return [
             _walk(_get(found, head), path[len(head) :]) for path, head in zip(self._paths, self._heads, strict=True)
         ]
+
+
+def _names_of(path: Path) -> Path:
+    """A path up to its first number, which may be an item of an array."""
+    return path[: next((at for at, key in enumerate(path) if key.isdecimal()), len(path))]
 
 
 def _get(found: Any, path: Path) -> Value:

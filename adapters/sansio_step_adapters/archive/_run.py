@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import uuid
@@ -94,8 +95,11 @@ def _write_aside(split: Split, marks: Marks, path: Path, aside: Path) -> Summary
         if path.exists() and not aside.exists():
             return None
         raise
-    finally:
+    except BaseException:
         file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what other tries have there stays
+            aside.rmdir()
+        raise
     shutil.rmtree(aside, ignore_errors=True)
     return summary
 
