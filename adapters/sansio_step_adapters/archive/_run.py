@@ -91,11 +91,9 @@ def _write_aside(split: Split, marks: Marks, path: Path, aside: Path) -> Summary
     try:
         summary = _write(split, marks, file)
         file.replace(path)
-    except FileNotFoundError:
-        if path.exists() and not aside.exists():
+    except BaseException as error:
+        if isinstance(error, FileNotFoundError) and path.exists() and not aside.exists():
             return None
-        raise
-    except BaseException:
         file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # what other tries have there stays
             aside.rmdir()
