@@ -29,3 +29,12 @@ def thorough(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     laws = ("tests/test_properties.py", "tests/test_stateful.py")
     session.run("pytest", "--hypothesis-profile=thorough", *laws, *session.posargs)
+
+
+@nox.session(python="3.11")
+def engines(session: nox.Session) -> None:
+    """Run the tests of archives with the engines that CI has no room for: Ray, and PySpark, which needs Java."""
+    session.install("-e", ".[test]", "ray[client]", "pyspark")
+    session.run(
+        "pytest", "tests/adapters/test_archive_run.py", "tests/adapters/test_archive_recipes.py", *session.posargs
+    )

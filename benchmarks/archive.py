@@ -167,9 +167,10 @@ def by_hand(source: Path, out: Path) -> None:
                     texts = (message.text, "".join(b.thinking for b in message.content if b.type == "thinking"))
                     for block in message.tool_uses:
                         try:
-                            given, valid = msgspec.json.encode(block.input), True
+                            parsed, valid = block.input, True
+                            given = block.input_json or msgspec.json.encode(parsed)
                         except ToolInputError:
-                            given, valid = block.input_json.encode(), False
+                            given, valid = block.input_json, False
                         calls.append((block.id, block.name, given, valid))
                     if usage:
                         tail = (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens)

@@ -172,7 +172,7 @@ main()
 """
 
 
-@pytest.mark.parametrize(("package", "extra"), [("pyarrow", '"sansio-step[archive]"'), ("ray", "ray")])
+@pytest.mark.parametrize(("package", "extra"), [("pyarrow", '"sansio-step[archive]"'), ("ray", '"ray[client]"')])
 def test_without_its_packages(log: Path, tmp_path: Path, package: str, extra: str) -> None:
     """One line says what to install."""
     code = BLOCKED.format(package=package, log=str(log), out=str(tmp_path / "out"))

@@ -75,7 +75,9 @@ def test_the_columns_of_a_file(tmp_path: Path) -> None:
 def test_bodies_of_each_kind(tmp_path: Path, body: Any) -> None:
     """A string, base64, an array of events, in files that have other kinds between."""
     document = {"type": "message", "content": [{"type": "text", "text": "Hello"}]}
-    rows = lines_of(tmp_path, line(0, body), line(1, document), line(2, body), b'{"id":"req_3","body":null}')
+    null = b'{"id":"req_3","body":null}'
+    rows = lines_of(tmp_path, line(0, body), line(1, document), line(2, body), null)
+    assert only(lines_of(tmp_path, null, name="null.jsonl"), "id", "form") == [("req_3", "empty")]
     assert only(rows, "id", "form", "text") == [
         ("req_0", "stream", "Hello"),
         ("req_1", "document", "Hello"),
@@ -113,6 +115,12 @@ def test_one_path_may_lead_into_another(tmp_path: Path) -> None:
     document = {"type": "message", "content": [], "meta": {"team": "x", "n": [1, 2]}}
     rows = lines_of(tmp_path, line(0, document), line(1, "text"), keep=("body.meta.team", "body.meta.n.1", "body.id.x"))
     assert only(rows, "body.meta.team", "body.meta.n.1", "body.id.x") == [("x", "2", None), (None, None, None)]
+
+
+def test_the_body_itself_may_be_kept(tmp_path: Path) -> None:
+    """As it came, beside what was read of it."""
+    (row,) = lines_of(tmp_path, line(0), keep=("body",))
+    assert row["body"] == stream("text 0").decode()
 
 
 def test_results_of_a_batch(tmp_path: Path) -> None:
@@ -204,7 +212,7 @@ def test_a_damaged_line_costs_no_neighbour_and_not_its_id(tmp_path: Path, damage
 
 def test_other_values_of_a_damaged_line(tmp_path: Path) -> None:
     """Numbers, words, objects and null before the damage; and a key that stands twice after it says nothing."""
-    data = b'{"n":5,"t":true,"z":null,"o":{"a":[1,"]"]},"body":"x\xff","l":[{"b":7}],"u":"\\u00e9"'
+    data = b'{"other":"o","n":5,"t":true,"z":null,"o":{"a":[1,"]"]},"body":"x\xff","l":[{"b":7}],"u":"\\u00e9"'
     keep = ("n", "t", "z", "o", "o.a.1", "l.0.b", "u", "absent", "n.x")
     (row,) = lines_of(tmp_path, data, keep=keep)
     assert [row[name] for name in keep] == ["5", "true", None, '{"a":[1,"]"]}', "]", "7", "é", None, None]
@@ -267,6 +275,14 @@ def test_a_broken_byte_in_gzip(tmp_path: Path) -> None:
     assert len(again) == 299
 
 
+def test_a_second_frame_of_zstd_that_is_cut(tmp_path: Path) -> None:
+    """What the first one holds is read whole, though the call that meets the cut loses it."""
+    path = tmp_path / "log.jsonl.zst"
+    path.write_bytes(zstd(line(0) + b"\n" + line(1) + b"\n") + zstd(line(2))[:-20])
+    rows = decode([path], tmp_path / "out")
+    assert only(rows, "id", "error") == [("req_0", None), ("req_1", None), (None, "UnreadableFile")]
+
+
 def test_a_bomb_takes_no_room(tmp_path: Path) -> None:
     """64 KiB of gzip can hold 64 MiB: a line of it is skipped like any that is too long."""
     (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(b"\0" * 50_000_000 + b"\n" + line(1)))
@@ -293,6 +309,9 @@ def test_parts_of_a_large_file(tmp_path: Path, size: int) -> None:
 def test_a_part_begins_with_a_line_or_inside_one(tmp_path: Path) -> None:
     """A boundary that falls on a line's first byte gives that line to the part behind it, and to no other."""
     one = line(1)
+    path = tmp_path / "log.jsonl.gz"
+    path.write_bytes(gzip.compress(one))
+    assert len(list(find_splits([str(path)], split_size=1))) == 1  # gzip has no place to begin at
     path = tmp_path / "log.jsonl"
     path.write_bytes((one + b"\n") * 4)
     rows = decode([path], tmp_path / "out", split_size=len(one) + 1)
@@ -315,17 +334,19 @@ def test_a_parquet_column(tmp_path: Path) -> None:
         "body": [stream("a"), None, stream("c", cut=-90)],
         "cut": [False, None, True],
         "raw": pa.array([b"ok", b"\xff\xfe", None]),
-        "at": pa.array([1, 2, 3], pa.timestamp("s")),
+        "at": pa.array([1, 2, 3], pa.timestamp("ns")),
+        "tags": [["a"], None, []],
         "price": pa.array([1, 2, 3]).cast(pa.decimal128(24, 2)),
     })  # fmt: skip
     path = parquet(tmp_path / "calls.parquet", table, row_group_size=2)
-    rows = decode([path], tmp_path / "out", truncated="cut", keep=("raw", "at", "price"))
+    rows = decode([path], tmp_path / "out", truncated="cut", keep=("raw", "at", "price", "tags"))
     assert only(rows, "row", "id", "form", "outcome", "capture_truncated", "raw", "price") == [
         (0, "1", "stream", "complete", False, "ok", "1.00"),
         (1, "2", "empty", "truncated", None, "fffe", "2.00"),
         (2, None, "stream", "truncated", True, None, "3.00"),
     ]
-    assert [row["at"] for row in rows] == ["1970-01-01T00:00:01", "1970-01-01T00:00:02", "1970-01-01T00:00:03"]
+    assert [row["at"] for row in rows] == [f"1970-01-01 00:00:00.00000000{at}" for at in (1, 2, 3)]
+    assert [row["tags"] for row in rows] == ['["a"]', None, "[]"]
 
 
 def test_row_groups_are_splits(tmp_path: Path) -> None:

@@ -24,7 +24,10 @@ def table(tmp_path: Path) -> str:
     cut = stream(tool=('{"a": 1', "}"))
     cut = cut[: cut.rindex(b'"}"')].rpartition(b"\n\n")[0] + b"\n\n"
     lines = [line(at, at=f"{days[at % 2]}T10:00:00Z", vendor="one") for at in range(6)]
-    lines += [line(6, bare, at=f"{days[0]}T11:00:00Z", vendor="two"), line(7, cut, at=f"{days[1]}T12:00:00Z", vendor="one")]
+    lines += [
+        line(6, bare, at=f"{days[0]}T11:00:00Z", vendor="two"),
+        line(7, cut, at=f"{days[1]}T12:00:00Z", vendor="one"),
+    ]
     lines += [line(8, cut, at=f"{days[1]}T12:00:00Z", vendor="one", cut=True)]
     (tmp_path / "log.jsonl").write_bytes(b"\n".join(lines))
     options = Options(keep=("at", "vendor"), truncated="cut")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -243,6 +243,17 @@ def test_a_mark_that_was_never_written_to_its_end(archive: Path, tmp_path: Path)
     assert leftovers(out) == []
 
 
+def test_what_two_deaths_have_noted(archive: Path, tmp_path: Path) -> None:
+    """A capture that stands in the mark once is read again, one that stands there twice is skipped."""
+    (split, *_) = find_splits([str(archive)])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / f".{split.name}.try").write_bytes(b'{"captures":[2,7,7]}')
+    assert run_split(split, str(out)).errors == {"WorkerDied": 1}
+    assert [row["id"] for row in rows_in(out) if row["error"]] == ["req_7"]
+    assert leftovers(out) == []
+
+
 # --- a job -------------------------------------------------------------------------------------------------
 
 
@@ -342,7 +353,10 @@ def test_engines_have_names(archive: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("engine", "package"), [("local", "distributed"), ("tcp://127.0.0.1:1", "distributed"), ("ray://127.0.0.1:1", "ray")])
+@pytest.mark.parametrize(
+    ("engine", "package"),
+    [("local", "distributed"), ("tcp://127.0.0.1:1", "distributed"), ("ray://127.0.0.1:1", "ray")],
+)
 def test_an_engine_that_is_not_installed(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, package: str
 ) -> None:
@@ -355,15 +369,22 @@ def test_an_engine_that_is_not_installed(
 # --- clusters ----------------------------------------------------------------------------------------------
 
 
-def test_a_local_cluster_with_poison(archive: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    """Two processes do it; the capture that kills its worker each time ends as one row, and no other is lost."""
+def test_a_local_cluster_with_poison(
+    archive: Path, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two captures of a split kill five workers: each is one row, and no other is lost, though Dask gives up at each."""
+    dask = pytest.importorskip("dask")
     path = archive / "1.jsonl"
-    path.write_bytes(path.read_bytes().replace(b"text 13", b"POISON"))
+    path.write_bytes(path.read_bytes().replace(b"text 13", b"POISON").replace(b"text 19", b"POISON"))
     out = tmp_path / "out"
-    said = ended(start(environment, archive, "--out", out, "--workers", "2"))
-    assert "WorkerDied 1" in said
+    for name in ("PYTHONPATH", "HELD"):
+        monkeypatch.setenv(name, environment[name])
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        report = decode_archive([str(archive)], str(out), engine="local", workers=2)
+    assert report.failures == []
+    assert report.summary.errors == {"WorkerDied": 2}
     assert ids(out) == ALL
-    assert [row["id"] for row in rows_in(out) if row["error"]] == ["req_13"]
+    assert [row["id"] for row in rows_in(out) if row["error"]] == ["req_13", "req_19"]
     assert leftovers(out) == []
 
 
@@ -428,27 +449,44 @@ def test_a_cluster_by_address_of_which_a_worker_is_killed(
     assert ids(out) == ALL
     assert leftovers(out) == []
     table = f"read_parquet('{out}/*.parquet')"
-    assert duckdb.sql(f"select model, sum(output_tokens)::int from {table} where usage_is_final group by all").fetchall() == [
-        ("step-3.7-flash", 39 * 7)
-    ]
+    assert duckdb.sql(
+        f"select model, sum(output_tokens)::int from {table} where usage_is_final group by all"
+    ).fetchall() == [("step-3.7-flash", 39 * 7)]
     calls = f"select t.name, t.input from (select unnest(tool_uses) t from {table}) where not t.valid"
     assert duckdb.sql(calls).fetchall() == [("look", '{"a": 1')]
     assert duckdb.sql(f"select count(*), count(distinct id) from {table}").fetchall() == [(40, 40)]
 
 
-def test_a_ray_cluster(archive: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    """The same over Ray, by the address of a cluster on this machine."""
+@pytest.fixture
+def ray_address(environment: dict[str, str]) -> Iterator[str]:
+    """A Ray cluster of two cores on this machine."""
     pytest.importorskip("ray", reason="no ray: its driver is NOT TESTED here; nox -s engines does it")
-    ray = shutil.which("ray") or str(Path(sys.executable).with_name("ray"))
-    port = "10011"
-    subprocess.run(
-        [ray, "start", "--head", "--num-cpus=2", "--port=6399", f"--ray-client-server-port={port}", "--include-dashboard=false"],
-        env=environment, check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
-    try:
-        said = ended(start(environment, archive, "--out", tmp_path / "out", "--engine", f"ray://127.0.0.1:{port}"))
-    finally:
-        subprocess.run([ray, "stop", "--force"], env=environment, check=False, capture_output=True, timeout=120)
-    assert "captures    40\n" in said
-    assert ids(tmp_path / "out") == ALL
-    assert leftovers(tmp_path / "out") == []
+    program = Path(sys.executable).with_name("ray")
+    client, store = free_port(), free_port()
+    words = (
+        f"start --head --block --num-cpus=2 --port={store} --ray-client-server-port={client} --include-dashboard=false"
+    )
+    with subprocess.Popen([program, *words.split()], env=environment, stdout=subprocess.PIPE, text=True) as head:
+        assert head.stdout is not None
+        for text in head.stdout:
+            if "--block" in text:  # what it says once all is there
+                break
+        yield f"ray://127.0.0.1:{client}"
+        head.terminate()
+        head.stdout.read()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_a_ray_cluster(archive: Path, tmp_path: Path, environment: dict[str, str], ray_address: str) -> None:
+    """The same over Ray by address, with a capture that kills its worker."""
+    path = archive / "1.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"text 13", b"POISON"))
+    out = tmp_path / "out"
+    said = ended(start(environment, archive, "--out", out, "--engine", ray_address))
+    assert "WorkerDied 1" in said
+    assert ids(out) == ALL
+    assert leftovers(out) == []

@@ -127,6 +127,7 @@ def test_documents() -> None:
         (b'{"a":' * 100_000, "unreadable", "failed", "IncompleteStream"),
         (b"\x1f\x8bnothing", "unreadable", "failed", "DecodeError"),
         (b"abcdefgh" * 10, "unreadable", "failed", "IncompleteStream"),
+        (b"abcdefgh!!!!", "unreadable", "failed", "IncompleteStream"),
         (b"abcdefgh====!", "unreadable", "failed", "IncompleteStream"),
         (b'data: {"choices":[]}\n\ndata: [DONE]\n\n', "stream", "truncated", "IncompleteStream"),
         (stream()[:500].rpartition(b"\n\n")[0] + b"\n\n" + event("error", error={"type": "overloaded_error", "message": "m"}),

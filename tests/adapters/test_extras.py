@@ -74,3 +74,13 @@ def test_the_name_of_what_is_missing() -> None:
         check=True,
     )
     assert ended.stdout == "h11 True\n"
+
+
+@pytest.mark.parametrize("missing", ["pyarrow", "fsspec"])
+def test_the_extra_of_archives(missing: str) -> None:
+    """It is another one, and its error names it; the engines' packages are not needed to import it."""
+    ended = run("archive", missing)
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last == f"""ModuleNotFoundError: no module {missing!r}; run: pip install "sansio-step[archive]\""""
+    assert run("archive", "distributed", "dask", "ray", "anyio", "h11").returncode == 0

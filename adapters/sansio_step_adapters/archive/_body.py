@@ -190,8 +190,10 @@ class BodyReader:
         messages = stream.messages
         outcome = stream.outcome
         error: StreamError | None = stream.fault
-        if outcome is not Outcome.COMPLETE:
-            error = _error_of(stream)
+        try:
+            stream.result()
+        except StreamError as failure:
+            error = failure
         form = "stream"
         if not messages and not _may_be_stream(start, stream.event_count):
             if isinstance(error, APIError):
@@ -257,14 +259,6 @@ class BodyReader:
 
 
 _NO_USAGE: Final = Usage()
-
-
-def _error_of(stream: MessageStream) -> StreamError | None:
-    try:
-        stream.result()
-    except StreamError as error:
-        return error
-    return None
 
 
 def _content_of(message: Message) -> tuple[str | None, str | None, list[ToolCall]]:

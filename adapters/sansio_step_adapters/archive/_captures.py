@@ -205,9 +205,7 @@ def _of_batch(
     uri: str, first: int, batch: pa.RecordBatch, paths: list[tuple[str, ...]], options: Options
 ) -> Iterator[Capture]:
     bodies = bodies_of(_column(batch, paths[0]), options.max_body_size)
-    ids, flags, *kept = [
-        [None] * len(batch) if not path else list(map(_text, _column(batch, path).to_pylist())) for path in paths[1:]
-    ]
+    ids, flags, *kept = [[None] * len(batch) if not path else _texts(_column(batch, path)) for path in paths[1:]]
     for at, body in enumerate(bodies):
         problem = body if isinstance(body, Problem) else None
         row = tuple(values[at] for values in kept)
@@ -223,20 +221,21 @@ def _column(batch: pa.RecordBatch, path: tuple[str, ...]) -> pa.Array:
     return column
 
 
-def _text(value: Any) -> str | None:
-    """A value as a column of strings has it: bytes as text if they are one, else in hexadecimal."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value.hex()
+def _texts(column: pa.Array) -> list[str | None]:
+    """The values of a column as strings: bytes as text if they are one, else in hexadecimal; what is nested as JSON."""
+    if pa.types.is_nested(column.type):
+        return [None if value is None else msgspec.json.encode(value).decode() for value in column.to_pylist()]
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        return [None if value is None else _text(value) for value in column.to_pylist()]
+    # By Arrow, since Python has no nanoseconds.
+    return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+
+
+def _text(value: bytes) -> str:
     try:
-        value = msgspec.to_builtins(value)
-    except TypeError:
-        return str(value)
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
 
 
 # Files that are a capture each.

@@ -99,6 +99,15 @@ def _dask(out: str, address: Any) -> Iterator[Runner]:
                     futures.append(future)
                 return futures
 
+            def lost_or_failed(future: Any) -> Exception:
+                # A task that the scheduler forgot, as after a restart, has no exception.
+                error = future.exception() if future.status == "error" else None
+                return (
+                    WorkerLost(f"{future.status}: {error}")
+                    if error is None or isinstance(error, KilledWorker)
+                    else error
+                )
+
             def room() -> int:
                 workers = max(len(client.nthreads()), 1)
                 return max(_WAITING_FOR_EACH_WORKER * workers - len(held), 0)
@@ -106,13 +115,7 @@ def _dask(out: str, address: Any) -> Iterator[Runner]:
             done = as_completed(submit(max(room(), 1)), loop=client.loop, with_results=True, raise_errors=False)
             for future, result in done:
                 split = held.pop(future)
-                if future.status == "finished":
-                    yield split, result
-                elif future.status == "error":
-                    error = future.exception()
-                    yield split, WorkerLost(str(error)) if isinstance(error, KilledWorker) else error
-                else:
-                    yield split, WorkerLost(f"the scheduler says that the task was {future.status}")
+                yield split, result if future.status == "finished" else lost_or_failed(future)
                 for other in submit(max(room(), not held)):
                     done.add(other)
 
@@ -124,7 +127,9 @@ def _ray(out: str, address: str) -> Iterator[Runner]:
     try:
         import ray  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"no module {error.name!r}; run: pip install ray", name=error.name) from error
+        raise ModuleNotFoundError(
+            f'no module {error.name!r}; run: pip install "ray[client]"', name=error.name
+        ) from error
     ray.init(address=address, logging_level="ERROR", log_to_driver=False)
     try:
         remote = ray.remote(num_cpus=1, max_retries=3)(attempt)

@@ -31,8 +31,8 @@ class Line(NamedTuple):
     fault: str | None = None  # why the file can't be read after it; data is what came of a line before
 
 
-def blocks_of(file: IO[bytes], coding: str | None, limit: int | None = None) -> Iterator[bytes]:
-    """The plain bytes of a file from where it stands. `limit` ends a file that is not compressed.
+def blocks_of(file: IO[bytes], coding: str | None) -> Iterator[bytes]:
+    """The plain bytes of a file from where it stands.
 
     `coding` is "gzip", "zstd" or None. Raises DamagedFile, after all that can be read before the damage.
     """
@@ -42,19 +42,13 @@ def blocks_of(file: IO[bytes], coding: str | None, limit: int | None = None) -> 
         elif coding == "zstd":
             yield from _unzstd(file)
         else:
-            yield from _read(file, _BLOCK, limit)
+            yield from _read(file, _BLOCK)
     except (OSError, EOFError) as error:
         raise DamagedFile(str(error)) from error
 
 
-def _read(file: IO[bytes] | pa.NativeFile, size: int, limit: int | None = None) -> Iterator[bytes]:
-    left = limit
-    while left != 0:
-        block = file.read(size if left is None else min(size, left))
-        if not block:
-            return
-        if left is not None:
-            left -= len(block)
+def _read(file: IO[bytes] | pa.NativeFile, size: int) -> Iterator[bytes]:
+    while block := file.read(size):
         yield block
 
 
