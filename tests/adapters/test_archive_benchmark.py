@@ -41,7 +41,7 @@ def test_by_hand_it_is_the_same_table(source: Path, tmp_path: Path) -> None:
     (tmp_path / "hand").mkdir()
     assert archive.run("by hand", source, tmp_path / "hand") > 0
     assert archive.run("serial", source, tmp_path / "serial") > 0
-    hand, serial = table_in(tmp_path / "hand"), table_in(tmp_path / "serial")
+    hand, serial = table_in(tmp_path / "hand"), table_in(tmp_path / "serial" / "table")
     same = ["id", "message_id", "model", "stop_reason", "tool_uses", "block_types", "input_tokens", "output_tokens",
             "usage_is_final", "message", "message_count", "body_bytes"]  # fmt: skip
     streams = [at for at, form in enumerate(serial["form"].to_pylist()) if form == "stream"]
@@ -51,7 +51,7 @@ def test_by_hand_it_is_the_same_table(source: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_judged() -> None:
-    """Medians against those by hand; a speed-up is to be at least so much."""
+    """Medians against those by hand, the cluster's start aside; a speed-up is to be at least so much."""
     runs = [archive.Run("by hand", cpu, 1) for cpu in (2, 2, 99)]
     runs += [
         archive.Run("serial", 2.2, 2),
@@ -61,6 +61,6 @@ def test_what_is_judged() -> None:
     runs += [archive.Run("dask, nothing to do", 0.5, 1)]
     assert [(round(check.value, 2), check.met) for check in archive.checks(runs)] == [
         (1.1, True),
-        (1.4, False),
+        (1.15, True),
         (1.6, False),
     ]
