@@ -34,7 +34,7 @@ def thorough(session: nox.Session) -> None:
 @nox.session(python="3.11")
 def engines(session: nox.Session) -> None:
     """Run the tests of archives with the engines that CI has no room for: Ray, and PySpark, which needs Java."""
-    session.install("-e", ".[test]", "ray[client]", "pyspark")
+    session.install("-e", ".[test]", "ray[client]", "pyspark[sql]")
     session.run(
         "pytest", "tests/adapters/test_archive_run.py", "tests/adapters/test_archive_recipes.py", *session.posargs
     )

@@ -302,10 +302,22 @@ def report(captures: int, real: Path | None, say: Callable[[str], None], rounds:
     }
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("way", choices=WAYS)
-    parser.add_argument("source", type=Path)
-    parser.add_argument("out", type=Path)
+def main() -> None:
+    """One way in this process, for `measure`; or an archive to try the program on."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.archive", description=__doc__)
+    parser.add_argument("way", choices=["build", *WAYS], help="build makes an archive, the others decode one")
+    parser.add_argument("folder", type=Path, help="where the archive is, or shall be")
+    parser.add_argument("out", type=Path, nargs="?", help="the folder for the table")
+    parser.add_argument("--captures", type=int, default=CAPTURES, help="of an archive to build (default %(default)s)")
     options = parser.parse_args()
-    print(json.dumps(run(options.way, options.source, options.out)))
+    if options.way == "build":
+        options.folder.mkdir(parents=True, exist_ok=True)
+        print("{:,} bytes of bodies in {:,} bytes".format(*build(options.folder, options.captures)))
+    elif options.out is None:
+        parser.error("name a folder for the table")
+    else:
+        print(json.dumps(run(options.way, options.folder, options.out)))
+
+
+if __name__ == "__main__":
+    main()

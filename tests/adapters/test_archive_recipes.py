@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,13 @@ def test_inside_duckdb_and_polars() -> None:
     assert frame["text"].to_list() == ["a", None]
 
 
-def test_spark(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("default")  # Spark's own
+def test_spark(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guide's `mapInArrow`, with a session on this machine."""
     pytest.importorskip("pyspark", reason="no pyspark: NOT TESTED here; nox -s engines does it")
     from pyspark.sql import SparkSession  # type: ignore[import-not-found,unused-ignore]
 
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
     try:
         bodies = spark.createDataFrame([(at, stream(f"text {at}").decode()) for at in range(20)], "n int, body string")
