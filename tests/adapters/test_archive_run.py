@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import signal
 import socket
@@ -9,12 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from archivefiles import line, only, rows_in, stream, table_in
+from fsspec.implementations.memory import MemoryFileSystem
 
 import sansio_step
 from sansio_step_adapters.archive import Options, OtherJob, Progress, decode_archive, find_splits, run_split
@@ -345,6 +349,79 @@ def test_errors_that_pass(archive: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert len(report.failures) == 4
 
 
+class Broken(io.BytesIO):
+    """A file that can be read so many times."""
+
+    good = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.good:
+            self.good -= 1
+            return super().read(size)
+        raise ConnectionResetError("the network")
+
+
+class Flaky(MemoryFileSystem):
+    """A store of which the next reads fail, as many as `failures` says."""
+
+    protocol = "flaky"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    failures = good = 0
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(MemoryFileSystem._strip_protocol(path.replace("flaky://", "memory://")))
+
+    def _open(self, path: str, mode: str = "rb", **more: Any) -> Any:
+        file = super()._open(path, mode, **more)
+        if Flaky.failures and mode == "rb":
+            Flaky.failures -= 1
+            broken = Broken(file.getvalue())
+            broken.good = Flaky.good
+            return broken
+        return file
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [("log.jsonl", 0), ("log.jsonl", 1), ("log.jsonl.gz", 0), ("log.jsonl.zst", 0), ("log.jsonl.zst", 1),
+     ("calls.parquet", 0), ("calls.parquet", 1), ("one.sse", 0), ("one.sse.zst", 0)],
+)  # fmt: skip
+def test_a_network_that_breaks_costs_no_capture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, good: int
+) -> None:
+    """What the file system raises is no damage of the data: it is tried again, and then a failure, or a file's row."""
+    fsspec.register_implementation("flaky", Flaky, clobber=True)
+    lines = b"\n".join(line(at) for at in range(5))
+    pq.write_table(
+        pa.table({"id": [f"req_{at}" for at in range(5)], "body": [stream()] * 5}), tmp_path / "calls.parquet"
+    )
+    packed = {
+        "log.jsonl": lines,
+        "log.jsonl.gz": gzip.compress(lines),
+        "log.jsonl.zst": pa.Codec("zstd").compress(lines, asbytes=True),
+        "calls.parquet": (tmp_path / "calls.parquet").read_bytes(),
+        "one.sse": stream(),
+        "one.sse.zst": pa.Codec("zstd").compress(stream(), asbytes=True),
+    }
+    captures = 1 if "one" in name else 5
+    fs = fsspec.filesystem("flaky")
+    fs.pipe_file(f"/in/{name}", packed[name])
+    monkeypatch.setattr(Flaky, "good", good)
+    Flaky.failures = 2
+    report = decode_archive([f"flaky:///in/{name}"], str(tmp_path / "out"), engine="serial")
+    assert (report.summary.captures, report.summary.outcomes, report.failures) == (captures, {"complete": captures}, [])
+    Flaky.failures = 3
+    report = decode_archive([f"flaky:///in/{name}"], str(tmp_path / "again"), engine="serial")
+    assert Flaky.failures == 0
+    if captures == 1:
+        assert (report.summary.errors, report.failures) == ({"UnreadableFile": 1}, [])
+    else:
+        ((_, error),) = report.failures
+        assert (report.summary.captures, str(error)) == (0, "the network")
+
+
 def test_engines_have_names(archive: Path, tmp_path: Path) -> None:
     """Any other is a ValueError, and so are workers for an engine that has its own."""
     for engine, workers in (("spark", None), ("serial", 2), ("local", 0), ("tcp://127.0.0.1:1", 1)):
@@ -376,6 +453,8 @@ def test_a_local_cluster_with_poison(
     dask = pytest.importorskip("dask")
     path = archive / "1.jsonl"
     path.write_bytes(path.read_bytes().replace(b"text 13", b"POISON").replace(b"text 19", b"POISON"))
+    for at in range(40, 50):  # more files than Dask is given at once
+        (archive / f"{at}.jsonl").write_bytes(line(at))
     out = tmp_path / "out"
     for name in ("PYTHONPATH", "HELD"):
         monkeypatch.setenv(name, environment[name])
@@ -383,7 +462,7 @@ def test_a_local_cluster_with_poison(
         report = decode_archive([str(archive)], str(out), engine="local", workers=2)
     assert report.failures == []
     assert report.summary.errors == {"WorkerDied": 2}
-    assert ids(out) == ALL
+    assert ids(out) == [f"req_{at}" for at in range(50)]
     assert [row["id"] for row in rows_in(out) if row["error"]] == ["req_13", "req_19"]
     assert leftovers(out) == []
 

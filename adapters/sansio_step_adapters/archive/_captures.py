@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw
 from ._body import Problem
 from ._damaged import recover
 from ._fields import CANT_READ, Fields, as_bytes, as_flag, as_text, split_path
-from ._lines import DamagedFile, Line, blocks_of, cut_lines
+from ._lines import DamagedFile, Line, WatchedFile, blocks_of, cut_lines
 from ._splits import CODINGS, Options, Split
 from ._table import bodies_of
 
@@ -26,6 +26,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _BATCH: Final = 16 * 1024 * 1024
 _MOST_ROWS: Final = 1024
 _BUFFER: Final = 1024 * 1024
+_TRIES: Final = 3
 
 
 class Capture(NamedTuple):
@@ -129,7 +130,7 @@ def _of_lines(split: Split) -> Iterator[Capture]:
         # A line belongs to the part in which it begins. The byte before the part tells whether one begins with it.
         offset = max(split.start - 1, 0)
         file.seek(offset)
-        for line in cut_lines(blocks_of(file, coding), limit):
+        for line in cut_lines(blocks_of(WatchedFile(file), coding), limit):
             begin, offset = offset, offset + line.size + 1
             if split.start and not line.number:
                 continue
@@ -159,7 +160,10 @@ def _of_line(reader: _LineReader, row: int, line: Line, limit: int) -> Capture |
 def _of_parquet(split: Split) -> Iterator[Capture]:
     (uri,) = split.uris
     options = split.options
-    with fsspec.open(uri, "rb") as file, pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER) as parquet:
+    with (
+        fsspec.open(uri, "rb") as opened,
+        pq.ParquetFile(file := WatchedFile(opened), pre_buffer=False, buffer_size=_BUFFER) as parquet,
+    ):
         schema, metadata = parquet.schema_arrow, parquet.metadata
         paths = [_column_path(schema, options.body)]
         if options.id is not None or "id" in schema.names:
@@ -181,6 +185,8 @@ def _of_parquet(split: Split) -> Iterator[Capture]:
                         yield capture
                         row += 1
             except (pa.ArrowException, OSError) as error:
+                if file.error is not None:
+                    raise
                 problem = Problem("UnreadableRow", f"row group {group}: {error}")
                 while row < end:
                     yield Capture(uri, row, None, None, (None,) * len(options.keep), None, problem)
@@ -258,16 +264,20 @@ def _of_files(split: Split) -> Iterator[Capture]:
 
 
 def _read_file(uri: str, limit: int) -> tuple[bytes, Problem | None]:
-    """The plain bytes of a file, as far as they can be read."""
-    blocks: list[bytes] = []
-    size = 0
-    try:
-        with fsspec.open(uri, "rb") as file:
-            for block in blocks_of(file, _coding(uri)):
-                blocks.append(block)
-                size += len(block)
-                if size > limit:
-                    return b"", Problem("LimitExceeded", f"more than {limit} bytes (max_body_size)")
-    except (OSError, DamagedFile) as error:
-        return b"".join(blocks), Problem("UnreadableFile", str(error))
-    return b"".join(blocks), None
+    """The plain bytes of a file, as far as they can be read. An error of the file system is tried three times."""
+    tries = 0
+    while True:
+        tries += 1
+        blocks: list[bytes] = []
+        size = 0
+        try:
+            with fsspec.open(uri, "rb") as file:
+                for block in blocks_of(WatchedFile(file), _coding(uri)):
+                    blocks.append(block)
+                    size += len(block)
+                    if size > limit:
+                        return b"", Problem("LimitExceeded", f"more than {limit} bytes (max_body_size)")
+            return b"".join(blocks), None
+        except (OSError, DamagedFile) as error:
+            if tries == _TRIES or isinstance(error, (DamagedFile, FileNotFoundError, PermissionError)):
+                return b"".join(blocks), Problem("UnreadableFile", str(error))

@@ -99,15 +99,6 @@ def _dask(out: str, address: Any) -> Iterator[Runner]:
                     futures.append(future)
                 return futures
 
-            def lost_or_failed(future: Any) -> Exception:
-                # A task that the scheduler forgot, as after a restart, has no exception.
-                error = future.exception() if future.status == "error" else None
-                return (
-                    WorkerLost(f"{future.status}: {error}")
-                    if error is None or isinstance(error, KilledWorker)
-                    else error
-                )
-
             def room() -> int:
                 workers = max(len(client.nthreads()), 1)
                 return max(_WAITING_FOR_EACH_WORKER * workers - len(held), 0)
@@ -115,11 +106,19 @@ def _dask(out: str, address: Any) -> Iterator[Runner]:
             done = as_completed(submit(max(room(), 1)), loop=client.loop, with_results=True, raise_errors=False)
             for future, result in done:
                 split = held.pop(future)
-                yield split, result if future.status == "finished" else lost_or_failed(future)
+                yield split, result if future.status == "finished" else _error_of(future, KilledWorker)
                 for other in submit(max(room(), not held)):
                     done.add(other)
 
         yield run
+
+
+def _error_of(future: Any, given_up: type[Exception]) -> Exception:
+    # A task that the scheduler forgot, as after a restart, has no exception.
+    error = future.exception() if future.status == "error" else None
+    if error is None or isinstance(error, given_up):
+        return WorkerLost(f"{future.status}: {error}")
+    return error  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import pyarrow as pa
 
-__all__ = ["DamagedFile", "Line", "blocks_of", "cut_lines"]
+__all__ = ["DamagedFile", "Line", "WatchedFile", "blocks_of", "cut_lines"]
 
 _BLOCK: Final = 1024 * 1024
 _PIECE: Final = 64 * 1024
@@ -31,28 +31,48 @@ class Line(NamedTuple):
     fault: str | None = None  # why the file can't be read after it; data is what came of a line before
 
 
-def blocks_of(file: IO[bytes], coding: str | None) -> Iterator[bytes]:
+class WatchedFile:
+    """A file that remembers the error of a read, because pyarrow has an OSError for broken data as well.
+
+    Data that is broken stays broken: it is a row. A network that is broken may be whole at the next try.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: Exception | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as the file does."""
+        try:
+            return self._file.read(size)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def blocks_of(file: WatchedFile, coding: str | None) -> Iterator[bytes]:
     """The plain bytes of a file from where it stands.
 
-    `coding` is "gzip", "zstd" or None. Raises DamagedFile, after all that can be read before the damage.
+    `coding` is "gzip", "zstd" or None. Raises DamagedFile, after all that can be read before the damage, and what the
+    file raises.
     """
-    try:
-        if coding == "gzip":
-            yield from _gunzip(file)
-        elif coding == "zstd":
-            yield from _unzstd(file)
-        else:
-            yield from _read(file, _BLOCK)
-    except (OSError, EOFError) as error:
-        raise DamagedFile(str(error)) from error
+    if coding == "gzip":
+        yield from _gunzip(file)
+    elif coding == "zstd":
+        yield from _unzstd(file)
+    else:
+        yield from _read(file, _BLOCK)
 
 
-def _read(file: IO[bytes] | pa.NativeFile, size: int) -> Iterator[bytes]:
+def _read(file: WatchedFile | pa.NativeFile, size: int) -> Iterator[bytes]:
     while block := file.read(size):
         yield block
 
 
-def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
+def _gunzip(file: WatchedFile) -> Iterator[bytes]:
     """The text of all gzip members in a file."""
     member = None
     for data in _read(file, _PIECE):
@@ -88,7 +108,7 @@ def _up_to_damage(member: zlib._Decompress, data: bytes) -> bytes:
     return bytes(plain)
 
 
-def _unzstd(file: IO[bytes]) -> Iterator[bytes]:
+def _unzstd(file: WatchedFile) -> Iterator[bytes]:
     """The text of all zstd frames in a file."""
     start = file.tell()
     size = 0
@@ -97,6 +117,8 @@ def _unzstd(file: IO[bytes]) -> Iterator[bytes]:
             size += len(block)
             yield block
     except (pa.ArrowException, OSError) as error:
+        if file.error is not None:
+            raise file.error from None
         # The call that meets the damage loses what it had decoded before.
         file.seek(start)
         again = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
