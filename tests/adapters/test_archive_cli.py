@@ -74,8 +74,8 @@ def test_the_summary(run: Callable[..., Ended], log: Path, tmp_path: Path) -> No
         "            DamagedLine 1\n"
     )
     first, last = ended.err.splitlines()
-    assert first == "0 of 1 files, 0 captures"
-    assert last.startswith("1 of 1 files, 6 captures, ")
+    assert first == "0 of 1 parts, 0 captures"
+    assert last.startswith("1 of 1 parts, 6 captures, ")
     assert last.endswith(" MB/s of input, 0:00:00 left")
     assert rows_in(tmp_path / "out")[0]["user"] == "u"
 
@@ -86,7 +86,7 @@ def test_again_it_says_what_is_there(run: Callable[..., Ended], log: Path, tmp_p
     assert first.err == ""
     again = run(log, "--out", tmp_path / "out")
     assert (again.code, again.out) == (0, first.out)
-    assert again.err == "1 of 1 files, 6 captures, 1 files are there already\n"
+    assert again.err == "1 of 1 parts, 6 captures, 1 of them from an earlier run\n"
     other = run(log, "--out", tmp_path / "out", "--engine", "serial", "-q", "--strict")
     assert (other.code, other.out) == (1, "")
     assert other.err.startswith("sansio-step: ")
@@ -225,8 +225,8 @@ def test_progress_in_a_terminal(log: Path, tmp_path: Path, monkeypatch: pytest.M
     assert program.build_table(arguments)
     assert terminal.getvalue().split("\r\x1b[K") == [
         "",
-        "2 of 10 files, 2,000 captures, 2 files are there already",
-        "4 of 10 files, 4,000 captures, 500 a second, 0.5 MB/s of input, 0:00:12 left",
-        "5 of 10 files, 5,000 captures, 1 a second, 0.0 MB/s of input, 1:40:00 left",
-        "10 of 10 files, 10,000 captures, 2 a second, 0.0 MB/s of input, 0:00:00 left\n",
+        "2 of 10 parts, 2,000 captures, 2 of them from an earlier run",
+        "4 of 10 parts, 4,000 captures, 500 a second, 0.5 MB/s of input, 0:00:12 left",
+        "5 of 10 parts, 5,000 captures, 1 a second, 0.0 MB/s of input, 1:40:00 left",
+        "10 of 10 parts, 10,000 captures, 2 a second, 0.0 MB/s of input, 0:00:00 left\n",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -88,6 +89,17 @@ def ended(process: subprocess.Popen[str]) -> str:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return out
+
+
+def held(environment: dict[str, str]) -> int:
+    """The process that has begun to read the capture with HOLD."""
+    pipe = os.open(environment["HELD"], os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        ready, _, _ = select.select([pipe], [], [], 60)
+        assert ready, "nobody came to the capture within a minute"
+        return int(os.read(pipe, 20))
+    finally:
+        os.close(pipe)
 
 
 def leftovers(out: Path) -> list[str]:
@@ -267,8 +279,7 @@ def test_a_job_that_was_killed_goes_on(archive: Path, tmp_path: Path, environmen
     path.write_bytes(path.read_bytes().replace(b"text 25", b"HOLD 25"))
     out = tmp_path / "out"
     process = start(environment, archive, "--out", out, "--engine", "serial")
-    with (tmp_path / "held").open() as pipe:
-        assert int(pipe.read()) == process.pid
+    assert held(environment) == process.pid
     process.kill()
     process.communicate(timeout=60)
     done = {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
@@ -519,8 +530,7 @@ def test_a_cluster_by_address_of_which_a_worker_is_killed(
     process = start(environment, archive, "--out", out, "--engine", address)
     for _ in range(2):
         cluster.start("worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard")
-    with (tmp_path / "held").open() as pipe:
-        victim = int(pipe.read())
+    victim = held(environment)
     assert victim in {worker.pid for worker in cluster.processes[1:]}
     os.kill(victim, signal.SIGKILL)
     said = ended(process)

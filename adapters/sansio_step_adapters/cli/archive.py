@@ -159,7 +159,7 @@ class _View:
 
 
 def _progress_line(progress: Progress, seconds: float, kept: int) -> str:
-    parts = [f"{progress.splits_done:,} of {progress.splits:,} files", f"{progress.summary.captures:,} captures"]
+    parts = [f"{progress.splits_done:,} of {progress.splits:,} parts", f"{progress.summary.captures:,} captures"]
     done = progress.bytes_done - progress.bytes_kept
     if done and seconds > 0:
         rate = done / seconds
@@ -167,7 +167,7 @@ def _progress_line(progress: Progress, seconds: float, kept: int) -> str:
         parts.append(f"{rate / 1e6:,.1f} MB/s of input")
         parts.append(f"{_clock((progress.bytes - progress.bytes_done) / rate)} left")
     elif progress.splits_kept:
-        parts.append(f"{progress.splits_kept:,} files are there already")
+        parts.append(f"{progress.splits_kept:,} of them from an earlier run")
     return ", ".join(parts)
 
 
