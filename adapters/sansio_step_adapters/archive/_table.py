@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ._body import MAX_BODY_SIZE, BodyReader, Problem, problem_row
 from ._schema import SCHEMA, Row, to_batch
@@ -71,22 +70,19 @@ def bodies_of(column: pa.ChunkedArray | pa.Array, max_body_size: int) -> Iterato
             continue
         if not _is_text(chunk.type):
             raise TypeError(f"a column of {chunk.type} holds no bodies: strings or bytes do")
-        for size, scalar in zip(pc.binary_length(chunk.cast(_bytes_of(chunk.type))), chunk, strict=True):
-            if not scalar.is_valid:
+        for scalar in chunk:
+            buffer = scalar.as_buffer()
+            if buffer is None:
                 yield None
-            elif size.as_py() > max_body_size:
+            elif buffer.size > max_body_size:
                 yield Problem("LimitExceeded", f"more than {max_body_size} bytes (max_body_size)")
             else:
-                yield scalar.as_buffer().to_pybytes()
+                yield buffer.to_pybytes()
 
 
 def _is_text(kind: pa.DataType) -> bool:
     checks = ("string", "large_string", "binary", "large_binary", "fixed_size_binary", "string_view", "binary_view")
     return any(getattr(pa.types, f"is_{name}", lambda kind: False)(kind) for name in checks)
-
-
-def _bytes_of(kind: pa.DataType) -> pa.DataType:
-    return pa.large_binary() if kind in (pa.large_string(), pa.large_binary()) else pa.binary()
 
 
 def _decoded(bodies: Iterable[bytes | Problem | None], reader: BodyReader) -> Iterator[pa.RecordBatch]:
