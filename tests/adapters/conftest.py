@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import ssl
 from collections.abc import Callable, Coroutine, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ from sansio_step_adapters.anyio import AsyncClient  # noqa: E402
 from sansio_step_adapters.sockets import Client, Stream  # noqa: E402
 
 DRIVERS = ("asyncio", "trio", "sockets")
+
+# `test_without_extras.py` says so where they are left out.
+collect_ignore_glob = [] if find_spec("pyarrow") and find_spec("dask") else ["test_archive_*.py"]
 
 
 class Driver:
