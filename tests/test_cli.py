@@ -7,10 +7,8 @@ import json
 import os
 import re
 import signal
-import struct
 import subprocess
 import sys
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,24 +20,11 @@ from sansio_step import parse, to_dict
 from sansio_step_adapters import cli
 from sansio_step_adapters.cli import _captures, demo
 
-ROOT = Path(__file__).parent.parent
-START = "from sansio_step_adapters.cli import main; main()"
+from .program import COMMANDS, POSIX, START, cell_width, commands_in, environment, in_terminal, run
+
 FIRST_PARTY = _captures.first_party()
 STEPFUN = _captures.stepfun()
 CUT = _captures.cut_short()
-
-POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and pipes as POSIX has them")
-
-
-def environment(**changes: str) -> dict[str, str]:
-    path = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
-    return {**os.environ, "PYTHONPATH": path, **changes}
-
-
-def run(*arguments: str, stdin: bytes = b"", code: str = START, **changes: str) -> subprocess.CompletedProcess[bytes]:
-    """The program in a process of its own."""
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), timeout=60)
 
 
 class Ended:
@@ -102,7 +87,10 @@ def test_parse_prints_the_message_on_one_line(main, files):
 def test_parse_reads_several_files_and_says_which_deviates(main, files):
     files(tea=FIRST_PARTY, bike=STEPFUN)
     ended = main("parse", "tea", "bike")
-    assert [document["id"] for document in ended.documents] == ["msg_demo_hangzhou", "msg_demo_zhujiajiao"]
+    assert ended.documents == [
+        {"file": "tea", "outcome": "complete", "message": to_dict(parse(FIRST_PARTY))},
+        {"file": "bike", "outcome": "complete", "message": to_dict(parse(STEPFUN))},
+    ]
     assert ended.code == 0
     assert ended.err.splitlines() == [
         "bike: warning: bare_message_start at event 0: message_start without content, usage",
@@ -168,7 +156,8 @@ def test_broken_json_is_placed_by_event_and_byte(main, files):
     place = offset(broken, b"event: message_delta")
     files(broken=broken, tea=FIRST_PARTY)
     ended = main("parse", "broken", "tea")
-    assert [len(document["content"]) for document in ended.documents] == [3, 3]
+    assert [len(document["message"]["content"]) for document in ended.documents] == [3, 3]
+    assert [document["outcome"] for document in ended.documents] == ["failed", "complete"]
     assert ended.code == 1, "one of two is broken"
     assert ended.err.startswith("broken: error: message_delta: ")
     assert ended.err.endswith(f"(event 170, byte {place})\n")
@@ -267,8 +256,6 @@ def test_wrong_arguments_are_2(main, arguments):
     assert "Traceback" not in ended.err
 
 
-# What moves a cursor, rings, clears, turns letters around or ends a line: of C0, DEL, C1, bidi marks, separators.
-COMMANDS = "\x00\x07\x08\t\r\x1b\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028\u2029"
 HOSTILE = f"a{COMMANDS}[2Jb"
 
 
@@ -286,12 +273,6 @@ def hostile(*, name: str = "note", message: str | None = None) -> bytes:
         + json.dumps({"type": "error", "error": {"type": message, "message": message}}, ensure_ascii=False).encode()
         + b"\n\n"
     )
-
-
-def commands_in(text: str) -> list[str]:
-    """The characters in a text that a terminal could obey, line ends aside."""
-    kinds = ("Cc", "Cf", "Zl", "Zp")
-    return [mark for mark in text if mark != "\n" and (unicodedata.category(mark) in kinds or mark in COMMANDS)]
 
 
 @pytest.mark.parametrize("options", [[], ["--events"], ["--strict"]])
@@ -521,17 +502,62 @@ def test_nothing_but_msgspec_is_imported_to_parse():
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-@pytest.mark.parametrize("command", [[], ["parse"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["parse"], ["demo"], ["chat"], ["inspect"]])
 def test_help_of_each_command(main, command, option):
     """Both spellings, and every option of the command is there."""
     ended = main(*command, option)
     assert (ended.code, ended.err) == (0, "")
     named = {
         "parse": ["FILE", "--events", "--strict", "--quiet", "--pretty", "--compact"],
-        "demo": ["--pace", "--fast"],
+        "demo": ["--pace", "--fast", "--save"],
+        "inspect": ["FILE", "--json", "--html"],
+        "chat": [
+            "PROMPT",
+            "--base-url",
+            "--model",
+            "--effort",
+            "--system",
+            "--max-tokens",
+            "--image",
+            "--tool-schema",
+            "--auth",
+            "--extra",
+            "--json",
+            "--events",
+            "--record",
+            "--with-request",
+        ],
     }
     for name in named.get(command[0] if command else "", ["demo", "parse", "--version"]):
         assert name.encode() in ended.out
+
+
+@pytest.mark.parametrize("command", [[], ["parse"], ["demo"], ["chat"], ["inspect"]])
+def test_help_fits_a_screen_and_has_an_example(command):
+    """24 lines of 80 cells, the shell's prompt among them; `python -m` is the program too."""
+    ended = run(
+        *command, "-h", code="import runpy; runpy.run_module('sansio_step_adapters', run_name='__main__')", COLUMNS="80"
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    lines = ended.stdout.decode().splitlines()
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= 80
+    assert (
+        lines[-1].rpartition(": ")[2].strip().startswith("sansio-step demo" if not command else ("sansio-step", "curl"))
+    )
+
+
+def test_the_demo_saves_its_captures(main, tmp_path):
+    ended = main("demo", "--fast", "--save", str(tmp_path / "new" / "captures"))
+    assert (ended.code, ended.err) == (0, "")
+    found = {path.name: path.read_bytes() for path in (tmp_path / "new" / "captures").iterdir()}
+    assert found == {"whole.sse": FIRST_PARTY, "stepfun.sse": STEPFUN, "cut.sse": CUT}
+    for word in (b"inspect captures/cut.sse", b"STEP_API_KEY"):
+        assert word in ended.out
+    (tmp_path / "file").write_bytes(b"")
+    ended = main("demo", "--fast", "--save", str(tmp_path / "file"))
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
 
 
 def test_without_a_command_it_says_what_there_is(main):
@@ -592,7 +618,7 @@ def test_the_demo_in_this_process(main):
 
 def test_a_demo_that_fails_says_why_in_one_line(main, monkeypatch):
     """It shows what came, as ever, and the reason on stderr."""
-    scene = demo.Scene("Nothing", "an empty body", "Hello?", b"")
+    scene = demo.Scene("Nothing", "an empty body", "Hello?", b"", "nothing.sse")
     monkeypatch.setattr(demo, "scenes", lambda: [scene])
     ended = main("demo", "--fast")
     assert ended.code == 1
@@ -637,34 +663,3 @@ def test_parse_of_nothing_in_a_terminal_does_not_wait():
     code, shown = in_terminal(["parse"], 80)
     assert code == 2
     assert "name a file" in shown
-
-
-def cell_width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def in_terminal(arguments: list[str], columns: int, **changes: str) -> tuple[int, str]:
-    """Run the program in a pseudo-terminal of a width; its exit code and what it wrote there."""
-    import fcntl  # noqa: PLC0415
-    import pty  # noqa: PLC0415
-    import termios  # noqa: PLC0415
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    kept = environment(**{"TERM": "xterm-256color", **changes})
-    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
-        kept.pop(name, None)
-    command = [sys.executable, "-c", START, *arguments]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=kept) as process:
-        os.close(theirs)
-        written = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # Linux's word for the end
-                break
-            if not piece:
-                break
-            written += piece
-    os.close(ours)
-    return process.returncode, written.decode()

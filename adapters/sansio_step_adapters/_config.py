@@ -11,7 +11,7 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, TypeAlias
@@ -25,6 +25,7 @@ from ._options import DEFAULTS, Auth, Options, Unpack, check_names
 from ._reader import Wanted
 from ._secrets import Mask, Secret, secrets_in
 from .http1 import Exchange
+from .record import Tap
 
 Request: TypeAlias = MessageRequest | Mapping[str, Any]
 
@@ -78,6 +79,7 @@ class Config:
     max_event_size: int
     max_message_size: int
     max_response_size: int
+    tap: Callable[[], Tap] | None
 
     def request_headers(self, *, streaming: bool) -> list[tuple[bytes, bytes]]:
         """The headers of a call, but for the body's length."""
@@ -109,6 +111,7 @@ class Config:
             max_message_size=self.max_message_size,
             max_response_size=self.max_response_size,
             secrets=self.mask,
+            tap=self.tap() if self.tap is not None else None,
         )
 
     @property
@@ -206,6 +209,7 @@ def make_config(
         timeouts=timeouts if timeouts is not None else default_timeouts,
         retries=policy,
         strict=given["strict"],
+        tap=given["tap"],
         **sizes,
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, get_t
 from sansio_step import RetryPolicy, Timeouts
 
 from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE
+from .record import Tap
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -52,7 +53,8 @@ class Options(UpstreamOptions, total=False):
 
     `base_url` is given without `/v1`. `api_key` is STEP_API_KEY, or else STEPFUN_API_KEY, of the environment if it
     isn't given. `headers` go on top of the client's own. `max_retries` (2) and `retries`: see `RetryPolicy`. `strict`
-    and the sizes are those of `MessageStream`; `max_response_size` bounds the decoded bytes of one response.
+    and the sizes are those of `MessageStream`; `max_response_size` bounds the decoded bytes of one response. `tap` makes
+    a `Tap` for each response, which is told its head and its bytes as they come; see `record.Recordings`.
     """
 
     base_url: str
@@ -63,6 +65,7 @@ class Options(UpstreamOptions, total=False):
     max_event_size: int
     max_message_size: int
     max_response_size: int
+    tap: Callable[[], Tap] | None
 
 
 DEFAULTS: Final[Options] = {
@@ -80,6 +83,7 @@ DEFAULTS: Final[Options] = {
     "ssl_context": None,
     "proxy": None,
     "trust_env": True,
+    "tap": None,
 }
 
 

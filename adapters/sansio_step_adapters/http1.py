@@ -30,6 +30,7 @@ from sansio_step import Delta, Deviation, Message, MessageStream, Outcome, Strea
 from ._framing import Framing
 from ._reader import MAX_EVENT_SIZE, MAX_MESSAGE_SIZE, MAX_RESPONSE_SIZE, ResponseReader, Wanted
 from ._secrets import Mask
+from .record import Tap
 
 __all__ = ["Exchange"]
 
@@ -42,7 +43,7 @@ class Exchange:
     the response is one document and there are no events; with `counting=True` it is a count of tokens, to be had as
     `count`. `connection` is the h11 state of a connection that has been
     used before; after the response, `reusable` tells whether it can be used again (h11's `start_next_cycle` first).
-    `secrets` (a key) show in no error, though the server may say them back.
+    `secrets` (a key) show in no error, though the server may say them back. `tap` is told the response as it comes.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Exchange:
         max_message_size: int = MAX_MESSAGE_SIZE,
         max_response_size: int = MAX_RESPONSE_SIZE,
         secrets: Iterable[str] | Mask = (),
+        tap: Tap | None = None,
     ) -> None:
         self._framing = Framing(connection)
         self._reader: ResponseReader | None = None
@@ -69,6 +71,7 @@ class Exchange:
         self._mask = secrets if isinstance(secrets, Mask) else Mask(secrets)
         # What ended it before there was a head to read.
         self._error: TransportError | None = None
+        self._tap = tap  # until there is nothing more to tell it
 
     def request(self, target: str, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
         """The bytes of a POST. `headers` must have host; the body's length is added."""
@@ -97,6 +100,9 @@ class Exchange:
             if framing.status is None:
                 self._error = framing.lost and self._mask.error(framing.lost)
                 return []
+            if self._tap is not None:
+                headers = {name: self._mask.text(value) for name, value in framing.headers.items()}
+                self._tap.receive_head(framing.status, headers)
             reader = self._reader = ResponseReader(
                 framing.status,
                 framing.headers,
@@ -105,10 +111,19 @@ class Exchange:
                 mask=self._mask,
                 **self._limits,
             )
+        if self._tap is not None and body:
+            self._tap.receive_data(body)
         events = reader.receive_data(body)
         if (framing.complete or framing.lost is not None) and not reader.pending:
             events += reader.receive_eof(framing.lost)
+        if reader.finished:
+            self._end_tap(framing.lost)
         return events
+
+    def _end_tap(self, error: TransportError | None) -> None:
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            tap.receive_eof(error)
 
     @property
     def framing(self) -> Framing:
@@ -136,6 +151,7 @@ class Exchange:
         if self._reader is None:
             self._error = self._mask.error(error)
             return []
+        self._end_tap(error)
         return self._reader.receive_eof(error)
 
     @property

@@ -96,7 +96,8 @@ _INTRODUCTION: Final = (
 )
 _CLOSING: Final = (
     "Two shapes, one kind of Message; and a stream that broke off is never taken for a whole one.\n"
-    "Try it on a stream of your own: curl -N ... | sansio-step parse --events -"
+    "Next, without a key: sansio-step demo --save captures, then sansio-step inspect captures/cut.sse\n"
+    'With a key in STEP_API_KEY: sansio-step chat --record sky "Why is the sky blue?"'
 )
 
 

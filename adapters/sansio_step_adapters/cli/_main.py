@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ._arguments import DemoArguments, ParseArguments, read_arguments
+from ._arguments import Arguments, ChatArguments, DemoArguments, InspectArguments, read_arguments
 from .archive import ArchiveArguments, build_table
 
 __all__ = ["main"]
@@ -40,14 +40,22 @@ def main() -> None:
     raise SystemExit(_code(run))
 
 
-def _command(arguments: ParseArguments | DemoArguments | ArchiveArguments) -> Callable[[], bool]:
-    """What is to be run. Each command imports what it needs, and parse needs nothing of the demo's."""
+def _command(arguments: Arguments) -> Callable[[], bool]:
+    """What is to be run. Each command imports what it needs, and parse needs nothing of the others'."""
     if isinstance(arguments, ArchiveArguments):
         return lambda: build_table(arguments)
     if isinstance(arguments, DemoArguments):
-        from .demo import run  # noqa: PLC0415
+        from . import demo  # noqa: PLC0415
 
-        return lambda: run(arguments.pace)
+        return lambda: demo.run(arguments.pace, arguments.save)
+    if isinstance(arguments, ChatArguments):
+        from . import chat  # noqa: PLC0415
+
+        return lambda: chat.run(arguments)
+    if isinstance(arguments, InspectArguments):
+        from . import inspect  # noqa: PLC0415
+
+        return lambda: inspect.run(arguments)
 
     from ._parse import Options, parse_bodies  # noqa: PLC0415
 

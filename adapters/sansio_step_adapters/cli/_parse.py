@@ -5,9 +5,12 @@ Both are written as UTF-8 bytes, whatever the locale is.
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Final, NamedTuple
+from itertools import chain
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,21 +18,25 @@ from sansio_step import (
     APIError,
     ErrorEvent,
     IncompleteStream,
-    Message,
+    LimitExceeded,
+    MessageStartEvent,
     MessageStream,
+    Outcome,
     StreamError,
     StreamEvent,
     decode_message,
     to_json,
 )
 
-from .._reader import error_of
+from .._reader import MAX_MESSAGE_SIZE, error_of
+from ._body import Body, Unreadable
 from ._terminal import escaped
 
 __all__ = ["Options", "parse_bodies"]
 
-_CHUNK: Final = 64 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
+# A line of an event stream, which no line of a JSON text begins like.
+_FIELD_LINE: Final = re.compile(rb"[\r\n](?:data|event|id|retry):")
 
 
 class Options(NamedTuple):
@@ -41,73 +48,94 @@ class Options(NamedTuple):
     quiet: bool = False
 
 
-class _Unreadable(Exception):
-    """A file that can't be opened or read, with the system's reason."""
-
-
 def parse_bodies(names: Iterable[str], options: Options) -> bool:
-    """Parse each file (`-` is standard input); tell whether all of them were whole."""
-    whole = [_Body(name, options).parse() for name in names]
+    """Parse each file (`-` is standard input); tell whether all of them were whole.
+
+    What comes of one of several says which: `{"file":...,"outcome":...,"message":...}`, or `{"file":...,"event":...}`.
+    """
+    names = list(names)
+    whole = [_Parser(name, options, named=len(names) > 1).parse() for name in names]
     return all(whole)
 
 
-class _Body:
+class _Parser:
     """One response body on its way from a file to stdout."""
 
-    def __init__(self, name: str, options: Options) -> None:
-        self.name = name
-        self.label = "<stdin>" if name == "-" else name
+    def __init__(self, name: str, options: Options, *, named: bool) -> None:
+        self.body = Body(name)
         self.options = options
+        # What the output says of where it comes from. A name can be of any bytes.
+        self.file = os.fsencode(self.body.label).decode("utf-8", "backslashreplace") if named else None
         self.stream = MessageStream(strict=options.strict)
-        self.size = 0
+        # How each message stood when the next one began.
+        self.outcomes: list[Outcome] = []
         self.number = 0  # of the next event
         self.whole = True
 
     def parse(self) -> bool:
         """Write what there is and say what is wrong; tell whether that is nothing."""
+        pieces = (data for data, _ in self.body.pieces())
         try:
-            chunks = self._chunks()
-            first = next(chunks, b"")
+            first = next(pieces, b"")
             if _is_document(first):
-                self._parse_document(b"".join([first, *chunks]))
+                self._parse_document(first, pieces)
             else:
-                self._parse_stream(first, chunks)
-        except _Unreadable as error:
+                self.stream = MessageStream(decoder=self.body.decoder(strict=self.options.strict))
+                self._parse_stream(chain([first], pieces))
+        except Unreadable as error:
             self._complain(error)
         return self.whole
 
-    def _parse_document(self, body: bytes) -> None:
-        """A body that is one JSON object: the answer to a request without `stream`."""
-        if self.options.events:
+    def _parse_document(self, first: bytes, pieces: Iterator[bytes]) -> None:
+        """A body that begins as a JSON object: the answer to a request without `stream`, or a note before events."""
+        body = bytearray(first)
+        for piece in pieces:
+            body += piece
+            if len(body) > MAX_MESSAGE_SIZE:
+                self._complain(LimitExceeded("max_message_size", MAX_MESSAGE_SIZE))
+                return
+        if _FIELD_LINE.search(body):
+            self._parse_stream(iter([bytes(body)]))
+        elif self.options.events:
             self._complain("a JSON document, which has no events")
-            return
-        try:
-            self._write_messages([decode_message(body.removeprefix(_BOM))])
-        except StreamError as error:
-            self._complain(error)
+        else:
+            try:
+                self._write(to_json(decode_message(bytes(body).removeprefix(_BOM))), Outcome.COMPLETE)
+            except StreamError as error:
+                self._complain(error)
 
-    def _parse_stream(self, first: bytes, chunks: Iterator[bytes]) -> None:
+    def _parse_stream(self, pieces: Iterator[bytes]) -> None:
         unreadable = None
         try:
-            self._receive(first)
-            for chunk in chunks:
-                self._receive(chunk)
+            for piece in pieces:
+                self._take(self._receive(piece))
             self._take(self.stream.receive_eof())
         except StreamError:
             pass  # `stream.fault` has it; the events before it were returned
-        except _Unreadable as error:
+        except Unreadable as error:
             unreadable = error  # what came before it is shown all the same
         if not self.options.events:
-            self._write_messages(self.stream.messages)
+            outcomes = [*self.outcomes, self.stream.outcome]
+            for number, message in enumerate(self.stream.messages):
+                self._write(to_json(message), outcomes[number] if self.file is not None else None)
         self._judge(unreadable)
 
-    def _receive(self, chunk: bytes) -> None:
-        self.size += len(chunk)
-        self._take(self.stream.receive_data(chunk))
+    def _receive(self, piece: bytes) -> list[StreamEvent]:
+        if self.file is None:
+            return self.stream.receive_data(piece)
+        # How a message ended is known only until the next one begins.
+        events = []
+        outcome = self.stream.outcome
+        for event in self.stream.iter_data(piece):
+            events.append(event)
+            if isinstance(event, MessageStartEvent) and len(self.stream.messages) > len(self.outcomes) + 1:
+                self.outcomes.append(outcome)
+            outcome = self.stream.outcome
+        return events or self.stream.receive_data(b"")  # which raises a fault
 
     def _take(self, events: list[StreamEvent]) -> None:
         if self.options.events and events:
-            _write(b"".join(to_json(event) + b"\n" for event in events))
+            self._write_events(events)
         for number, event in enumerate(events, self.number):
             if isinstance(event, ErrorEvent):
                 error = error_of(event)
@@ -115,7 +143,7 @@ class _Body:
                 self._complain(error)
         self.number += len(events)
 
-    def _judge(self, unreadable: _Unreadable | None) -> None:
+    def _judge(self, unreadable: Unreadable | None) -> None:
         """Say what is wrong with a stream, now that it is over."""
         if not self.options.quiet:
             for deviation in self.stream.deviations:
@@ -128,42 +156,34 @@ class _Body:
             try:
                 self.stream.result()
             except IncompleteStream as error:
-                error.byte_offset = self.size  # where the body ends
-                self._complain(error if self.number else f"there is no event in these {self.size} bytes")
+                error.byte_offset = self.body.size  # where the body ends
+                self._complain(error if self.number else f"there is no event in these {self.body.size} bytes")
             except APIError:
                 pass  # said when its event came
 
-    def _chunks(self) -> Iterator[bytes]:
-        """The file's bytes as they come: a pipe gives what is there, without waiting for more."""
-        try:
-            if self.name == "-":
-                yield from _read(sys.stdin.buffer)
-            else:
-                with open(self.name, "rb") as file:  # noqa: PTH123, any name that the system takes
-                    yield from _read(file)
-        except OSError as error:
-            raise _Unreadable(error.strerror or str(error)) from error
+    def _write_events(self, events: list[StreamEvent]) -> None:
+        lines = (to_json(event) for event in events)
+        if self.file is not None:
+            lines = (msgspec.json.encode({"file": self.file, "event": msgspec.Raw(line)}) for line in lines)
+        _write(b"".join(line + b"\n" for line in lines))
 
-    def _write_messages(self, messages: list[Message]) -> None:
-        for message in messages:
-            document = to_json(message)
-            if self.options.pretty:
-                document = msgspec.json.format(document, indent=2)
-            _write(document + b"\n")
+    def _write(self, document: bytes, outcome: Outcome | None) -> None:
+        """Write a message, and of one of several files where it comes from and how it ended."""
+        if self.file is not None and outcome is not None:
+            named = {"file": self.file, "outcome": outcome.value, "message": msgspec.Raw(document)}
+            document = msgspec.json.encode(named)
+        if self.options.pretty:
+            document = msgspec.json.format(document, indent=2)
+        _write(document + b"\n")
 
     def _complain(self, problem: object) -> None:
         self.whole = False
         self._say(f"error: {problem}")
 
     def _say(self, text: str) -> None:
-        line = escaped(f"{self.label}: {text}".replace("\n", "\\n")) + "\n"
+        line = escaped(f"{self.body.label}: {text}".replace("\n", "\\n")) + "\n"
         sys.stderr.buffer.write(line.encode("utf-8", "surrogateescape"))
         sys.stderr.buffer.flush()
-
-
-def _read(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read1(_CHUNK):  # type: ignore[attr-defined]  # every buffered file has it
-        yield chunk
 
 
 def _is_document(start: bytes) -> bool:

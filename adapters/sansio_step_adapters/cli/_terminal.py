@@ -12,6 +12,9 @@ __all__ = ["escaped"]
 _COMMANDS: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udc9f]")
 
 
-def escaped(text: str) -> str:
-    """A text with control characters as JSON writes them, line ends aside: in a JSON document it says the same."""
-    return _COMMANDS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
+def escaped(text: str, *, tabs: bool = False) -> str:
+    """A text with control characters as JSON writes them, line ends aside: in a JSON document it says the same.
+
+    With `tabs` those stay, too, as prose and code have them.
+    """
+    return _COMMANDS.sub(lambda mark: "\t" if tabs and mark[0] == "\t" else f"\\u{ord(mark[0]):04x}", text)

@@ -15,16 +15,15 @@ from ._terminal import escaped
 if TYPE_CHECKING:
     from ..archive import Progress, Report, Summary
 
-__all__ = ["DESCRIPTION", "ArchiveArguments", "build_table", "read_archive"]
+__all__ = ["MORE", "ArchiveArguments", "build_table", "read_archive"]
 
-DESCRIPTION: Final = """Make a table of an archive of captured streams: one row for each capture, whatever is in it.
-
-An archive is files, folders and globs, here or in an object store (s3://bucket/logs): JSON lines (.jsonl, .ndjson, also
-.gz and .zst), Parquet, and files that are a capture each. A body is an event stream, a whole message or error, an array
-of events, or one of these in base64. The output is a folder of Parquet files, one for each file of the input or part of
-a large one. A job that was killed goes on where it was if it is given again.
-
-The exit code is 0 if every capture has a row, 1 if a file could not be read at all, 2 for wrong arguments."""
+MORE: Final = """\
+IN is files, folders and globs, here or in an object store (s3://bucket/logs): JSON
+lines (.jsonl, .ndjson, also .gz and .zst), Parquet, and files that are a capture each.
+A body is an event stream, a whole message or error, an array of events, or one of these
+in base64. The output is a folder of Parquet files, one for each file of the input or
+part of a large one. A job that was killed goes on where it was if it is given again.
+The exit code is 0 if every capture has a row, 1 if a file could not be read at all."""
 
 _EACH_TTY: Final = 0.2
 _EACH_LINE: Final = 10.0
@@ -47,7 +46,6 @@ class ArchiveArguments(NamedTuple):
 
 def read_archive(parser: argparse.ArgumentParser, words: list[str]) -> ArchiveArguments:
     """The arguments as given, read by a parser of the program's."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("paths", nargs="+", metavar="IN", help="A file, a folder or a glob.")
     add("--out", required=True, metavar="DIR", help="The folder for the table.")

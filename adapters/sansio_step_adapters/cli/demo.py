@@ -10,6 +10,7 @@ import statistics
 import sys
 from asyncio import CancelledError
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ class Scene(NamedTuple):
     note: str
     question: str
     capture: bytes
+    file: str
     model: str = "step-3.7-flash"
 
     def request(self) -> MessageRequest:
@@ -50,16 +52,18 @@ def scenes() -> list[Scene]:
     """What is shown, in this order."""
     return [
         Scene(
-            "Every event, as the first party documents them",
+            "A whole answer: thinking, text and a tool call",
             "one event a piece, pings between, JSON cut inside an escape",
             _captures.FIRST_PARTY_QUESTION,
             _captures.first_party(),
+            "whole.sse",
         ),
         Scene(
             "Another shape: what StepFun's page shows",
             "no usage at the start, no block stops, stop_reason at the top level",
             _captures.STEPFUN_QUESTION,
             _captures.stepfun(),
+            "stepfun.sse",
             "step-3.5-flash",
         ),
         Scene(
@@ -67,12 +71,18 @@ def scenes() -> list[Scene]:
             "the connection ends inside the arguments of a tool",
             _captures.CUT_SHORT_QUESTION,
             _captures.cut_short(),
+            "cut.sse",
         ),
     ]
 
 
-def run(pace: float) -> bool:
-    """Show all scenes on standard output, with `pace` seconds between two events; tell whether it worked."""
+def run(pace: float, save: str | None = None) -> bool:
+    """Show all scenes on standard output, with `pace` seconds between two events; tell whether it worked.
+
+    `save` is a directory for the captures, made if it is not there. OSError if they can't be written.
+    """
+    if save is not None:
+        _save(Path(save))
     try:
         anyio.run(_show, make_view(sys.stdout), pace)
     except CancelledError:  # what Ctrl-C becomes in Python 3.10
@@ -81,6 +91,12 @@ def run(pace: float) -> bool:
         sys.stderr.write(f"sansio-step: {failure}\n")
         return False
     return True
+
+
+def _save(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for scene in scenes():
+        (directory / scene.file).write_bytes(scene.capture)
 
 
 async def _show(view: View, pace: float) -> None:

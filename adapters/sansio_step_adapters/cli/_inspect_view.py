@@ -1,0 +1,134 @@
+"""An inspection in the terminal or in a pipe: facts, blocks, deviations, and a lane of time for each block."""
+
+from __future__ import annotations
+
+import os
+from typing import Final, TextIO
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sansio_step import Outcome, to_dict
+
+from ._inspection import EventSeen, Inspection
+from ._terminal import escaped
+
+__all__ = ["facts_of", "seconds", "show"]
+
+_BARS: Final = " ▁▂▃▄▅▆▇█"
+_LABEL: Final = 16
+_COLOURS: Final = {"text": "green", "thinking": "magenta", "tool_use": "yellow"}
+_MOST_DEVIATIONS: Final = 20
+_PIPE_WIDTH: Final = 100
+
+
+def show(seen: Inspection, out: TextIO) -> None:
+    """Write it: as wide as the terminal, 100 cells in a pipe."""
+    in_terminal = out.isatty()
+    # Of a dumb terminal rich takes for granted that it has 80 cells, unless it is told width and height.
+    width = os.get_terminal_size(out.fileno()).columns or _PIPE_WIDTH if in_terminal else _PIPE_WIDTH
+    console = Console(file=out, highlight=False, width=width, height=25, force_terminal=None if in_terminal else False)
+    # At once, and by our own hand: rich ends the program by itself if nobody reads any more.
+    with console.capture() as shown:
+        _show(seen, console)
+    out.write(shown.get())
+    out.flush()
+
+
+def _show(seen: Inspection, console: Console) -> None:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in facts_of(seen):
+        colour = ""
+        if name == "outcome":
+            colour = "bold green" if seen.outcome is Outcome.COMPLETE else "bold red"
+        facts.add_row(name, Text(value, colour))
+    console.print(facts)
+    if seen.events:
+        console.print()
+        _lanes(seen, console)
+
+
+def facts_of(seen: Inspection) -> list[tuple[str, str]]:
+    """What there is to say, by names. Values can have several lines; control characters are escapes."""
+    body, message = seen.body, seen.message
+    facts = [("file", f"{body.label}, {body.size:,} bytes" + (f" ({', '.join(body.forms)})" if body.forms else ""))]
+    if body.status is not None:
+        facts.append(("status", str(body.status)))
+    facts.append(("outcome", seen.outcome.name))
+    if seen.error is not None:
+        facts.append(("error", seen.error))
+    if message is not None and message.model:
+        facts.append(("model", message.model))
+    if message is not None and message.stop_reason:
+        facts.append(("stop_reason", message.stop_reason))
+    facts.append(("events", f"{len(seen.events):,}, {seen.pings:,} of them pings"))
+    if message is not None and message.usage is not None:
+        facts.append(("usage", msgspec.json.encode(to_dict(message).get("usage")).decode()))
+    if seen.is_timed:
+        facts.append(("first event", seconds(seen.first_event_ns)))
+        facts.append(("first content", seconds(seen.first_content_ns)))
+        rate = seen.tokens_per_second
+        if rate is not None:
+            facts.append(("tokens", f"{rate:.1f} a second"))
+        gaps = [f"{seconds(gap.ns)} before event {gap.before}" for gap in seen.gaps]
+        facts.append(("silences", "\n".join(gaps) or "none that is long"))
+    said = []
+    for deviation, event in seen.deviations[:_MOST_DEVIATIONS]:
+        where = f" (bytes {event.start} to {event.end})" if event is not None else ""
+        times = f", {deviation.count} times" if deviation.count > 1 else ""
+        said.append(f"{deviation.code} at event {deviation.event_number}{where}{times}: {deviation.detail}")
+    more = len(seen.deviations) - len(said)
+    if more > 0:
+        said.append(f"and {more:,} more: --json has them all")
+    facts.append(("deviations", "\n".join(said) or "none"))
+    return [(name, escaped(value)) for name, value in facts]
+
+
+def _lanes(seen: Inspection, console: Console) -> None:
+    """A row for each block: what came when, or at which bytes if no times are known."""
+    width = max(console.width - _LABEL - 20, 10)
+    scale = _Scale(seen, width)
+    lanes = Table.grid(padding=(0, 1))
+    lanes.add_column(width=_LABEL, no_wrap=True, overflow="ellipsis")
+    lanes.add_column(width=width, no_wrap=True)
+    lanes.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+    for block in seen.blocks:
+        name = escaped(f"{block.index} {block.kind}")
+        size = f"{block.characters:,} chars/{block.deltas:,}"
+        lanes.add_row(Text(name), Text(scale.row(block.events), _COLOURS.get(block.kind, "cyan")), Text(size))
+    others = [event for event in seen.events if event.block is None]
+    if others:
+        lanes.add_row(Text("other events"), Text(scale.row(others), "dim"), Text(f"{len(others):,}"))
+    end = seconds(scale.end) if seen.is_timed else f"byte {scale.end:,}"
+    ruler = "0" + end.rjust(width - 1)
+    lanes.add_row(Text("time" if seen.is_timed else "place", "dim"), Text(ruler, "dim"), Text())
+    console.print(lanes)
+
+
+class _Scale:
+    """Where an event stands in a row of so many cells."""
+
+    def __init__(self, seen: Inspection, width: int) -> None:
+        self._timed, self._width = seen.is_timed, width
+        self.end = max((self._place(event) for event in seen.events), default=0)
+
+    def _place(self, event: EventSeen) -> int:
+        return (event.ns or 0) if self._timed else event.start
+
+    def row(self, events: list[EventSeen]) -> str:
+        cells = [0] * self._width
+        for event in events:
+            cells[min(self._place(event) * self._width // max(self.end, 1), self._width - 1)] += 1
+        most = max(cells)
+        return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] for count in cells)
+
+
+def seconds(ns: int | None) -> str:
+    """Nanoseconds as people say them."""
+    if ns is None:
+        return "never"
+    return f"{ns / 1e9:.2f} s" if ns >= 1e9 else f"{ns / 1e6:.1f} ms"

@@ -1,0 +1,174 @@
+"""How tests run the program: in a process of its own, in a pipe or in a pseudo-terminal."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+Body: TypeAlias = "bytes | Callable[[Callable[[bytes], Any]], None]"
+START = "from sansio_step_adapters.cli import main; main()"
+POSIX = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals as POSIX has them")
+
+# What moves a cursor, rings, clears, turns letters around or ends a line: of C0, DEL, C1, bidi marks, separators.
+COMMANDS = "\x00\x07\x08\t\r\x1b\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028\u2029"
+
+
+def environment(**changes: str) -> dict[str, str]:
+    path = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
+    return {**os.environ, "PYTHONPATH": path, **changes}
+
+
+def run(*arguments: str, stdin: bytes = b"", code: str = START, **changes: str) -> subprocess.CompletedProcess[bytes]:
+    """The program in a process of its own."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), timeout=60)
+
+
+def commands_in(text: str) -> list[str]:
+    """The characters in a text that a terminal could obey, line ends aside."""
+    kinds = ("Cc", "Cf", "Zl", "Zp")
+    return [mark for mark in text if mark != "\n" and (unicodedata.category(mark) in kinds or mark in COMMANDS)]
+
+
+def cell_width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def in_terminal(arguments: list[str], columns: int, **changes: str) -> tuple[int, str]:
+    """Run the program in a pseudo-terminal of a width; its exit code and what it wrote there."""
+    import fcntl  # noqa: PLC0415
+    import pty  # noqa: PLC0415
+    import termios  # noqa: PLC0415
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    kept = environment(**{"TERM": "xterm-256color", **changes})
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
+        kept.pop(name, None)
+    command = [sys.executable, "-c", START, *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=kept) as process:
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux's word for the end
+                break
+            if not piece:
+                break
+            written += piece
+    os.close(ours)
+    return process.returncode, written.decode()
+
+
+class Server:
+    """Answers each POST on a loopback port with the next of some bodies, the last one again and again.
+
+    A body is bytes, or a function that gets `send` and sends what it likes. `requests` has what came.
+    """
+
+    def __init__(self, *bodies: Body, status: int = 200, kind: str = "text/event-stream") -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        left = list(bodies)
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:  # noqa: N802, the name that the library calls
+                server.headers.append({name.lower(): value for name, value in self.headers.items()})
+                server.requests.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(status)
+                self.send_header("content-type", kind)
+                self.send_header("connection", "close")
+                self.end_headers()
+                body = left.pop(0) if len(left) > 1 else left[0]
+                if isinstance(body, bytes):
+                    self.wfile.write(body)
+                else:
+                    body(self.wfile.write)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def __enter__(self) -> Server:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+
+class Terminal:
+    """A program in a pseudo-terminal, to type into and to read from."""
+
+    def __init__(self, arguments: list[str], columns: int = 80, **changes: str) -> None:
+        import fcntl
+        import pty
+        import termios
+
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        kept = environment(**{"TERM": "xterm-256color", **changes})
+        for name in {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"} - changes.keys():
+            kept.pop(name, None)
+        # Its own session, with this terminal: so ^C reaches it as it does from a keyboard.
+        listening = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
+        code = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {listening}"
+        command = [sys.executable, "-c", code, *arguments]
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env=kept, start_new_session=True
+        )
+        os.close(theirs)
+        self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def read_until(self, what: str) -> str:
+        """All that was shown so far, once this is in it. Fails if it never comes."""
+        while what not in self.shown:
+            assert self._read(), f"{what!r} never came in {self.shown!r}"
+        return self.shown
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code and all that it wrote."""
+        while self._read():
+            pass
+        os.close(self._ours)
+        return self.process.wait(timeout=60), self.shown
+
+    def _read(self) -> bool:
+        if not select.select([self._ours], [], [], 60)[0]:
+            self.process.kill()
+            raise TimeoutError(f"nothing came for a minute after {self.shown!r}")
+        try:
+            piece = os.read(self._ours, 65536)
+        except OSError:  # Linux's word for the end
+            return False
+        self.shown += self._decoder.decode(piece)
+        return bool(piece)
