@@ -24,6 +24,7 @@ from ._events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
+    Half,
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
@@ -32,7 +33,7 @@ from ._events import (
     UnknownEvent,
 )
 from ._frames import MAX_EVENT_SIZE, Fields, read_fields, read_one, split_frames
-from ._json import CANT_DECODE, NotJSON, has_halves, join_halves, json_bytes, read_json
+from ._json import CANT_DECODE, NotJSON, join_halves, json_bytes, read_json
 from ._quirks import check_name
 from ._receiver import FrameReceiver
 from ._runs import DELTA_HEAD, DeltaRun, cut_runs, decode_delta, decode_run, frames_of, join_run
@@ -392,10 +393,12 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         found: list[tuple[str, str]] = []
         event = convert_clean(item)
         if event is None:
-            event = read_object(item, name, lambda code, detail: found.append((code, detail)), limit=self._reader.limit)
-        else:
+            seen: list[tuple[str, str]] = []
+            event = read_object(item, name, lambda code, detail: seen.append((code, detail)), limit=self._reader.limit)
+            found = [note for note in seen if has_names or note[0] != "no_event_line"]
+        elif has_names and name != event.type:
             check_name(name, event.type, lambda code, detail: found.append((code, detail)))
-        self._accept(event, [seen for seen in found if has_names or seen[0] != "no_event_line"], events)
+        self._accept(event, found, events)
 
     def _read_glued(self, glued: list[bytes], events: list[StreamEvent], found: list[tuple[str, str]]) -> None:
         """Add the events of a frame that holds several. Each has its own number, and the frame's offset."""
@@ -495,8 +498,10 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     def _join_halves(self, event: ContentBlockDeltaEvent) -> StreamEvent:
         """If the halves of a character came in two deltas, show the whole character in the second."""
         held, self._half = self._half, None
+        if held is None and not isinstance(event.delta, Half):
+            return event
         cut = cut_text(event.delta)
-        if cut is None or (held is None and not has_halves(cut.raw)):
+        if cut is None:
             return event
         text = cut.raw
         if held is not None and held[:2] == (event.index, cut.kind):
