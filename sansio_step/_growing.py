@@ -109,11 +109,10 @@ class TextBuffer(Growing):
         if missing <= 0:
             return self.last[-missing:]
         pieces = [self.last]
-        for piece in reversed(self.earlier or ()):
-            pieces.append(piece)
-            missing -= len(piece)
-            if missing <= 0:
-                break
+        backwards = reversed(self.earlier or ())
+        while missing > 0:
+            pieces.append(next(backwards))
+            missing -= len(pieces[-1])
         return "".join(reversed(pieces))[-missing:]
 
     def current(self) -> str:

@@ -192,7 +192,14 @@ def test_events_of_any_body_there_and_back(body):
             events.append(event)
             wires.append(encode_event(event))
     again = EventDecoder()
-    assert again.receive_data(b"".join(wires)) + again.receive_eof() == events
+    found = again.receive_data(b"".join(wires)) + again.receive_eof()
+    assert list(map(as_written, found)) == list(map(as_written, events))
+
+
+def as_written(event):
+    """The event, or its JSON if a call begins: arguments that came as a string are written as the object that they are."""
+    block = getattr(event, "content_block", None)
+    return to_dict(event) if hasattr(block, "input_json") else event
 
 
 def text_without(marks):
