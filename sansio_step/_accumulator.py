@@ -453,10 +453,7 @@ class MessageAccumulator:
 
     def _count_event(self, event: StreamEvent, besides: int = 0) -> None:
         """Count the bytes of an event's JSON: as it came, if the caller of `extend` said so, else as it is written."""
-        size = self._size + besides + (self._sizes.get(self._number) or len(to_json(event)))
-        if size > self.max_message_size:
-            raise LimitExceeded("max_message_size", self.max_message_size)
-        self._size = size
+        self._count(besides + (self._sizes.get(self._number) or len(to_json(event))))
 
     def _count(self, size: int) -> None:
         size += self._size

@@ -200,8 +200,6 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             return self._stopped()
         if self._ended:
             raise ValueError("receive_frame after receive_eof: one object reads one body")
-        if event is not None and not isinstance(event, str):
-            raise TypeError(f"expected the name of the event as a str, not {type(event).__name__}")
         events = self.read_frames([(None, (data, event))])
         return events if events or self._fault is None else self._stopped()
 
@@ -237,6 +235,8 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         return events
 
     def _read_frame(self, data: Data, event: str | None, events: list[StreamEvent], *, is_limited: bool) -> None:
+        if event is not None and not isinstance(event, str):
+            raise TypeError(f"expected the name of the event as a str, not {type(event).__name__}")
         name = None if event in (None, "", "message") else event
         if not isinstance(data, (str, bytes)) and isinstance(data, Mapping):
             self._read_object(data, name, events, has_names=event is not None)

@@ -170,8 +170,6 @@ class MessageStream(Receiver[StreamEvent]):
             return self._stopped()
         if self._ended:
             raise ValueError("receive_frame after receive_eof: one object reads one body")
-        if event is not None and not isinstance(event, str):
-            raise TypeError(f"expected the name of the event as a str, not {type(event).__name__}")
         events = self._apply(self._decoder.read_frames([(None, (data, event))]))
         return events if events or self._fault is None else self._stopped()
 

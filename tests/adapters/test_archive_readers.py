@@ -184,7 +184,7 @@ DAMAGES = {
     "a quote in the body": (line(1).replace(b"message_stop", b'message"stop', 1), "text 1", "complete", "req_1"),
     "the line's end is cut off": (line(1)[:-300], "text 1", "truncated", "req_1"),
     "cut inside an escape": (line(1).partition(rb"\n\n")[0] + b"\\", None, "truncated", "req_1"),
-    "the id behind the damage": (
+    "the id after the damage": (
         b'{"body":"' + line(1)[len(b'{"id": "req_1", "body": "') : -1].replace(b"event", b'e"ent', 1) + b',"id":"req_1"}',
         None, "truncated", "req_1",
     ),
@@ -200,7 +200,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_line_costs_no_neighbour_and_not_its_id(tmp_path: Path, damage: str) -> None:
-    """What is in front of the damage is read as it is, the row says what is wrong, and the id is found if it stands."""
+    """What comes before the damage is read as it is, the row says what is wrong, and the id is found if it is whole."""
     data, text, outcome, id = DAMAGES[damage]
     rows = lines_of(tmp_path, line(0), data, line(2))
     assert only(rows, "row", "outcome") == [(0, "complete"), (1, outcome), (2, "complete")]
@@ -227,7 +227,7 @@ def test_other_values_of_a_damaged_line(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_too_long_is_one_row(tmp_path: Path) -> None:
-    """It is passed over up to its end, whatever block that is in; its id is found in front of the body."""
+    """It is passed over up to its end, whatever block that is in; its id is found before the body."""
     huge = line(1, b"x" * 3_500_000)
     rows = lines_of(tmp_path, line(0), huge, line(2), huge, max_body_size=1_000_000)
     assert only(rows, "row", "id", "outcome", "error") == [
@@ -307,7 +307,7 @@ def test_parts_of_a_large_file(tmp_path: Path, size: int) -> None:
 
 
 def test_a_part_begins_with_a_line_or_inside_one(tmp_path: Path) -> None:
-    """A boundary that falls on a line's first byte gives that line to the part behind it, and to no other."""
+    """A boundary that falls on a line's first byte gives that line to the part after it, and to no other."""
     one = line(1)
     path = tmp_path / "log.jsonl.gz"
     path.write_bytes(gzip.compress(one))

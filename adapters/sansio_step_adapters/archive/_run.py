@@ -158,7 +158,7 @@ def _row_of(capture: Capture, reader: BodyReader) -> Row:
         return reader.read(capture.body or b"")
     if not capture.body:
         return problem_row(problem)
-    # What there is of the body is read, and what is wrong with its place stands in front of what is wrong with it.
+    # What there is of the body is read, and what is wrong with its place comes before what is wrong with it.
     return reader.read(capture.body)._replace(
         error=problem.error, error_type=None, error_message=problem.message, error_event=None, error_offset=None
     )
