@@ -74,42 +74,47 @@ class Deadlines:
     can.
     """
 
-    __slots__ = ("_awaited", "_begun", "_content", "_running", "timeouts")
+    __slots__ = ("_after_stop", "_awaited", "_begun", "_caller", "_connect", "_content", "_first_event", "_idle", "_stall",
+                 "_total", "timeouts")  # fmt: skip
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self.timeouts: Timeouts = timeouts
-        # The name of each limit that is running, and when it ends.
-        self._running: dict[str, float] = {}
+        # When each limit ends that is running; never, if it is not. They are attributes, since all of them are looked
+        # at for each event of a live stream: a table of those that run took three times as long.
+        self._connect: float = _end(timeouts.connect, now)
+        self._first_event: float = math.inf
+        self._idle: float = math.inf
+        self._stall: float = math.inf
+        self._after_stop: float = math.inf
+        self._caller: float = math.inf
+        self._total: float = _end(timeouts.total, now)
         self._begun = False  # an event other than a ping has come
         self._content = True  # the events that came last carried content; true before any came
         self._awaited: float | None = None  # since when the caller is waited for
-        self._start("total", now)
-        self._start("connect", now)
 
     def __repr__(self) -> str:
-        return (
-            f"<Deadlines {', '.join(f'{name} at {ends:g}' for name, ends in self._running.items()) or 'none running'}>"
-        )
+        running = (f"{name} at {ends:g}" for name, ends in self._ends().items() if ends < math.inf)
+        return f"<Deadlines {', '.join(running) or 'none running'}>"
 
     def connecting(self, now: float) -> None:
         """A new attempt begins: of the limits that were running, only `total` goes on."""
         self.paused()
-        self._start("connect", now)
+        self._connect = _end(self.timeouts.connect, now)
 
     def connected(self, now: float, *, streaming: bool = True) -> None:
         """The connection is made. Without `streaming` the response is one document, which has no first event."""
-        self._running.pop("connect", None)
-        self._start("idle", now)
+        self._connect = math.inf
+        self._idle = _end(self.timeouts.idle, now)
         if streaming:
-            self._start("first_event", now)
+            self._first_event = _end(self.timeouts.first_event, now)
 
     def bytes_sent(self, now: float) -> None:
         """Bytes of the request went out."""
-        self._start("idle", now)
+        self._idle = _end(self.timeouts.idle, now)
 
     def bytes_received(self, now: float) -> None:
         """Bytes of the response came, whatever they were."""
-        self._start("idle", now)
+        self._idle = _end(self.timeouts.idle, now)
 
     def events_received(self, events: Iterable[object], now: float) -> None:
         """These events came. There may be none: the bytes were a comment, or part of an event."""
@@ -121,14 +126,14 @@ class Deadlines:
             if not self._begun:
                 # An unknown event counts too: from here on the wait is for content.
                 self._begun = True
-                self._running.pop("first_event", None)
-                self._start("stall", now)
+                self._first_event = math.inf
+                self._stall = _end(self.timeouts.stall, now)
             if kind == "message_stop":
-                self._running.pop("stall", None)
-                self._start("after_stop", now)
-            elif kind in _CONTENT and ("after_stop" not in self._running or kind == "message_start"):
-                self._running.pop("after_stop", None)
-                self._start("stall", now)
+                self._stall = math.inf
+                self._after_stop = _end(self.timeouts.after_stop, now)
+            elif kind in _CONTENT and (self._after_stop == math.inf or kind == "message_start"):
+                self._after_stop = math.inf
+                self._stall = _end(self.timeouts.stall, now)
             self._content = self._content or kind in _CONTENT
 
     def away(self, seconds: float) -> None:
@@ -137,20 +142,22 @@ class Deadlines:
         If the last events carried no content, only `idle` doesn't count them: a flood of pings and comments keeps
         the caller busy too, and it is exactly the silence that `stall` and `after_stop` are for.
         """
-        for name in ("first_event", "idle", "stall", "after_stop") if self._content else ("idle",):
-            if name in self._running:
-                self._running[name] += seconds
+        self._idle += seconds
+        if self._content:
+            self._first_event += seconds
+            self._stall += seconds
+            self._after_stop += seconds
 
     def caller_awaited(self, now: float) -> None:
         """Nothing can go on without the caller: from now on, or as before, only `caller` and `total` run."""
         if self._awaited is None:
             self._awaited = now
-            self._start("caller", now)
+            self._caller = _end(self.timeouts.caller, now)
 
     def caller_returned(self, now: float) -> None:
         """The caller has done what was waited for. The wait was no silence of the other side's."""
         if self._awaited is not None:
-            self._running.pop("caller", None)
+            self._caller = math.inf
             self.away(now - self._awaited)
             self._awaited = None
 
@@ -159,18 +166,19 @@ class Deadlines:
         self._begun = False
         self._content = True
         self._awaited = None
-        for name in [name for name in self._running if name != "total"]:
-            del self._running[name]
+        self._connect = self._first_event = self._idle = self._stall = self._after_stop = self._caller = math.inf
+
+    @property
+    def ends(self) -> float:
+        """When the next limit ends, on the clock of `now`; infinity if none is running."""
+        if self._awaited is not None:
+            return min(self._caller, self._total)
+        return min(self._connect, self._first_event, self._idle, self._stall, self._after_stop, self._total)
 
     def next_deadline(self) -> tuple[float, str] | None:
         """When the next limit ends, and its name; None if none is running."""
-        running = self._running
-        if self._awaited is not None:
-            running = {name: running[name] for name in ("caller", "total") if name in running}
-        if not running:
-            return None
-        name = min(running, key=running.__getitem__)
-        return running[name], name
+        ends = self.ends
+        return next(((ends, name) for name, end in self._ends().items() if end == ends < math.inf), None)
 
     def check(self, now: float) -> None:
         """Raise DeadlineExceeded for the limit that ended first, if one has ended by `now`."""
@@ -178,7 +186,18 @@ class Deadlines:
         if ends is not None and now >= ends[0]:
             raise DeadlineExceeded(ends[1], getattr(self.timeouts, ends[1]))
 
-    def _start(self, name: str, now: float) -> None:
-        seconds: float | None = getattr(self.timeouts, name)
-        if seconds is not None:
-            self._running[name] = now + seconds
+    def _ends(self) -> dict[str, float]:
+        if self._awaited is not None:
+            return {"caller": self._caller, "total": self._total}
+        return {
+            "connect": self._connect,
+            "first_event": self._first_event,
+            "idle": self._idle,
+            "stall": self._stall,
+            "after_stop": self._after_stop,
+            "total": self._total,
+        }
+
+
+def _end(seconds: float | None, now: float) -> float:
+    return math.inf if seconds is None else now + seconds

@@ -6,7 +6,8 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -22,7 +23,7 @@ from ._wants import Close, Connect, Give, Keep, Proceed, Receive, Send, Sleep, W
 
 ByteStream: TypeAlias = anyio.abc.ByteStream
 ConnectFunction: TypeAlias = Callable[[str, int], Awaitable[ByteStream]]
-GiveFunction: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+GiveFunction: TypeAlias = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
 Machine = TypeVar("Machine", bound=Transfer)
 
 _BROKEN: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
@@ -91,17 +92,13 @@ class Driver(Generic[Machine]):
             self._waiting = transport
             await self._receive(transport.receive_until(want.until))
             self._waiting = None
+        elif isinstance(want, Give):
+            await self._hand_over(want)
         elif isinstance(want, Proceed):
             await anyio.lowlevel.checkpoint()
             machine.proceeded(self._clock())
         else:
-            until = math.inf if want.until is None else want.until
-            with anyio.CancelScope(deadline=until) as scope:
-                self._waiting = scope
-                await self._do(want)
-            self._waiting = None
-            if scope.cancelled_caught:
-                machine.waited(self._clock())
+            await self._in_time(self._do(want), want.until)
         if machine.over:
             await self._settle()
 
@@ -120,12 +117,20 @@ class Driver(Generic[Machine]):
         self.interrupt()
         await self._settle()
 
-    async def _do(self, want: Connect | Send | Receive | Sleep | Give) -> None:
+    async def _in_time(self, doing: Awaitable[None], until: float | None) -> bool:
+        """Do it until that time at most; tell whether it was done."""
+        with anyio.CancelScope(deadline=math.inf if until is None else until) as scope:
+            self._waiting = scope
+            await doing
+        self._waiting = None
+        if scope.cancelled_caught:
+            self.machine.waited(self._clock())
+        return not scope.cancelled_caught
+
+    async def _do(self, want: Connect | Send | Receive | Sleep) -> None:
         transport = self._transport
         if isinstance(want, Connect):
             await self._open(want)
-        elif isinstance(want, Give):
-            await self._hand_over(want)
         elif transport is None or isinstance(want, Sleep):
             await anyio.sleep_forever()  # the scope ends it
         elif isinstance(want, Receive):
@@ -216,9 +221,17 @@ class Driver(Generic[Machine]):
                 self._waiting.deadline = want.until
 
     async def _hand_over(self, want: Give) -> None:
+        """Give it to the caller. Servers take nearly all at once, and a cancel scope costs more than they do then."""
         assert self._give is not None
-        await self._give(want.message)
-        self.machine.given(self._clock())
+        giving = self._give(want.message)
+        try:
+            waits_for = giving.send(None)
+        except StopIteration:
+            given = True
+        else:
+            given = await self._in_time(_rest_of(giving, waits_for), want.until)
+        if given:
+            self.machine.given(self._clock())
 
     async def _open(self, want: Connect) -> None:
         machine, pool, home = self.machine, self._pool, here()
@@ -259,6 +272,22 @@ class Driver(Generic[Machine]):
         rests = not isinstance(transport, LoopStream) or transport.rest()
         if not rests or not self._pool.put(idle):
             await close(transport, connection.farewell())
+
+
+@types.coroutine
+def _rest_of(coroutine: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """What is left of a coroutine after its first step, which has ended in a wait."""
+    while True:
+        try:
+            answer = yield waits_for
+        except BaseException as error:  # noqa: BLE001, it is the coroutine's, as `await` would have it
+            step = partial(coroutine.throw, error)
+        else:
+            step = partial(coroutine.send, answer)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return
 
 
 def here() -> object:

@@ -93,7 +93,7 @@ class Call(Transfer):
 
     def want(self, now: float) -> Want | None:
         """The next thing to do; None when the call is over and nothing is held any more."""
-        if self._given:
+        if self._given and now > self._heard:
             # The caller had the events in hand meanwhile: that is no silence of the server's.
             self._deadlines.away(now - self._heard)
         self._heard = now
@@ -198,8 +198,7 @@ class Call(Transfer):
         if delay is None:
             return False
         self._deadlines.paused()
-        ends = self._until()
-        if ends is not None and now + delay >= ends:
+        if now + delay >= self._deadlines.ends:
             return False  # the time that is left would pass in waiting, and the failure be lost
         self._again(now + delay)
         return True

@@ -140,6 +140,8 @@ class Connection:
 
     def receive_data(self, data: bytes) -> bytes:
         """Take bytes from the socket; return those of HTTP."""
+        if not self._layers and self._stage is _Stage.READY:
+            return data
         try:
             for layer in self._layers:
                 data = layer.receive_data(data)

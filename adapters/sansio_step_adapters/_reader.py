@@ -137,6 +137,10 @@ class ResponseReader:
 
     def receive_data(self, data: bytes) -> list[StreamEvent]:
         """The events that these bytes complete; of those that hold much, the first, and then it is `pending`."""
+        if self._any_event and self._decoder is None and not self.finished and len(data) <= self._room:
+            # Most that comes live: a stream that has begun, in no coding.
+            self._size += len(data)
+            return self._read_stream(data)
         events: list[StreamEvent] = []
         if self._decoder is None:
             if data:
@@ -235,7 +239,7 @@ class ResponseReader:
     def _receive(self, piece: bytes, events: list[StreamEvent], overhead: int = 0) -> None:
         if self.finished:
             return
-        room = self._max_response_size - self._size - overhead
+        room = self._room - overhead
         self._size += len(piece)
         if room > 0 and piece:
             self._read(piece[:room], events)
@@ -258,26 +262,30 @@ class ResponseReader:
             # The start is kept until there is an event, in case that none comes of it.
             self._document += piece[: max(_KEPT - len(self._document), 0)]
         if self._kind is _Kind.STREAM:
-            self._read_stream(piece, events)
+            events += self._read_stream(piece)
         elif len(self._document) > self._most():
             if self._kind is _Kind.DOCUMENT and self._wanted is not Wanted.STREAM:
                 events += self._finish(LimitExceeded("max_message_size", self._max_message_size))
             else:
                 events += self._finish(None)
 
-    def _read_stream(self, piece: bytes, events: list[StreamEvent]) -> None:
+    def _read_stream(self, piece: bytes) -> list[StreamEvent]:
         try:
-            new = self._stream.receive_data(piece)
+            events = self._stream.receive_data(piece)
         except StreamError:
-            new = []
-        if new:
-            if not self._any_event:
-                self._any_event = True
-                if self._wanted is not Wanted.COUNT:
-                    self._document.clear()
-            events += new
+            events = []
+        if events and not self._any_event:
+            self._any_event = True
+            if self._wanted is not Wanted.COUNT:
+                self._document.clear()
         if self._stream.fault is not None:
             events += self._finish(None)
+        return events
+
+    @property
+    def _room(self) -> int:
+        """How many decoded bytes are still within the limit."""
+        return self._max_response_size - self._size
 
     def _sniff(self) -> _Kind:
         """What kind of body begins so.

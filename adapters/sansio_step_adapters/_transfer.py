@@ -30,6 +30,7 @@ with a failure that leaves nothing to read (`_failed`).
 from __future__ import annotations
 
 import enum
+import math
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping
 from typing import Any, Final
@@ -148,7 +149,7 @@ class Transfer(ABC):
             self._wake = None
             self._deadlines.connecting(now)
             self._phase = Phase.CONNECT
-            until = self._until()
+            until = self._until
         if self.connection is None:
             first = self._config.first
             return Connect(first.host, first.port, self._fresh, until)
@@ -251,24 +252,23 @@ class Transfer(ABC):
 
     # Decisions.
 
-    def _until(self) -> float | None:
-        ends = self._deadlines.next_deadline()
-        return ends[0] if ends is not None else None
-
     def _check_deadlines(self, now: float) -> float | None:
-        """Where a limit ends something, and nowhere else does one. Returns when the next limit ends."""
+        """Where a limit ends something, and nowhere else does one. Returns when the next one does."""
         if self._awaits_caller:
             self._deadlines.caller_awaited(now)
         else:
             self._deadlines.caller_returned(now)
-        until = self._until()
-        if until is None or now < until or self.over:
-            return until
-        try:
-            self._deadlines.check(now)
-        except DeadlineExceeded as error:
-            self._failed(error, now)
-        return self._until()
+        if now >= self._deadlines.ends and not self.over:
+            try:
+                self._deadlines.check(now)
+            except DeadlineExceeded as error:
+                self._failed(error, now)
+        return self._until
+
+    @property
+    def _until(self) -> float | None:
+        ends = self._deadlines.ends
+        return ends if ends < math.inf else None
 
     @property
     def _settled(self) -> bool:

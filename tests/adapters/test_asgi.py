@@ -637,6 +637,47 @@ def test_a_slow_caller_is_no_silent_upstream(backend: str) -> None:
     anyio.run(main, backend=backend)
 
 
+def test_a_servers_send_is_told_that_its_wait_is_over(backend: str) -> None:
+    """Cleaned up as under a plain `await`, and ended once: by the limit on callers, and by whoever cancels the call."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(HALF))
+        peer.wait_closed()
+
+    async def main() -> None:
+        for limits in (Timeouts(caller=0.1), Timeouts()):
+            ended: list[str] = []
+            waits = anyio.Event()
+            caller = Caller(BODY)
+
+            async def send(message: Any, ended: list[str] = ended, waits: anyio.Event = waits) -> None:
+                try:
+                    await anyio.lowlevel.checkpoint()
+                    if message["type"] == "http.response.body":
+                        waits.set()
+                        await anyio.sleep_forever()
+                except anyio.get_cancelled_exc_class():
+                    ended.append("cancelled")
+                    raise
+                finally:
+                    ended.append("finally")
+
+            with FaultServer(script) as server:
+                async with PassThrough(server.base_url, timeouts=limits) as app:
+                    if limits.caller == 0.1:
+                        with pytest.raises(DeadlineExceeded, match="caller"):
+                            await app(scope(), caller.receive, send)
+                    else:
+                        async with anyio.create_task_group() as tasks:
+                            tasks.start_soon(app, scope(), caller.receive, send)
+                            await waits.wait()
+                            tasks.cancel_scope.cancel()
+            assert ended == ["finally", "cancelled", "finally"]  # the head, and the piece
+
+    anyio.run(main, backend=backend)
+
+
 def test_bytes_that_nobody_can_read_are_no_stall(backend: str) -> None:
     """After a fault the bytes still go through for as long as they come."""
     reports: list[Report] = []
