@@ -74,8 +74,8 @@ class Deadlines:
     can.
     """
 
-    __slots__ = ("_after_stop", "_awaited", "_begun", "_caller", "_connect", "_content", "_first_event", "_idle", "_stall",
-                 "_total", "timeouts")  # fmt: skip
+    __slots__ = ("_after_stop", "_awaited", "_begun", "_caller", "_connect", "_content", "_first_event", "_idle",
+                 "_idle_seconds", "_stall", "_stall_seconds", "_total", "timeouts")  # fmt: skip
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self.timeouts: Timeouts = timeouts
@@ -88,6 +88,9 @@ class Deadlines:
         self._after_stop: float = math.inf
         self._caller: float = math.inf
         self._total: float = _end(timeouts.total, now)
+        # Those of the two limits that begin anew with each event.
+        self._idle_seconds: float = math.inf if timeouts.idle is None else timeouts.idle
+        self._stall_seconds: float = math.inf if timeouts.stall is None else timeouts.stall
         self._begun = False  # an event other than a ping has come
         self._content = True  # the events that came last carried content; true before any came
         self._awaited: float | None = None  # since when the caller is waited for
@@ -104,17 +107,17 @@ class Deadlines:
     def connected(self, now: float, *, streaming: bool = True) -> None:
         """The connection is made. Without `streaming` the response is one document, which has no first event."""
         self._connect = math.inf
-        self._idle = _end(self.timeouts.idle, now)
+        self._idle = now + self._idle_seconds
         if streaming:
             self._first_event = _end(self.timeouts.first_event, now)
 
     def bytes_sent(self, now: float) -> None:
         """Bytes of the request went out."""
-        self._idle = _end(self.timeouts.idle, now)
+        self._idle = now + self._idle_seconds
 
     def bytes_received(self, now: float) -> None:
         """Bytes of the response came, whatever they were."""
-        self._idle = _end(self.timeouts.idle, now)
+        self._idle = now + self._idle_seconds
 
     def events_received(self, events: Iterable[object], now: float) -> None:
         """These events came. There may be none: the bytes were a comment, or part of an event."""
@@ -127,13 +130,13 @@ class Deadlines:
                 # An unknown event counts too: from here on the wait is for content.
                 self._begun = True
                 self._first_event = math.inf
-                self._stall = _end(self.timeouts.stall, now)
+                self._stall = now + self._stall_seconds
             if kind == "message_stop":
                 self._stall = math.inf
                 self._after_stop = _end(self.timeouts.after_stop, now)
             elif kind in _CONTENT and (self._after_stop == math.inf or kind == "message_start"):
                 self._after_stop = math.inf
-                self._stall = _end(self.timeouts.stall, now)
+                self._stall = now + self._stall_seconds
             self._content = self._content or kind in _CONTENT
 
     def away(self, seconds: float) -> None:

@@ -25,7 +25,7 @@ from ._connection import Connection
 from ._reader import Wanted, error_of
 from ._secrets import Mask
 from ._transfer import Phase, Transfer
-from ._wants import Want
+from ._wants import Proceed, Want
 
 
 class Call(Transfer):
@@ -125,9 +125,8 @@ class Call(Transfer):
 
     # What a transfer asks.
 
-    @property
-    def _pending(self) -> bool:
-        return self.exchange.pending
+    def _want_first(self, until: float | None) -> Proceed | None:
+        return Proceed() if self.exchange.pending else None
 
     def _begin(self, connection: Connection) -> bytes:
         self.exchange = self._config.exchange(connection.http, self._wanted)

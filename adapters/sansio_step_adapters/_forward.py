@@ -23,7 +23,7 @@ from ._framing import Framing
 from ._head import Headers, end_to_end
 from ._report import Observer
 from ._transfer import Phase, Transfer
-from ._wants import Receive, Want
+from ._wants import Give, Proceed, Receive, Want
 
 # What is kept of a request while it goes through, to be sent once more if an idle connection turns out to be dead.
 # Nearly all requests are smaller; those with images in them are not worth their memory.
@@ -175,6 +175,10 @@ class Forward(Transfer):
         due = self._quiet_since + self._keep_alive if self._keep_alive is not None and self._inserts else None
         if due is not None and now >= due:
             self._insert(_KEEP_ALIVE)
+        if self._awaits_caller:
+            self._deadlines.caller_awaited(now)
+        else:
+            self._deadlines.caller_returned(now)
         want = super().want(now)
         if due is not None and isinstance(want, Receive) and (want.until is None or due < want.until):
             return Receive(due)
@@ -186,16 +190,16 @@ class Forward(Transfer):
     def _pending(self) -> bool:
         return self._observer.pending and not self._abandoned
 
-    @property
-    def _next_give(self) -> ASGIMessage | None:
+    def _want_first(self, until: float | None) -> Give | Proceed | None:
         if not self._gives:
-            return None
+            return Proceed() if self._pending else None
         message, _ = self._gives[0]
         self._ending = message["type"] == "http.response.body" and not message["more_body"]
-        return message
+        return Give(message, until)
 
     @property
     def _awaits_caller(self) -> bool:
+        """Whether nothing can go on without the caller."""
         if self._gives or (self._phase is Phase.SLEEP and self._wake is None):
             return True
         starving = not self._body.whole and not self._body.unsent and not self._out

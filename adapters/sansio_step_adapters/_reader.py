@@ -137,10 +137,12 @@ class ResponseReader:
 
     def receive_data(self, data: bytes) -> list[StreamEvent]:
         """The events that these bytes complete; of those that hold much, the first, and then it is `pending`."""
-        if self._any_event and self._decoder is None and not self.finished and len(data) <= self._room:
+        if self._any_event and self._decoder is None and not self.finished:
             # Most that comes live: a stream that has begun, in no coding.
-            self._size += len(data)
-            return self._read_stream(data)
+            size = self._size + len(data)
+            if size <= self._max_response_size:
+                self._size = size
+                return self._read_stream(data)
         events: list[StreamEvent] = []
         if self._decoder is None:
             if data:
@@ -239,7 +241,7 @@ class ResponseReader:
     def _receive(self, piece: bytes, events: list[StreamEvent], overhead: int = 0) -> None:
         if self.finished:
             return
-        room = self._room - overhead
+        room = self._max_response_size - self._size - overhead
         self._size += len(piece)
         if room > 0 and piece:
             self._read(piece[:room], events)
@@ -281,11 +283,6 @@ class ResponseReader:
         if self._stream.fault is not None:
             events += self._finish(None)
         return events
-
-    @property
-    def _room(self) -> int:
-        """How many decoded bytes are still within the limit."""
-        return self._max_response_size - self._size
 
     def _sniff(self) -> _Kind:
         """What kind of body begins so.

@@ -32,8 +32,7 @@ from __future__ import annotations
 import enum
 import math
 from abc import ABC, abstractmethod
-from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import Final
 
 from sansio_step import ConnectError, DeadlineExceeded, Deadlines, TransportError
 
@@ -94,20 +93,9 @@ class Transfer(ABC):
     def _failed(self, error: TransportError, now: float) -> None:
         """A limit has passed, or no connection was made: `_phase` says what it was at."""
 
-    @property
     @abstractmethod
-    def _pending(self) -> bool:
-        """Whether what came holds more, to be had by `proceeded`."""
-
-    @property
-    def _next_give(self) -> MutableMapping[str, Any] | None:
-        """What a gateway's caller gets next, if there is something."""
-        return None
-
-    @property
-    def _awaits_caller(self) -> bool:
-        """Whether nothing can go on without the caller."""
-        return False
+    def _want_first(self, until: float | None) -> Give | Proceed | None:
+        """What goes before the socket: something for a gateway's caller, or what is still to be read of what came."""
 
     # What to do.
 
@@ -126,11 +114,9 @@ class Transfer(ABC):
         until = self._check_deadlines(now)
         if self._phase is not Phase.EXCHANGE:
             return self._want_around(until, now)
-        give = self._next_give
-        if give is not None:
-            return Give(give, until)
-        if self._pending:
-            return Proceed()
+        ours = self._want_first(until)
+        if ours is not None:
+            return ours
         self._fill()
         return Send(self._out, until) if self._out else Receive(until)
 
@@ -138,18 +124,16 @@ class Transfer(ABC):
         """The same before an exchange and after it."""
         if self._phase is Phase.RELEASE:
             return Keep() if self._can_keep else Close(self._farewell())
-        give = self._next_give
-        if give is not None:
-            return Give(give, until)
-        if self._phase is Phase.DONE:
-            return Proceed() if self._pending else None
+        ours = self._want_first(until)
+        if isinstance(ours, Give) or self._phase is Phase.DONE:
+            return ours
         if self._phase is Phase.SLEEP:
             if self._wake is None or now < self._wake:
                 return Sleep(self._wake if self._wake is not None else until)
             self._wake = None
             self._deadlines.connecting(now)
             self._phase = Phase.CONNECT
-            until = self._until
+            until = self._check_deadlines(now)
         if self.connection is None:
             first = self._config.first
             return Connect(first.host, first.port, self._fresh, until)
@@ -183,7 +167,7 @@ class Transfer(ABC):
 
     def received(self, data: bytes, now: float) -> None:
         """Bytes came from the socket."""
-        if self.connection is None or not self.at_work:
+        if self.connection is None or self._phase not in _AT_WORK:
             return  # closed meanwhile, by another task or thread
         try:
             plain = self.connection.receive_data(data)
@@ -194,8 +178,9 @@ class Transfer(ABC):
             if self.connection.ready:
                 self._begin_exchange(now)
             return
-        body = self.framing.receive_data(plain) if plain else b""
-        if self.framing.status is not None:
+        framing = self.framing
+        body = framing.receive_data(plain) if plain else b""
+        if framing.status is not None:
             self._deadlines.bytes_received(now)
         if plain:
             self._advance(body, now)
@@ -254,20 +239,13 @@ class Transfer(ABC):
 
     def _check_deadlines(self, now: float) -> float | None:
         """Where a limit ends something, and nowhere else does one. Returns when the next one does."""
-        if self._awaits_caller:
-            self._deadlines.caller_awaited(now)
-        else:
-            self._deadlines.caller_returned(now)
-        if now >= self._deadlines.ends and not self.over:
+        ends = self._deadlines.ends
+        if now >= ends and not self.over:
             try:
                 self._deadlines.check(now)
             except DeadlineExceeded as error:
                 self._failed(error, now)
-        return self._until
-
-    @property
-    def _until(self) -> float | None:
-        ends = self._deadlines.ends
+            ends = self._deadlines.ends
         return ends if ends < math.inf else None
 
     @property
