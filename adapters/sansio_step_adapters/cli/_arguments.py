@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 from sansio_step import __version__
 
+from . import check
 from ._terminal import escaped
 from .archive import MORE, ArchiveArguments, read_archive
 
@@ -62,7 +63,9 @@ class InspectArguments(NamedTuple):
     html: str | None
 
 
-Arguments: TypeAlias = "ParseArguments | DemoArguments | ChatArguments | InspectArguments | ArchiveArguments"
+Arguments: TypeAlias = (
+    "ParseArguments | DemoArguments | ChatArguments | InspectArguments | ArchiveArguments | check.CheckArguments"
+)
 
 
 def read_arguments(words: list[str]) -> Arguments:
@@ -217,6 +220,13 @@ _COMMANDS: Final = {
         "was whole, 1 if something was not, 2 for wrong arguments.",
         ("sansio-step parse sky.sse", "curl -sN ... | sansio-step parse --events -"),
         _read_parse,
+    ),
+    "check": _Command(
+        "FILE|URL",
+        "Tell whether a capture, or a server, is a good Messages stream.",
+        check.MORE,
+        ("sansio-step check sky.sse", "sansio-step check http://127.0.0.1:8000 --model ours --allow no_ping"),
+        check.read_check,
     ),
     "archive": _Command(
         "IN ... --out DIR",

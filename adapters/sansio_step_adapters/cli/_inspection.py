@@ -22,7 +22,7 @@ from sansio_step import (
     to_dict,
 )
 
-from ._body import Body, Unreadable
+from .._captured import Body, Unreadable
 
 __all__ = ["BlockSeen", "EventSeen", "Gap", "Inspection", "inspect_body"]
 

@@ -28,8 +28,8 @@ from sansio_step import (
     to_json,
 )
 
+from .._captured import Body, Unreadable
 from .._reader import MAX_MESSAGE_SIZE, error_of
-from ._body import Body, Unreadable
 from ._terminal import escaped
 
 __all__ = ["Options", "parse_bodies"]

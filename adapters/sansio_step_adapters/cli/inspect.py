@@ -9,8 +9,8 @@ import msgspec
 
 from sansio_step import Outcome
 
+from .._captured import Unreadable
 from ._arguments import InspectArguments
-from ._body import Unreadable
 from ._inspection import inspect_body
 from ._terminal import escaped
 

@@ -16,8 +16,8 @@ from zlib import crc32
 
 from sansio_step import BedrockDecoder, EventDecoder
 
-from .._coding import CODINGS, CodingError, content_decoder
-from ..record import Recording, read_recording
+from ._coding import CODINGS, CodingError, content_decoder
+from .record import Recording, read_recording
 
 __all__ = ["Body", "Unreadable"]
 
