@@ -27,17 +27,22 @@ class Asking(Client):
         self._clock = clock
         self._began = 0
         self._seen: Observation | None = None
+        # When the answer ended, and what broke it.
+        self._end: tuple[int, StreamError | None] | None = None
 
     @property
     def mask(self) -> Mask:
         """Hides the key."""
         return self._config.mask
 
-    def ask(self, request: MessageRequest, wanted: Wanted, seen: Observation) -> StreamError | None:
-        """Ask and observe the whole answer; what the client says is wrong with it, None if nothing is."""
-        self._seen = seen
+    def ask(self, request: MessageRequest, wanted: Wanted, seen: Observation) -> None:
+        """Ask, and let it see the whole answer, or that there is none.
+
+        An exception of the caller's own, such as Ctrl-C, leaves what it has seen without an end.
+        """
+        self._seen, self._end = seen, None
         self._began = self._clock()
-        failure = None
+        failure: StreamError | None = None
         try:
             if wanted is Wanted.STREAM:
                 with self.stream(request) as stream:
@@ -47,11 +52,18 @@ class Asking(Client):
                 self.create(request)
         except StreamError as error:
             failure = error
-        return failure
+        if self._end is not None:
+            seen.receive_eof(*self._end)
+        else:
+            assert failure is not None, "a call without an answer has failed"
+            seen.receive_nothing(failure)
 
     def _tap(self) -> _Tap:
         assert self._seen is not None, "only `ask` makes calls"
-        return _Tap(self._seen, lambda: self._clock() - self._began)
+        return _Tap(self._seen, lambda: self._clock() - self._began, self._ended)
+
+    def _ended(self, ns: int, error: StreamError | None) -> None:
+        self._end = ns, error
 
 
 def request_of(fields: Mapping[str, Any]) -> MessageRequest:
@@ -62,8 +74,10 @@ def request_of(fields: Mapping[str, Any]) -> MessageRequest:
 class _Tap:
     """Undoes the content coding and tells an observation what comes, with the time."""
 
-    def __init__(self, seen: Observation, now: Callable[[], int]) -> None:
-        self._seen, self._now = seen, now
+    def __init__(
+        self, seen: Observation, now: Callable[[], int], end: Callable[[int, StreamError | None], None]
+    ) -> None:
+        self._seen, self._now, self._end = seen, now, end
         self._decoder: Decoder | None = None
         self._is_readable = True
 
@@ -89,7 +103,10 @@ class _Tap:
             self._seen.tally.add("unreadable", str(error))
 
     def receive_eof(self, error: BaseException | None = None) -> None:
-        self._seen.receive_eof(self._now(), error if isinstance(error, StreamError) else None)
+        is_cut = self._decoder is not None and not self._decoder.whole
+        if is_cut and error is None and self._is_readable and self._seen.error is None:
+            self._seen.tally.add("unreadable", "the body ends inside its content coding")
+        self._end(self._now(), error if isinstance(error, StreamError) else None)
 
     def _receive(self, data: bytes, ns: int) -> None:
         if data and self._is_readable:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from sansio_step import ConnectionLost
 
 from .._captured import Body, Unreadable
+from .._reader import AWS_STREAM
 from ._findings import Finding
 from ._observation import Observation
 from ._times import Limits
@@ -32,10 +33,8 @@ class CaptureCheck:
         """What is found so far, the worst first."""
         return self._seen.findings
 
-    def run(self, listener: Callable[[str], object] | None = None) -> None:
-        """Read it to its end; `listener` is told its name before. Raises OSError if it can't be opened."""
-        if listener is not None:
-            listener(self._body.label)
+    def run(self) -> None:
+        """Read it to its end. Raises OSError if it can't be opened; all else that is wrong is a finding."""
         seen, body = self._seen, self._body
         pieces = body.pieces()
         unreadable = None
@@ -89,7 +88,8 @@ def check_body(
     letters; without them nothing is said of the head.
     """
     seen = Observation(source, limits=limits)
-    seen.receive_head(status, {name.lower(): value for name, value in (headers or {}).items()})
+    known = {name.lower(): value for name, value in (headers or {}).items()}
+    seen.receive_head(status, known, is_aws=known.get("content-type", "").startswith(AWS_STREAM))
     ns = None
     for piece in (body,) if isinstance(body, bytes) else body:
         data, seconds = piece if isinstance(piece, tuple) else (piece, None)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Final
 from sansio_step import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
+    InputJSONDelta,
     MessageDeltaEvent,
     MessageStartEvent,
     StreamEvent,
+    TextDelta,
+    ThinkingDelta,
     UnknownBlock,
     UnknownDelta,
     UnknownEvent,
@@ -29,7 +32,9 @@ _HALF: Final = "\ufffd"
 
 def text_of(event: StreamEvent) -> str:
     """The content that an event adds, often none."""
-    if isinstance(event, ContentBlockDeltaEvent) and event.delta.text_field is not None:
+    if isinstance(event, ContentBlockDeltaEvent) and isinstance(
+        event.delta, (TextDelta, InputJSONDelta, ThinkingDelta)
+    ):
         return event.delta.piece
     return ""
 

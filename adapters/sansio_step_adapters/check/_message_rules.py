@@ -12,9 +12,9 @@ from ._head_rules import shown
 if TYPE_CHECKING:
     from ._observation import Observation
 
-__all__ = ["MESSAGE_RULES"]
+__all__ = ["MESSAGE_RULES", "STOP_REASONS"]
 
-_STOP_REASONS: Final = frozenset(
+STOP_REASONS: Final = frozenset(
     {
         *("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal"),
         *("model_context_window_exceeded", "compaction"),
@@ -80,7 +80,7 @@ def wrong_stop_reason(_: Observation, message: Message) -> str | None:
 def unknown_stop_reason(_: Observation, message: Message) -> str | None:
     """The set is open, but most clients branch on those that it has."""
     reason = message.stop_reason
-    return None if reason is None or reason in _STOP_REASONS else shown(reason)
+    return None if reason is None or reason in STOP_REASONS else shown(reason)
 
 
 MESSAGE_RULES: Final[dict[str, Callable[[Observation, Message], str | None]]] = {

@@ -39,7 +39,6 @@ from ._times import TIME_RULES, Limits, Place, Times
 
 __all__ = ["Observation"]
 
-_MOST_PLACES: Final = 1 << 20
 _MOST_OF_START: Final = 64 * 1024
 _PIECE: Final = 64 * 1024
 # What ended the reading, by the code that says so. The first that fits counts.
@@ -58,7 +57,8 @@ class Observation:
     """Say what comes, in order: `receive_head` (if the head is known), `receive_data`, `receive_eof`. Ask `findings` any time.
 
     `wanted` is what was asked for, `ANY` if that is not known. Times are nanoseconds from the request on, None if they are
-    not known. A `refusal` is right if the request was wrong on purpose.
+    not known. A `refusal` is right if the request was wrong on purpose. Of events after the first `most_places` the place is
+    not known when only their end shows what was wrong with them.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Observation:
         limits: Limits | None = None,
         mask: Mask | None = None,
         refusal: bool = False,
+        most_places: int = 1 << 20,
     ) -> None:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
@@ -90,6 +91,7 @@ class Observation:
         self._is_timed = False
         self._event_start = 0
         self._events = 0
+        self._most_places = most_places
         self._starts, self._moments = array("Q"), array("q")
         self._judged: Message | None = None
         self._utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -147,9 +149,7 @@ class Observation:
         self.tally.add("no_answer", self._mask.text(f"{error.reason}{more}"))
 
     def receive_eof(self, ns: int | None = None, broken: StreamError | None = None) -> None:
-        """No more is read; `broken` is what ended it, None if the body has ended. A second call does nothing."""
-        if self.over:
-            return
+        """No more is read; `broken` is what ended it, None if the body has ended."""
         self.over = True
         reader = self._reader
         for event in reader.receive_eof(broken):
@@ -218,7 +218,7 @@ class Observation:
             detail = rule(self, event)
             if detail is not None:
                 self.tally.add(code, self._mask.text(detail), **place)
-        if self._events < _MOST_PLACES:
+        if self._events < self._most_places:
             self._starts.append(self._event_start)
             self._moments.append(-1 if ns is None else ns)
         self._events += 1
@@ -249,37 +249,34 @@ class Observation:
             index, delta = self._reader.unapplied[0]
             detail = f"{shown(delta.type)} for block {index}"
             self.tally.add("unapplied_delta", self._mask.text(detail), count=len(self._reader.unapplied))
-        if error is None:
-            if self._refusal:
-                self.tally.add("not_refused", "it is answered as if nothing was wrong with it")
-            elif self._wanted is Wanted.MESSAGE and self.is_stream:
-                self.tally.add("unexpected_answer", "an event stream where a document was asked for")
+        if self._refusal and (self.is_stream or error is None):
+            failed = ", and says that it failed in an event" if isinstance(error, APIError) else ""
+            self.tally.add("not_refused", f"it is answered under status {self.status}{failed}")
             return
-        if isinstance(error, APIError) and self._refusal and not self.is_stream:
+        if self._refusal and isinstance(error, APIError):
             if self.status != 400:
                 self.tally.add("wrong_status", f"status {self.status} for a request that is wrong")
             return
-        if isinstance(error, APIError) and self._refusal:
-            self.tally.add("not_refused", "a stream under a status of success begins, and then says that it failed")
+        if error is None:
+            if self._wanted is Wanted.MESSAGE and self.is_stream:
+                self.tally.add("unexpected_answer", "an event stream where a document was asked for")
             return
         code = next((code for kind, code in _ENDS if isinstance(error, kind)), None)
         if isinstance(error, ProtocolViolation):
             code = error.code
         assert code is not None, "every error of a reader has a code"
-        if code not in self.tally:
-            place = self._place_of(error.event_number)
-            if error.byte_offset is not None:
-                place["byte_offset"] = error.byte_offset
-            self.tally.add(code, self._said(error), **place)
+        # What ends a stream without a word about an event ends it before the next one.
+        number = self._events if error.event_number is None and self.is_stream else error.event_number
+        place = self._place_of(number)
+        if error.byte_offset is not None:
+            place["byte_offset"] = error.byte_offset
+        self.tally.add(code, self._said(error), **place)
 
     def _said(self, error: StreamError) -> str:
         if isinstance(error, UnexpectedResponse) and self.status is None:
             # Its words have a status, which nobody knows here.
-            return (
-                f"no stream, no message: {shown(self.start[:200].decode('utf-8', 'replace'))}"
-                if self.start
-                else "an empty body"
-            )
+            start = self.start[:200].decode("utf-8", "replace")
+            return f"no stream, no message: {shown(start)}" if start else "an empty body"
         reason = error.reason
         if isinstance(error, ProtocolViolation):
             reason = reason.removeprefix(f"{error.code}: ")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -89,12 +91,12 @@ def run(arguments: CheckArguments) -> bool:
     from ._check_view import Shown, show, to_json  # noqa: PLC0415
 
     try:
-        check = _check(arguments)
+        check, go = _check(arguments)
     except (ValueError, TypeError, ModuleNotFoundError) as error:
         raise _wrong(str(error)) from None
     interrupted = False
     try:
-        check.run(_say if sys.stderr.isatty() else None)
+        go()
     except KeyboardInterrupt:
         interrupted = True
     except OSError as error:
@@ -111,16 +113,19 @@ def run(arguments: CheckArguments) -> bool:
     return shown.is_good
 
 
-def _check(arguments: CheckArguments) -> CaptureCheck | ServerCheck:
+def _check(arguments: CheckArguments) -> tuple[CaptureCheck | ServerCheck, Callable[[], None]]:
+    """The check, and how to run it."""
     from ..check import CaptureCheck, ServerCheck  # noqa: PLC0415
 
     if not arguments.is_url:
-        return CaptureCheck(arguments.target)
-    return ServerCheck(arguments.target, **{"model": _MODEL, **arguments.options})
+        capture = CaptureCheck(arguments.target)
+        return capture, capture.run
+    server = ServerCheck(arguments.target, **{"model": _MODEL, **arguments.options})
+    return server, partial(server.run, _say if sys.stderr.isatty() else None)
 
 
 def _say(what: str) -> None:
-    sys.stderr.write(escaped(f"checking: {what}").replace("\n", "\\n") + "\n")
+    sys.stderr.write(escaped(f"asking: {what}\n"))
     sys.stderr.flush()
 
 
