@@ -194,7 +194,7 @@ def test_an_event_that_only_the_end_completes():
     (found,) = checked([(GOOD[:-1], 0.5), (b"", 0.75)])
     assert (found.code, found.event_number, found.byte_offset, found.time) == (
         "unterminated_event",
-        7,
+        6,
         len(GOOD) - len(STOP),
         0.75,
     )
@@ -206,7 +206,7 @@ def test_places_are_kept_of_some_events_only():
     seen.receive_data(GOOD + start(id="msg_2") + TEXT.replace(b"event: content_block_stop\n", b"") + reason() + STOP)
     seen.receive_eof()
     (found,) = seen.findings
-    assert (found.code, found.event_number, found.byte_offset) == ("no_event_line", 12, None)
+    assert (found.code, found.event_number, found.byte_offset) == ("no_event_line", 11, None)
 
 
 def test_a_finding_without_a_place_says_none():

@@ -57,8 +57,8 @@ class Observation:
     """Say what comes, in order: `receive_head` (if the head is known), `receive_data`, `receive_eof`. Ask `findings` any time.
 
     `wanted` is what was asked for, `ANY` if that is not known. Times are nanoseconds from the request on, None if they are
-    not known. A `refusal` is right if the request was wrong on purpose. Of events after the first `most_places` the place is
-    not known when only their end shows what was wrong with them.
+    not known. A `refusal` is right if the request was wrong on purpose. Places are kept of the
+    first `most_places` events: of later ones, what the end shows has neither byte nor time.
     """
 
     def __init__(

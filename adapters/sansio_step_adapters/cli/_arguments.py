@@ -225,7 +225,7 @@ _COMMANDS: Final = {
         "FILE|URL",
         "Tell whether a capture, or a server, is a good Messages stream.",
         check.MORE,
-        ("sansio-step check sky.sse", "sansio-step check http://127.0.0.1:8000 --model ours --allow no_ping"),
+        ("sansio-step check sky.sse", "sansio-step check http://127.0.0.1:8000 --model ours --allow burst"),
         check.read_check,
     ),
     "archive": _Command(

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["MORE", "CheckArguments", "read_check", "run"]
 
 MORE: Final = """\
-A FILE is what inspect reads. A URL is a server's, without /v1: it is asked a few
-questions, some 2,000 tokens, with the key in STEP_API_KEY. The exit code is 0 if it
-is good, 1 if an error or a warning was found that is not allowed, 2 if it could not
-be checked. What each code means: docs/deviations.md"""
+A FILE is what inspect reads. A URL is a server's, without /v1: it is asked
+some questions, for 2,000 tokens, with the key in STEP_API_KEY. The exit code is
+0 if all is good, 1 after an error or a warning that is not allowed, 2 if it
+could not be checked. What each code means: docs/deviations.md"""
 
 _MODEL: Final = "step-3.7-flash"
 _URL: Final = ("http://", "https://")
