@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from sansio_step import parse, to_json
+from sansio_step_adapters.check import check_body
 from sansio_step_adapters.cli import _captures, main
+from sansio_step_adapters.cli._check_view import Shown, show
 from sansio_step_adapters.record import Recorder
 
 from .program import POSIX, START, Server, Terminal, cell_width, commands_in, environment, in_terminal, run
@@ -251,6 +254,18 @@ def test_a_good_one_in_a_terminal(saved):
     assert shown.startswith('{\r\n  "target":')
 
 
+def test_a_terminal_without_rich_gets_the_lines_of_a_pipe(monkeypatch):
+    class FakeTerminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    shown = FakeTerminal()
+    show(Shown("tea", check_body(WHOLE[:-2], source="tea"), frozenset(), interrupted=False), shown)
+    assert shown.getvalue().startswith("tea: error: unterminated_event (event ")
+    assert shown.getvalue().endswith("\ntea: not good: 1 error\n")
+
+
 @POSIX
 def test_nothing_in_a_terminal_does_not_wait():
     code, shown = in_terminal(["check"], 80)
@@ -312,13 +327,6 @@ def test_a_closed_pipe_ends_it_quietly(saved):
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
-
-
-# --- in this process, where its coverage is measured -----------------------------------------------------
-
-
-class _FakeTerminal:
-    """Of a terminal, what rich needs."""
 
 
 def test_the_help_fits_a_screen_and_ends_with_examples():

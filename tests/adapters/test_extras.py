@@ -54,10 +54,11 @@ def test_without_any_of_them(module: str) -> None:
 
 
 def test_what_a_module_does_without() -> None:
-    """The client on sockets and the exchange need no anyio, and no import needs trio."""
+    """The client on sockets and the exchange need no anyio, no import needs trio, and a check of captures needs none."""
     for module in ("sockets", "http1"):
         assert run(module, "anyio", "trio").returncode == 0
     assert run("anyio", "trio").returncode == 0
+    assert run("check", "anyio", "h11").returncode == 0
 
 
 def test_the_name_of_what_is_missing() -> None:

@@ -71,10 +71,9 @@ def no_final_usage(seen: Observation, message: Message) -> str | None:
 
 def wrong_stop_reason(_: Observation, message: Message) -> str | None:
     """Agents go on or stop by this word."""
-    calls = len(message.tool_uses)
-    if message.stop_reason == "tool_use" and not calls:
+    if message.stop_reason == "tool_use" and not message.tool_uses:
         return "tool_use without a call"
-    return f"end_turn after {calls} calls" if message.stop_reason == "end_turn" and calls else None
+    return "end_turn after a call" if message.stop_reason == "end_turn" and message.tool_uses else None
 
 
 def unknown_stop_reason(_: Observation, message: Message) -> str | None:

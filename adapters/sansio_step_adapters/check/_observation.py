@@ -120,7 +120,7 @@ class Observation:
     def findings(self) -> list[Finding]:
         """What is found so far, the worst first; what only the end shows comes with the end."""
         tally = self.tally
-        if not self.over:
+        if not self.over and self._made is not None:
             tally = tally.copy()
             self._add_deviations(tally)
         return tally.findings()

@@ -125,7 +125,7 @@ def check_server(
     headers: Mapping[str, str] | None = None,
     **options: Unpack[UpstreamOptions],
 ) -> list[Finding]:
-    """What is wrong with a server's answers, question by question; nothing if it is good. Takes some minutes at most.
+    """What is wrong with a server's answers, question by question; nothing if it is good.
 
     It is asked a short text, a tool call and a long text, each streamed and not, which costs some 2,000 tokens; the two
     answers are compared. Then it is asked without a model and for 0 tokens, which it should refuse. `base_url` is given
