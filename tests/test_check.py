@@ -261,6 +261,7 @@ OVERLOADED = event("error", error={"type": "overloaded_error", "message": "busy"
         (start() + TEXT + start(id="msg_2"), "spliced_message_start", "message_start of 'msg_2' inside 'msg_1'"),
         (b"", "unexpected_answer", "empty"),
         (b"<html>no", "unexpected_answer", "HTML"),
+        (b"<html>" + b" " * 100_000, "unexpected_answer", "HTML"),
         (b"{}", "unexpected_answer", "no message"),
     ],
 )

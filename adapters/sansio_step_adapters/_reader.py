@@ -266,7 +266,8 @@ class ResponseReader:
         if self._kind is _Kind.STREAM:
             events += self._read_stream(piece)
         elif len(self._document) > self._most():
-            if self._kind is _Kind.DOCUMENT and self._wanted is not Wanted.STREAM:
+            # A page is no message at any size, and the limit of messages says nothing of it.
+            if self._kind is _Kind.DOCUMENT and self._wanted is not Wanted.STREAM and self._begins_with(b"{"):
                 events += self._finish(LimitExceeded("max_message_size", self._max_message_size))
             else:
                 events += self._finish(None)

@@ -347,6 +347,15 @@ def test_a_document_too_large(streaming: bool) -> None:
     assert isinstance(exchange.error, UnexpectedResponse if streaming else LimitExceeded)
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_page_too_large_is_a_page(streaming: bool) -> None:
+    """What is no JSON is named by what it is, however large: no limit that could be raised would help."""
+    page = answer(b"<!DOCTYPE html>" + b" " * 100_000, content_type="text/html")
+    exchange, _ = feed(page, 1000, streaming=streaming)
+    assert isinstance(exchange.error, UnexpectedResponse)
+    assert str(exchange.error).startswith("HTML: ")
+
+
 def test_a_head_without_end() -> None:
     """A head of headers is refused before it fills the memory."""
     exchange, _ = feed(b"HTTP/1.1 200 OK\r\n" + b"x-bomb: yes\r\n" * 100_000, 1000, eof=False)
