@@ -607,7 +607,7 @@ def test_a_recording_has_its_times_and_its_head(tmp_path):
 @pytest.mark.parametrize(
     ("end", "why"),
     [
-        (lambda recorder: recorder.receive_eof(OSError()), "the connection broke off while it was recorded"),
+        (lambda recorder: recorder.receive_eof(OSError()), "it was broken off, by the server or by who recorded it"),
         (Recorder.close, "the recording was ended before the answer was"),
     ],
 )

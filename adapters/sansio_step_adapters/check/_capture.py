@@ -15,7 +15,7 @@ from ._times import Limits
 __all__ = ["CaptureCheck", "check_body", "check_capture"]
 
 _ENDED = {
-    "broken": "the connection broke off while it was recorded",
+    "broken": "it was broken off, by the server or by who recorded it",
     "closed": "the recording was ended before the answer was",
     None: "the program that recorded ended before the answer did",
 }
