@@ -190,6 +190,18 @@ def test_a_deviation_has_its_place_and_its_count():
     assert str(finding).startswith(f"error: no_event_line (event 2, byte {finding.byte_offset}, 1.250 s, 4 times): ")
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_an_event_begins_after_the_comments_before_it(end, size):
+    """A frame of comments is a frame of its own, however its line ends are cut."""
+    before = start() + opens() + b": nothing yet" + b"\n\n"
+    body = (before + delta("x").replace(b"event: content_block_delta\n", b"") + ends() + reason() + STOP).replace(
+        b"\n", end
+    )
+    (found,) = checked([body[at : at + size] for at in range(0, len(body), size)])
+    assert (found.code, found.byte_offset) == ("no_event_line", len(before.replace(b"\n", end)))
+
+
 def test_an_event_that_only_the_end_completes():
     (found,) = checked([(GOOD[:-1], 0.5), (b"", 0.75)])
     assert (found.code, found.event_number, found.byte_offset, found.time) == (

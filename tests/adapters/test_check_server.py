@@ -200,6 +200,15 @@ def test_a_model_that_says_something_else_may_end_for_another_reason():
     assert ("short text", "stop_reason_differs") in codes(found)
 
 
+def test_a_servers_words_are_one_short_line_without_commands():
+    usage = USAGE | {"\x1b[2J\u202e\n" * 500: 1}
+    (found,) = (one for one in checked(altered(usage=usage)) if one.source == "short text")
+    assert found.code == "usage_differs"
+    assert found.detail.isprintable()
+    assert "\\x1b[2J\\u202e\\n" in found.detail
+    assert len(found.detail) < 3000
+
+
 def test_other_kinds_of_blocks_are_a_note():
     thinking = [{"type": "thinking", "thinking": "Hm", "signature": "s"}, {"type": "text", "text": "Hello"}]
     found = [one for one in checked(altered(content=thinking)) if one.code == "blocks_differ"]

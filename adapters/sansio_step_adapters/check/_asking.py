@@ -15,7 +15,7 @@ from ..replay import request_from_wire
 from ..sockets import Client
 from ._observation import Observation
 
-__all__ = ["Asking"]
+__all__ = ["Asking", "request_of"]
 
 
 class Asking(Client):

@@ -12,6 +12,7 @@ from ._codes import CODES, Severity, check_codes
 __all__ = ["Finding", "Tally", "failing"]
 
 _PAGE: Final = "docs/deviations.md"
+_LONGEST: Final = 400
 _ORDER: Final = list(Severity)
 
 
@@ -82,7 +83,7 @@ class Tally:
         self._found[code] = Finding(
             code=code,
             severity=CODES[code],
-            detail=detail,
+            detail=_one_line(detail),
             source=self.source,
             event_number=event_number,
             byte_offset=byte_offset,
@@ -103,6 +104,12 @@ class Tally:
             return _ORDER.index(finding.severity), last if number is None else number
 
         return sorted(self._found.values(), key=rank)
+
+
+def _one_line(text: str) -> str:
+    """A text of which parts may be a server's words: its start if it is long, control characters as escapes."""
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
 
 
 def failing(findings: Iterable[Finding], allow: Iterable[str] = ()) -> list[Finding]:

@@ -57,8 +57,8 @@ class Observation:
     """Say what comes, in order: `receive_head` (if the head is known), `receive_data`, `receive_eof`. Ask `findings` any time.
 
     `wanted` is what was asked for, `ANY` if that is not known. Times are nanoseconds from the request on, None if they are
-    not known. A `refusal` is right if the request was wrong on purpose. Places are kept of the
-    first `most_places` events: of later ones, what the end shows has neither byte nor time.
+    not known. With `refusal` the request was wrong on purpose. Places are kept of the first `most_places` events: of later
+    ones, what the end shows has neither byte nor time.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Observation:
         self._times = Times(limits or Limits())
         self._is_timed = False
         self._event_start = 0
+        self._line_end = b"\n"  # what the last piece of a line ended with, nothing in the middle of one
         self._events = 0
         self._most_places = most_places
         self._starts, self._moments = array("Q"), array("q")
@@ -194,8 +195,15 @@ class Observation:
             events = reader.receive_data(line)
             for event in events:
                 self._take(event, ns)
-            if events:
+            if events or self._is_blank(line):
                 self._event_start = self.size
+
+    def _is_blank(self, line: bytes) -> bool:
+        """Whether a line ends a frame, be it one of comments."""
+        before, self._line_end = self._line_end, line[-1:] if line[-1:] in b"\r\n" else b""
+        if line == b"\n" and before == b"\r":  # the rest of a line end that a read has cut, be it a blank line's
+            return self._event_start == self.size - 1
+        return line in (b"\n", b"\r\n", b"\r") and before != b""
 
     def _check_utf8(self, data: bytes, ns: int | None) -> None:
         place = self.size - len(self._utf8.getstate()[0])

@@ -62,8 +62,7 @@ class ServerCheck:
 
     def run(self, listener: Callable[[str], object] | None = None) -> None:
         """Ask all questions; `listener` is told each before it is asked. Whatever the server does is a finding."""
-        names = [*(f"{question.name}, {how}" for question in QUESTIONS for how in ("streamed", "not streamed"))]
-        left = len(names) + len(WRONG)
+        left = 2 * len(QUESTIONS) + len(WRONG)
         client = self._client
         with client:
             for question, request in zip(QUESTIONS, self._requests, strict=True):
