@@ -426,6 +426,10 @@ def test_a_fast_model_after_a_wait_is_no_burst():
     assert paced(*([3.0] * 19), *(3.1 + number * 0.01 for number in range(21))) == []
 
 
+def test_a_document_takes_its_time():
+    assert checked([(document(), 40.0), (b" ", 60.0)], JSON) == []
+
+
 def test_a_short_answer_at_once_is_no_burst():
     assert timed((GOOD, 5.0)) == []
 

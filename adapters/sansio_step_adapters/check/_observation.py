@@ -160,7 +160,8 @@ class Observation:
             self._judge(message)
         self._add_end()
         self._add_deviations(self.tally)
-        if self._is_timed and ns is not None:
+        # A document has nothing to say before it is whole.
+        if self._is_timed and ns is not None and self.is_stream:
             end = Place(self._events, self.size, ns)
             self._times.end(end)
             for code, rule in TIME_RULES.items():
