@@ -278,8 +278,23 @@ def test_a_server_that_hangs_is_waited_for_once(what):
         peer.wait_closed()
 
     found = checked(script, raw=True, timeout=0.2)  # type: ignore[arg-type]
-    assert codes(found) == [(NAMES[0], "no_answer"), ("", "not_asked")]
+    assert codes(found) == [(NAMES[0], "timed_out"), ("", "not_asked")]
     assert re.fullmatch(r"deadline '\w+' of 0\.2 seconds passed", found[0].detail)
+
+
+def test_a_slow_document_is_no_server_that_hangs():
+    """Its head comes when all of it is made: the other questions are asked all the same."""
+
+    def script(peer: Peer) -> None:
+        while True:
+            request = json.loads(peer.read_request()[1])
+            if not request.get("stream") and not refuses(request):
+                peer.wait_closed()
+                return
+            peer.send(good(request))
+
+    found = checked(script, raw=True, timeout=0.3)  # type: ignore[arg-type]
+    assert codes(found) == [(f"{name}, not streamed", "timed_out") for name in QUESTIONS]
 
 
 def test_a_server_that_hangs_in_the_middle_is_found_each_time():

@@ -72,7 +72,7 @@ CORE: Final = {
 OWN: Final = {
     # How the answer ended.
     "truncated": Code(_ERROR, "the body ends, or breaks off, before the message is whole"),
-    "timed_out": Code(_ERROR, "a time limit passed before the message was whole"),
+    "timed_out": Code(_ERROR, "a time limit passed before the answer was whole"),
     "api_error": Code(_ERROR, "the server says that it failed, by an error event or an error status"),
     "undecodable": Code(_ERROR, "an event can't be read: broken JSON, an index or a text of a wrong type"),
     "limit_exceeded": Code(_ERROR, "an event or a message is larger than the limit"),
@@ -104,7 +104,7 @@ OWN: Final = {
     "unknown_stop_reason": Code(_NOTE, "a stop_reason that has no name yet"),
     "unapplied_delta": Code(_WARNING, "a delta that fits no block"),
     # A server's answers, beside each other.
-    "no_answer": Code(_ERROR, "no connection, or no response on it"),
+    "no_answer": Code(_ERROR, "no connection, or one that ends without a response"),
     "not_asked": Code(_NOTE, "questions that were not asked, since an earlier answer left no hope"),
     "no_tool_call": Code(_NOTE, "the model was asked to call a tool and did not"),
     "stop_reason_differs": Code(_WARNING, "another stop_reason in the stream than in the document, though they say the same, or one that has no name"),

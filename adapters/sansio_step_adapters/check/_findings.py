@@ -65,6 +65,9 @@ class Tally:
         self.source = source
         self._found = dict(found or {})
 
+    def __contains__(self, code: str) -> bool:
+        return code in self._found
+
     def add(
         self,
         code: str,

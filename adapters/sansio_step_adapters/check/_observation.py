@@ -147,7 +147,8 @@ class Observation:
         self.over = True
         cause = error.__cause__
         more = f": {cause}" if isinstance(cause, OSError) and str(cause) not in error.reason else ""
-        self.tally.add("no_answer", self._mask.text(f"{error.reason}{more}"))
+        hangs = isinstance(error, DeadlineExceeded) and error.name != "connect"
+        self.tally.add("timed_out" if hangs else "no_answer", self._mask.text(f"{error.reason}{more}"))
 
     def receive_eof(self, ns: int | None = None, broken: StreamError | None = None) -> None:
         """No more is read; `broken` is what ended it, None if the body has ended."""
