@@ -226,24 +226,17 @@ class ReplayServer:
 
     async def _answer_one(self, connection: Connection) -> bool:
         """Answer the next request; tell whether another can come."""
-        call = Call(f"req_{next(self._ids):024}")
+        call = Call()
+        refusal = None
         try:
             await connection.read_request(call)
-            began = anyio.current_time()
-            self._log.add(call)
-            answer = self._answer(call)
         except h11.RemoteProtocolError as error:
-            began = anyio.current_time()
-            self._log.add(call)
-            answer = problem(error.error_status_hint, str(error))
-        except CLIENT_LEFT:
-            raise
-        except Exception:
-            # The client is told that it is no fault of its own; whose it is, the log tells.
-            _logger.exception("a request met a fault of the replay server")
-            answer = problem(500, "the replay server failed; its log says how")
+            refusal = problem(error.error_status_hint, str(error))
+        call.request_id = f"req_{next(self._ids):024}"
+        self._log.add(call)
+        began = anyio.current_time()
         try:
-            return await connection.send(answer, call, began)
+            return await connection.send(refusal or self._answer(call), call, began)
         except CLIENT_LEFT:
             call.ended = "left"
             raise
@@ -253,6 +246,14 @@ class ReplayServer:
                 self._on_end(call)
 
     def _answer(self, call: Call) -> Answer:
+        try:
+            return self._find_answer(call)
+        except Exception:
+            # The client is told that it is no fault of its own; whose it is, the log tells.
+            _logger.exception("a request met a fault of the replay server")
+            return problem(500, "the replay server failed; its log says how")
+
+    def _find_answer(self, call: Call) -> Answer:
         if not call.path.endswith((_MESSAGES, _COUNT_TOKENS)):
             return problem(404, "only POST /v1/messages and POST /v1/messages/count_tokens are here")
         if call.method != "POST":

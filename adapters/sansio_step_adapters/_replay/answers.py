@@ -99,6 +99,8 @@ def problem(status: int, message: str, *headers: tuple[str, str]) -> Answer:
     # Parts of the request, such as its keys, can stand in a message.
     line = "".join(char if char.isprintable() else " " for char in message)
     answer = _document(status, _envelope(kind, line), list(headers))
+    if status >= 500:
+        return Answer(status, answer.headers, answer.timeline._replace(ending="failed"))
     return Answer(status, answer.headers, answer.timeline, is_refusal=True)
 
 

@@ -20,7 +20,7 @@ _KEYS: Final = ("authorization", "cookie", "proxy-authorization", "x-api-key")
 class Call:
     """A request, and what became of its answer. It grows while the answer is on its way."""
 
-    request_id: str
+    request_id: str = ""
     """That of the answer's header `request-id`."""
     method: str = ""
     """"" for what was no HTTP."""

@@ -15,6 +15,8 @@ from sansio_step import __version__
 
 from ._terminal import escaped
 from .archive import MORE, ArchiveArguments, read_archive
+from .serve import MORE as MORE_OF_SERVE
+from .serve import ServeArguments, read_serve
 
 __all__ = ["Arguments", "ChatArguments", "DemoArguments", "InspectArguments", "ParseArguments", "read_arguments"]
 
@@ -62,7 +64,9 @@ class InspectArguments(NamedTuple):
     html: str | None
 
 
-Arguments: TypeAlias = "ParseArguments | DemoArguments | ChatArguments | InspectArguments | ArchiveArguments"
+Arguments: TypeAlias = (
+    "ParseArguments | DemoArguments | ChatArguments | InspectArguments | ArchiveArguments | ServeArguments"
+)
 
 
 def read_arguments(words: list[str]) -> Arguments:
@@ -217,6 +221,13 @@ _COMMANDS: Final = {
         "was whole, 1 if something was not, 2 for wrong arguments.",
         ("sansio-step parse sky.sse", "curl -sN ... | sansio-step parse --events -"),
         _read_parse,
+    ),
+    "serve": _Command(
+        "[FILE ...]",
+        "Be a Messages server for tests and demos.",
+        MORE_OF_SERVE,
+        ("sansio-step serve sky.sse --pace recorded", "sansio-step serve --echo --error overloaded_error@3"),
+        read_serve,
     ),
     "archive": _Command(
         "IN ... --out DIR",

@@ -11,6 +11,7 @@ from typing import Final
 
 from ._arguments import Arguments, ChatArguments, DemoArguments, InspectArguments, read_arguments
 from .archive import ArchiveArguments, build_table
+from .serve import ServeArguments, serve_files
 
 __all__ = ["main"]
 
@@ -44,6 +45,8 @@ def _command(arguments: Arguments) -> Callable[[], bool]:
     """What is to be run. Each command imports what it needs, and parse needs nothing of the others'."""
     if isinstance(arguments, ArchiveArguments):
         return lambda: build_table(arguments)
+    if isinstance(arguments, ServeArguments):
+        return lambda: serve_files(arguments)
     if isinstance(arguments, DemoArguments):
         from . import demo  # noqa: PLC0415
 
