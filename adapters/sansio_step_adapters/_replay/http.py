@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import anyio
@@ -10,12 +11,14 @@ import h11
 
 from .answers import Answer
 from .calls import Call
+from .timeline import Step
 
 __all__ = ["CLIENT_LEFT", "Connection"]
 
 CLIENT_LEFT: Final = (OSError, anyio.BrokenResourceError, anyio.EndOfStream)
 """What is raised when a client leaves, however it does."""
 
+_NOTHING: Final[Iterator[Step]] = iter(())
 _MOST_REQUEST: Final = 64 * 1024 * 1024
 
 
@@ -70,25 +73,28 @@ class Connection:
         if timeline.head_at:
             await anyio.sleep_until(began + timeline.head_at)
         out = self._http.send(h11.Response(status_code=answer.status, headers=headers))
-        if self._method != b"HEAD":
-            for at, data in timeline.steps:
-                if at > timeline.head_at:
-                    if out:
-                        # The head does not wait for the body.
-                        await self._transport.send(out)
-                        out = b""
-                    await anyio.sleep_until(began + at)
-                if data:
-                    call.bytes_sent += len(data)
-                    await self._transport.send(out + self._http.send(h11.Data(data=data)))
+        steps = _NOTHING if self._method == b"HEAD" else timeline.steps
+        step = next(steps, None)
+        while step is not None:
+            if step.at > timeline.head_at:
+                if out:  # the head does not wait for the body
+                    await self._transport.send(out)
                     out = b""
+                await anyio.sleep_until(began + step.at)
+            if step.data:
+                call.bytes_sent += len(step.data)
+                out += self._http.send(h11.Data(data=step.data))
+            step = next(steps, None)
+            if step is not None:  # the last bytes go out with the end
+                await self._transport.send(out)
+                out = b""
         # Before the last bytes are out: a client that has them may ask at once how its call ended.
         call.ended = "refused" if answer.is_refusal else timeline.ending
-        if timeline.ending == "broken":
-            if out:
-                await self._transport.send(out)
+        is_broken = timeline.ending == "broken"
+        out += b"" if is_broken else self._http.send(h11.EndOfMessage())
+        await self._transport.send(out)
+        if is_broken:
             return False
-        await self._transport.send(out + self._http.send(h11.EndOfMessage()))
         more = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         if more:
             self._http.start_next_cycle()

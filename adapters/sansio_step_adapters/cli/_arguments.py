@@ -13,10 +13,10 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 from sansio_step import __version__
 
+from ._serve_arguments import MORE as MORE_OF_SERVE
+from ._serve_arguments import ServeArguments, read_serve
 from ._terminal import escaped
 from .archive import MORE, ArchiveArguments, read_archive
-from .serve import MORE as MORE_OF_SERVE
-from .serve import ServeArguments, read_serve
 
 __all__ = ["Arguments", "ChatArguments", "DemoArguments", "InspectArguments", "ParseArguments", "read_arguments"]
 

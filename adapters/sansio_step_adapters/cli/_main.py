@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from ._arguments import Arguments, ChatArguments, DemoArguments, InspectArguments, read_arguments
+from ._serve_arguments import ServeArguments
 from .archive import ArchiveArguments, build_table
-from .serve import ServeArguments, serve_files
 
 __all__ = ["main"]
 
@@ -46,7 +46,9 @@ def _command(arguments: Arguments) -> Callable[[], bool]:
     if isinstance(arguments, ArchiveArguments):
         return lambda: build_table(arguments)
     if isinstance(arguments, ServeArguments):
-        return lambda: serve_files(arguments)
+        from . import serve  # noqa: PLC0415
+
+        return lambda: serve.run(arguments)
     if isinstance(arguments, DemoArguments):
         from . import demo  # noqa: PLC0415
 
