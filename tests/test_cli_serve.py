@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from http.client import HTTPConnection, IncompleteRead
+from pathlib import Path
 
 import pytest
 
@@ -174,6 +175,8 @@ def test_what_cant_be_served(tmp_path):
         (["--script", script], "unknown field `tims`"),
         (["--script", tmp_path / "none.json"], "No such file or directory"),
         (["--by", "model"], "by: no capture has a name"),
+        (["--host", "203.0.113.1", "--port", "0"], "port 0 at 203.0.113.1: "),
+        (["--host", "nowhere.invalid"], "port 8787 at nowhere.invalid: "),
     ]:
         code, line, lines = wrong(*arguments)
         assert (code, lines) == (1, 1)
@@ -185,15 +188,23 @@ def test_what_cant_be_served(tmp_path):
     assert line == f"sansio-step serve: port {port} at 127.0.0.1: it is in use; --port 0 takes any that is free"
 
 
+def more(path, number):
+    """Copies of a file, more0 and so on."""
+    paths = [Path(path).with_name(f"more{each}.sse") for each in range(number)]
+    for each in paths:
+        each.write_bytes(Path(path).read_bytes())
+    return map(str, paths)
+
+
 @POSIX
 def test_in_a_terminal(files):
     """It says how clients are pointed at it, and ^C is how it ends well: exit code 0 and no traceback."""
-    terminal = Terminal(["serve", "--port", "0", *files], columns=100)
+    terminal = Terminal(["serve", "--port", "0", *files, *[files[0]] * 2, *more(files[0], 7)], columns=100)
     shown = terminal.read_until("Ctrl-C ends it.")
     url = URL.search(shown)[0]
     assert f'Anthropic(base_url="{url}", api_key="none")' in shown
     assert f"sansio-step chat --base-url {url}" in shown
-    assert re.search(r"models +sky, cut, said", shown)
+    assert re.search(r"models +sky, cut, said, more0, more1, more2, more3, more4 and 2 more", shown)
     ended = run("chat", "--base-url", url, "--model", "sky", "Hello")
     assert ended.returncode == 0
     assert b"Broken Bridge" in ended.stdout

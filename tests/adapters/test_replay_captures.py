@@ -301,7 +301,9 @@ def test_by_model_alone() -> None:
 
 def test_the_first_of_a_name() -> None:
     first, second = Capture(WHOLE, "a"), Capture(HALF, "a")
-    assert Selection([first, second]).choose(asked(model="a"))[0] is first
+    selection = Selection([first, *named("b"), second])
+    assert selection.choose(asked(model="a"))[0] is first
+    assert selection.names == ["a", "b"]
 
 
 def test_rules_come_first() -> None:

@@ -286,9 +286,13 @@ def test_the_requests_are_kept() -> None:
         ask(server, STREAM, "/v1/messages?beta=true", **{"X-Api-Key": "sk-secret", "Authorization": "Bearer sk-secret"})
         ask(server, {**STREAM, "max_tokens": 0})
         ask(server, {"model": 3}, "/v1/models")
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
-            sock.sendall(b"POST http://me:sk-secret@x/v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
-            assert sock.recv(12) == b"HTTP/1.1 400"
+        for target, status in (
+            (b"http://me:sk-secret@x/v1/messages", b"400"),
+            (b"http://[sk-secret/v1/messages", b"404"),
+        ):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+                sock.sendall(b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}" % target)
+                assert sock.recv(12) == b"HTTP/1.1 " + status
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
             sock.sendall(b"nonsense\r\n\r\n")
             assert sock.recv(12) == b"HTTP/1.1 400"
@@ -298,13 +302,14 @@ def test_the_requests_are_kept() -> None:
         ("POST", "/v1/messages", REQUEST["model"], 400, "refused"),
         ("POST", "/v1/models", None, 404, "refused"),
         ("POST", "/v1/messages", None, 400, "refused"),
+        ("POST", "", None, 404, "refused"),
         ("", "", None, 400, "refused"),
     ]
     assert seen == calls
     assert calls[0].json == STREAM
     assert calls[0].headers["x-api-key"] == calls[0].headers["authorization"] == "***"
     assert "sk-secret" not in repr(calls)
-    assert len({call.request_id for call in calls}) == 5
+    assert len({call.request_id for call in calls}) == 6
 
 
 def test_the_bytes_of_an_answer_are_counted() -> None:

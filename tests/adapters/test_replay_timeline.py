@@ -150,7 +150,7 @@ def test_the_earliest_end_counts() -> None:
 
 def test_an_error_in_the_stream() -> None:
     """An event of its own, with the last piece, in the words that were given, even where it comes inside an event."""
-    for place, size in ((2, 17), ("10B", 10)):
+    for place, size in ((2, 17), ("15B", 15)):
         failure = Failure("overloaded_error", "too many", after=place)
         _, steps, ending = played(dials=Dials(error=failure, pace=3))
         assert ending == "failed"
@@ -158,6 +158,7 @@ def test_an_error_in_the_stream() -> None:
         at, data = steps[-1]
         assert at == steps[-2][0]
         (event,) = events_of(data)
+        assert events_of(b"".join(data for _, data in steps))[-1] == event
         assert (event.type, event.error.type, event.error.message) == ("error", "overloaded_error", "too many")
 
 

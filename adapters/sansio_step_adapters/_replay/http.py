@@ -51,14 +51,11 @@ class Connection:
         raise h11.RemoteProtocolError(f"the request is larger than {_MOST_REQUEST} bytes", error_status_hint=413)
 
     async def _next_event(self) -> h11.Event:
-        try:
-            while (event := self._http.next_event()) is h11.NEED_DATA:
-                if self._http.they_are_waiting_for_100_continue:
-                    go_on = h11.InformationalResponse(status_code=100, headers=[])
-                    await self._transport.send(self._http.send(go_on))
-                self._http.receive_data(await self._transport.receive())
-        except ValueError as error:  # from h11 before 0.15, for a length of thousands of digits
-            raise h11.RemoteProtocolError("bad Content-Length") from error
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._http.they_are_waiting_for_100_continue:
+                go_on = h11.InformationalResponse(status_code=100, headers=[])
+                await self._transport.send(self._http.send(go_on))
+            self._http.receive_data(await self._transport.receive())
         assert isinstance(event, h11.Event)
         return event
 

@@ -68,19 +68,17 @@ class Selection:
         self._by = by
         self._dials = dials
         self._turn = 0
-        # The first of a name, as a list is read.
-        self._named = {
-            capture.name: capture
-            for capture in reversed(self._captures)
-            if isinstance(capture, Capture) and capture.name
-        }
+        self._named: dict[str, Capture] = {}
+        for capture in self._captures:
+            if isinstance(capture, Capture) and capture.name:
+                self._named.setdefault(capture.name, capture)
         if by == "model" and not self._named:
             raise ValueError("by: no capture has a name for a model to ask by")
 
     @property
     def names(self) -> list[str]:
         """The models that have a capture of their own, in the order of the captures."""
-        return [] if self._by == "order" else list(reversed(self._named))
+        return [] if self._by == "order" else list(self._named)
 
     def choose(self, request: MessageRequest) -> tuple[Playable, Dials]:
         """What a request gets. Raises NoAnswer."""

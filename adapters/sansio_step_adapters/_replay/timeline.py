@@ -293,14 +293,11 @@ def _in_order(steps: Iterator[Step], start: float) -> Iterator[Step]:
 def _with_pings(steps: Iterator[Step], body: bytes, start: float, silence: float) -> Iterator[Step]:
     sent, last = 0, start
     for step in steps:
-        if _at_event_end(body, sent):
-            # By a count and not by a sum, which would drift.
-            first = last
-            for number in itertools.count(1):
-                last = first + number * silence
-                if last >= step.at:
-                    break
-                yield Step(last, _PING)
+        number = 1
+        # By a count and not by a sum, which would drift.
+        while last + number * silence < step.at and _at_event_end(body, sent):
+            yield Step(last + number * silence, _PING)
+            number += 1
         yield step
         sent, last = sent + len(step.data), step.at
 

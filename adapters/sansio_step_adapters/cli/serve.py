@@ -43,10 +43,9 @@ def run(arguments: ServeArguments) -> bool:
     except OSError as error:
         if view.broken is not None:
             raise view.broken from None
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+        if view.is_serving:
             raise
-        free = "; --port 0 takes any that is free" if error.errno == errno.EADDRINUSE else ""
-        return _complain(f"port {arguments.port} at {arguments.host}: {_reason(error)}{free}")
+        return _complain(f"port {arguments.port} at {arguments.host}: {_reason(error)}")
     return True
 
 
@@ -54,6 +53,7 @@ class _View:
     """What is said on stdout: where the server is, and a line for each request."""
 
     def __init__(self) -> None:
+        self.is_serving = False
         self.broken: OSError | None = None
         self._calls = 0
         self._stop: anyio.Event | None = None
@@ -62,6 +62,7 @@ class _View:
         """Run the server until it is interrupted, or until nobody reads what is said."""
         self._stop = anyio.Event()
         async with server:
+            self.is_serving = True
             self._say(f"serving at {server.base_url}")
             if sys.stdout.isatty():
                 self._say(_hints(server))
@@ -132,9 +133,9 @@ def _short(text: str) -> str:
 
 
 def _reason(error: OSError) -> str:
-    return {errno.EADDRINUSE: "it is in use", errno.EACCES: "it is not allowed"}.get(
-        error.errno or 0, "no such address"
-    )
+    if error.errno == errno.EADDRINUSE:
+        return "it is in use; --port 0 takes any that is free"
+    return error.strerror or str(error)
 
 
 def _complain(problem: str) -> bool:
