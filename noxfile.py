@@ -38,3 +38,10 @@ def engines(session: nox.Session) -> None:
     session.run(
         "pytest", "tests/adapters/test_archive_run.py", "tests/adapters/test_archive_recipes.py", *session.posargs
     )
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """Let pydantic-ai read what `serve` sends: it is large, and the tests skip without it."""
+    session.install("-e", ".[test]", "pydantic-ai-slim[anthropic]")
+    session.run("pytest", "tests/test_served.py", *session.posargs)

@@ -472,7 +472,7 @@ sys.argv[1:] = {arguments!r}
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("rich.live", ["demo"]), ("h11", ["demo"]), ("anyio", ["demo"])],
+    [("rich.live", ["demo"]), ("h11", ["demo"]), ("anyio", ["demo"]), ("anyio", ["serve"]), ("h11", ["serve"])],
 )
 def test_without_the_extra_it_says_in_one_line_what_to_install(name, arguments):
     ended = run(code=BLOCKED.format(name=name, arguments=arguments))
@@ -502,7 +502,7 @@ def test_nothing_but_msgspec_is_imported_to_parse():
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-@pytest.mark.parametrize("command", [[], ["parse"], ["demo"], ["chat"], ["inspect"]])
+@pytest.mark.parametrize("command", [[], ["parse"], ["demo"], ["chat"], ["inspect"], ["serve"]])
 def test_help_of_each_command(main, command, option):
     """Both spellings, and every option of the command is there."""
     ended = main(*command, option)
@@ -511,6 +511,21 @@ def test_help_of_each_command(main, command, option):
         "parse": ["FILE", "--events", "--strict", "--quiet", "--pretty", "--compact"],
         "demo": ["--pace", "--fast", "--save"],
         "inspect": ["FILE", "--json", "--html"],
+        "serve": [
+            "FILE",
+            "--by",
+            "--script",
+            "--echo",
+            "--host",
+            "--port",
+            "--pace",
+            "--chunk",
+            "--latency",
+            "--ping",
+            "--fail-after",
+            "--cut",
+            "--error",
+        ],
         "chat": [
             "PROMPT",
             "--base-url",
@@ -532,7 +547,7 @@ def test_help_of_each_command(main, command, option):
         assert name.encode() in ended.out
 
 
-@pytest.mark.parametrize("command", [[], ["parse"], ["demo"], ["chat"], ["inspect"]])
+@pytest.mark.parametrize("command", [[], ["parse"], ["demo"], ["chat"], ["inspect"], ["serve"]])
 def test_help_fits_a_screen_and_has_an_example(command):
     """24 lines of 80 cells, the shell's prompt among them; `python -m` is the program too."""
     ended = run(

@@ -4,7 +4,7 @@
     sansio_step_adapters.sockets    Client, on blocking sockets
     sansio_step_adapters.http1      one HTTP/1.1 response without I/O, which both clients drive
     sansio_step_adapters.record     keeps what came, and when
-    sansio_step_adapters.replay     a server that plays back a capture
+    sansio_step_adapters.replay     a server that plays back captures; `pytest_plugin` has it as a fixture
     sansio_step_adapters.asgi       a pass-through proxy for gateways
     sansio_step_adapters.archive    archives of captured streams to tables
 

@@ -4,11 +4,18 @@
         async with AsyncClient(base_url=server.base_url) as client:
             ...
 
-A capture is the body of a streaming response, such as `curl -N` saves.
+    with serve("sky.sse", pace="recorded") as server:  # in a thread of its own, for tests without a loop
+        client = Anthropic(base_url=server.base_url, api_key="none")
+
+A capture is the body of a streaming response, such as `curl -N` saves; a file that has one in any form that
+`sansio-step parse` reads, a recording with its times among them; a Message; or a function that makes one of these of
+the request, as `echo` does. How it goes out is for the dials to say (pace, chunks, latency, pings, ends that come
+early, errors), and which request gets which for `Rule`s or a script of them. `sansio-step serve` is the program.
 
 A request that `MessageRequest` refuses is a 400 with its words, and so is one that is no JSON or no HTTP. A body of
 more than 64 MiB is a 413, a method other than POST a 405, another path a 404; HEAD gets the same without a body. POST
-/v1/messages/count_tokens counts one token for each four bytes of the request's JSON text, at least one.
+/v1/messages/count_tokens counts one token for each four bytes of the request's JSON text, at least one. Each answer has
+a header `request-id`. No key is asked for.
 
 Nothing that a client sends ends the server or another client's connection. A fault of the server's own is a 500, and
 goes to the log of this module's name.
@@ -16,15 +23,13 @@ goes to the log of this module's name.
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import json
 import logging
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Final
+from typing import Final, Literal
 
 from ._extras import missing_extra
 
@@ -35,31 +40,38 @@ try:
 except ModuleNotFoundError as error:
     raise missing_extra("anyio", error) from error
 
-import msgspec
+from anyio.from_thread import start_blocking_portal
 from anyio.streams.stapled import MultiListener
 
-from sansio_step import MessageRequest, StreamError, parse, to_json
+from sansio_step import Message
 
-__all__ = ["ReplayServer", "serve"]
+from ._replay.answers import Answer, capture_answer, count_answer, problem
+from ._replay.calls import Call, CallLog
+from ._replay.captures import Capture, Playable, echo, load_capture, message_capture, resolved
+from ._replay.http import CLIENT_LEFT, Connection
+from ._replay.requests import Refused, read_request, request_from_wire, token_count
+from ._replay.rules import NoAnswer, Rule, Selection, read_script
+from ._replay.timeline import Dials, Failure, pieces
 
-_EVENT_END: Final = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
-_MOST_REQUEST: Final = 64 * 1024 * 1024
-_MESSAGES: Final = b"/v1/messages"
-_COUNT_TOKENS: Final = b"/v1/messages/count_tokens"
-_ERROR_TYPES: Final = {404: "not_found_error", 413: "request_too_large"}
-
-_PARAMETERS: Final = [
-    parameter
-    for parameter in inspect.signature(MessageRequest).parameters.values()
-    if parameter.kind is parameter.KEYWORD_ONLY
+__all__ = [
+    "Call",
+    "Capture",
+    "Dials",
+    "Failure",
+    "Playable",
+    "ReplayServer",
+    "Rule",
+    "echo",
+    "load_capture",
+    "message_capture",
+    "pieces",
+    "read_script",
+    "request_from_wire",
+    "serve",
 ]
-_NEEDED: Final = [parameter.name for parameter in _PARAMETERS if parameter.default is parameter.empty]
-# The wire has no fields of these two names: one stands in `output_config`, the other is all that is not listed.
-_LISTED: Final = {parameter.name for parameter in _PARAMETERS} - {"effort", "extra"}
-_EFFORTS: Final = ("low", "medium", "high")  # others, which other vendors have, are for `extra` to take
 
-# What is raised when a client leaves, however it does.
-_CLIENT_LEFT: Final = (OSError, anyio.BrokenResourceError, anyio.EndOfStream)
+_MESSAGES: Final = "/v1/messages"
+_COUNT_TOKENS: Final = "/v1/messages/count_tokens"
 _HANG_UP_SECONDS: Final = 1.0
 _ACCEPT_AGAIN_SECONDS: Final = 0.1
 
@@ -67,74 +79,63 @@ _logger: Final = logging.getLogger(__name__)
 
 
 def serve(
-    captures: bytes | Sequence[bytes],
+    captures: Playable | Sequence[Playable] = (),
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     chunk_size: int | None = None,
-    pace: float = 0.0,
+    pace: float | Literal["recorded"] = 0.0,
+    latency: float | None = None,
+    ping: float | None = None,
+    fail_after: int | str | None = None,
+    cut: int | str | None = None,
+    error: Failure | str | None = None,
+    by: Literal["model", "order"] | None = None,
+    rules: Sequence[Rule] = (),
+    on_end: Callable[[Call], object] | None = None,
 ) -> ReplayServer:
-    """A server for `async with`, at its `base_url` while inside. Port 0 is any free one.
+    """A server for `async with` or `with`, at its `base_url` while inside. Port 0 is any free one.
 
-    Several captures are served in turn, again and again. Each goes out in pieces of `chunk_size` bytes, or one event a
-    piece, with `pace` seconds between them. A request without `stream` gets the capture's message as one document.
+    Several captures are served in turn, again and again; but a request whose `model` is the name of a file gets that
+    (`by="order"`: never; `by="model"`: nothing else, and a 404 for other models). `rules` come first. A request without
+    `stream` gets the capture's message as one document, or a 500 if it holds no whole one.
 
-    A ValueError tells that there is no capture, or that `chunk_size` is less than 1.
+    Each goes out in pieces of `chunk_size` bytes, or one event a piece, with `pace` seconds between them. The dials are
+    those of `Dials`, for all requests; the dials of a rule are for its own. `on_end` is told of each request when its
+    answer has ended.
+
+    A ValueError tells that there is no capture, that a file can't be read, or that a dial can't be so.
     """
-    whole = [bytes(captures)] if isinstance(captures, (bytes, bytearray, memoryview)) else list(captures)
-    if not whole:
+    single = isinstance(captures, (bytes, bytearray, memoryview, str, os.PathLike, Message, Capture)) or callable(
+        captures
+    )
+    if isinstance(captures, (bytearray, memoryview)):
+        captures = bytes(captures)
+    whole: list[Playable] = [captures] if single else list(captures)  # type: ignore[list-item, arg-type]
+    if not whole and not rules:
         raise ValueError("captures: there is none")
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size: {chunk_size} is less than 1")
-    return ReplayServer(whole, host=host, port=port, chunk_size=chunk_size, pace=pace)
-
-
-def pieces(capture: bytes, chunk_size: int | None) -> Iterator[bytes]:
-    """A capture cut to size, or after each event."""
-    if chunk_size is not None:
-        cuts = [*range(0, len(capture), chunk_size), len(capture)]
-    else:
-        cuts = sorted({0, *(end.end() for end in _EVENT_END.finditer(capture)), len(capture)})
-    for start, end in itertools.pairwise(cuts):
-        yield capture[start:end]
-
-
-def request_from_wire(fields: Mapping[str, Any]) -> MessageRequest:
-    """The request that the wire's JSON object stands for; a ValueError or TypeError says why it stands for none.
-
-    `output_config.effort` is `effort`. Fields that are no arguments of MessageRequest are its `extra`.
-    """
-    for name in _NEEDED:
-        if name not in fields:
-            raise ValueError(f"{name}: it is missing")
-    arguments = {name: value for name, value in fields.items() if name in _LISTED}
-    extra = {name: value for name, value in fields.items() if name not in _LISTED}
-    match extra.get("output_config"):
-        case {"effort": str(effort), **others} if effort in _EFFORTS and not others:
-            del extra["output_config"]
-            arguments["effort"] = effort
-    return MessageRequest(**arguments, extra=extra or None)
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """A response to send, whose pieces go out `pace` seconds apart."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    pieces: Iterable[bytes]
-    pace: float = 0.0
+    dials = Dials(
+        chunk_size=chunk_size, pace=pace, latency=latency, ping=ping, fail_after=fail_after, cut=cut, error=error
+    )
+    return ReplayServer(Selection(whole, rules, by, dials), host=host, port=port, on_end=on_end)
 
 
 class ReplayServer:
-    """A running server; made by `serve`. `calls` counts the requests that it answered with a capture."""
+    """A running server; made by `serve`. `calls` counts the requests that it answered with a capture, or with an error
+    that it was told to answer with.
+    """
 
-    def __init__(self, captures: list[bytes], *, host: str, port: int, chunk_size: int | None, pace: float) -> None:
-        self._captures = captures
+    def __init__(
+        self, selection: Selection, *, host: str, port: int, on_end: Callable[[Call], object] | None = None
+    ) -> None:
+        self._selection = selection
         self._host, self._port = host, port
-        self._chunk_size, self._pace = chunk_size, pace
+        self._on_end = on_end
         self._listener: MultiListener[anyio.abc.SocketStream] | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
+        self._thread = ExitStack()
+        self._log = CallLog()
+        self._ids = itertools.count(1)
         self.calls = 0
 
     @property
@@ -149,6 +150,29 @@ class ReplayServer:
         if self._listener is None:
             raise ValueError("the server does not run")
         return self._listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610, anyio's extra
+
+    @property
+    def models(self) -> list[str]:
+        """The models that have an answer of their own: the names of its files."""
+        return self._selection.names
+
+    @property
+    def requests(self) -> list[Call]:
+        """What came, the oldest first, what was refused among it: the last thousand, or 64 MiB of them."""
+        return self._log.as_list()
+
+    def __enter__(self) -> ReplayServer:
+        """Run in a thread of its own until the block ends."""
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal())
+            stack.enter_context(portal.wrap_async_context_manager(self))
+            self._thread = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._thread.close()
 
     async def __aenter__(self) -> ReplayServer:
         self._listener = await anyio.create_tcp_listener(local_host=self._host, local_port=self._port)
@@ -185,8 +209,8 @@ class ReplayServer:
 
     async def _serve_connection(self, transport: anyio.abc.SocketStream) -> None:
         try:
-            await self._converse(_Connection(transport))
-        except _CLIENT_LEFT:
+            await self._converse(Connection(transport))
+        except CLIENT_LEFT:
             pass
         except Exception:
             # An exception that got out would reach the task group, which ends the server with all connections.
@@ -195,126 +219,54 @@ class ReplayServer:
             with anyio.CancelScope(shield=True):
                 await transport.aclose()
 
-    async def _converse(self, connection: _Connection) -> None:
-        more = True
-        while more:
-            try:
-                request, body = await connection.read_request()
-                answer = self._answer(request, body)
-            except h11.RemoteProtocolError as error:
-                answer = _problem(error.error_status_hint, str(error))
-            except _CLIENT_LEFT:
-                raise
-            except Exception:
-                # The client is told that it is no fault of its own; whose it is, the log tells.
-                _logger.exception("a request met a fault of the replay server")
-                answer = _problem(500, "the replay server failed; its log says how")
-            more = await connection.send(answer)
-        await connection.hang_up()
+    async def _converse(self, connection: Connection) -> None:
+        while await self._answer_one(connection):
+            pass
+        await connection.hang_up(_HANG_UP_SECONDS)
 
-    def _answer(self, request: h11.Request, body: bytes) -> _Answer:
-        path = request.target.partition(b"?")[0]
-        if not path.endswith((_MESSAGES, _COUNT_TOKENS)):
-            return _problem(404, "only POST /v1/messages and POST /v1/messages/count_tokens are here")
-        if request.method != b"POST":
-            return _problem(405, "only POST is answered here", ("allow", "POST"))
-        counting = path.endswith(_COUNT_TOKENS)
+    async def _answer_one(self, connection: Connection) -> bool:
+        """Answer the next request; tell whether another can come."""
+        call = Call()
+        refusal = None
         try:
-            fields = json.loads(body.decode())
-            if not isinstance(fields, dict):
-                return _problem(400, "the request is no JSON object")
-            wish = request_from_wire({"max_tokens": 1, **fields} if counting else fields)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            return _problem(400, f"the request is no JSON: {error}")
-        except (ValueError, TypeError) as error:
-            return _problem(400, str(error))
-        except RecursionError:
-            return _problem(400, "the request is nested too deep")
-        if counting:
-            return _document(200, msgspec.json.encode({"input_tokens": max(1, len(body) // 4)}))
-        capture = self._captures[self.calls % len(self._captures)]
+            await connection.read_request(call)
+        except h11.RemoteProtocolError as error:
+            refusal = problem(error.error_status_hint, str(error))
+        call.request_id = f"req_{next(self._ids):024}"
+        self._log.add(call)
+        began = anyio.current_time()
+        try:
+            return await connection.send(refusal or self._answer(call), call, began)
+        except CLIENT_LEFT:
+            call.ended = "left"
+            raise
+        finally:
+            call.ended = call.ended or "stopped"
+            if self._on_end is not None:
+                self._on_end(call)
+
+    def _answer(self, call: Call) -> Answer:
+        try:
+            return self._find_answer(call)
+        except Exception:
+            # The client is told that it is no fault of its own; whose it is, the log tells.
+            _logger.exception("a request met a fault of the replay server")
+            return problem(500, "the replay server failed; its log says how")
+
+    def _find_answer(self, call: Call) -> Answer:
+        if not call.path.endswith((_MESSAGES, _COUNT_TOKENS)):
+            return problem(404, "only POST /v1/messages and POST /v1/messages/count_tokens are here")
+        if call.method != "POST":
+            return problem(405, "only POST is answered here", ("allow", "POST"))
+        counting = call.path.endswith(_COUNT_TOKENS)
+        try:
+            request = read_request(call.body, counting=counting)
+            if counting:
+                return count_answer(token_count(call.body))
+            chosen, dials = self._selection.choose(request)
+        except Refused as error:
+            return problem(error.status, str(error))
+        except NoAnswer as error:
+            return problem(404, str(error))
         self.calls += 1
-        if wish.stream:
-            headers = [("content-type", "text/event-stream"), ("cache-control", "no-store")]
-            return _Answer(200, headers, pieces(capture, self._chunk_size), self._pace)
-        try:
-            return _document(200, to_json(parse(capture)))
-        except StreamError as error:
-            return _problem(500, str(error))
-
-
-class _Connection:
-    """HTTP on one connection. A client that leaves is one of `_CLIENT_LEFT`, no HTTP an h11.RemoteProtocolError."""
-
-    def __init__(self, transport: anyio.abc.SocketStream) -> None:
-        self._transport = transport
-        self._http = h11.Connection(h11.SERVER)
-        self._method = b""
-
-    async def read_request(self) -> tuple[h11.Request, bytes]:
-        """The next request with its body."""
-        self._method = b""
-        request = await self._next_event()
-        assert isinstance(request, h11.Request)
-        self._method = request.method
-        # Where the length is given, what is too large need not be sent at all.
-        size = sum(int(value) for name, value in request.headers if name == b"content-length")
-        body = bytearray()
-        while size <= _MOST_REQUEST:
-            event = await self._next_event()
-            if isinstance(event, h11.EndOfMessage):
-                return request, bytes(body)
-            assert isinstance(event, h11.Data)
-            body += event.data
-            size = len(body)
-        raise h11.RemoteProtocolError(f"the request is larger than {_MOST_REQUEST} bytes", error_status_hint=413)
-
-    async def _next_event(self) -> h11.Event:
-        try:
-            while (event := self._http.next_event()) is h11.NEED_DATA:
-                if self._http.they_are_waiting_for_100_continue:
-                    go_on = h11.InformationalResponse(status_code=100, headers=[])
-                    await self._transport.send(self._http.send(go_on))
-                self._http.receive_data(await self._transport.receive())
-        except ValueError as error:  # from h11 before 0.15, for a length of thousands of digits
-            raise h11.RemoteProtocolError("bad Content-Length") from error
-        assert isinstance(event, h11.Event)
-        return event
-
-    async def send(self, answer: _Answer) -> bool:
-        """Send an answer, and tell whether the connection takes another request."""
-        headers = list(answer.headers)
-        if self._http.their_state in (h11.SEND_BODY, h11.ERROR):
-            # Where a request was not read to its end, no other can begin.
-            headers.append(("connection", "close"))
-        out = self._http.send(h11.Response(status_code=answer.status, headers=headers))
-        if self._method != b"HEAD":
-            for piece in answer.pieces:
-                await self._transport.send(out + self._http.send(h11.Data(data=piece)))
-                out = b""
-                if answer.pace:
-                    await anyio.sleep(answer.pace)
-        await self._transport.send(out + self._http.send(h11.EndOfMessage()))
-        more = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
-        if more:
-            self._http.start_next_cycle()
-        return more
-
-    async def hang_up(self) -> None:
-        """End the connection so that the client can read the last answer: a close with data unread would reset it."""
-        await self._transport.send_eof()
-        with anyio.move_on_after(_HANG_UP_SECONDS):
-            while True:
-                await self._transport.receive()
-
-
-def _document(status: int, document: bytes, *headers: tuple[str, str]) -> _Answer:
-    framing = [("content-type", "application/json"), ("content-length", str(len(document)))]
-    return _Answer(status, [*framing, *headers], [document])
-
-
-def _problem(status: int, message: str, *headers: tuple[str, str]) -> _Answer:
-    kind = _ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    # Parts of the request, such as its keys, can stand in a message.
-    line = "".join(char if char.isprintable() else " " for char in message)
-    return _document(status, msgspec.json.encode({"type": "error", "error": {"type": kind, "message": line}}), *headers)
+        return capture_answer(resolved(chosen, request), dials, stream=bool(request.stream), request_id=call.request_id)

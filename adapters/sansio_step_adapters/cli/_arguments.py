@@ -14,6 +14,8 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 from sansio_step import __version__
 
 from . import check
+from ._serve_arguments import MORE as MORE_OF_SERVE
+from ._serve_arguments import ServeArguments, read_serve
 from ._terminal import escaped
 from .archive import MORE, ArchiveArguments, read_archive
 
@@ -65,6 +67,7 @@ class InspectArguments(NamedTuple):
 
 Arguments: TypeAlias = (
     "ParseArguments | DemoArguments | ChatArguments | InspectArguments | ArchiveArguments | check.CheckArguments"
+    " | ServeArguments"
 )
 
 
@@ -227,6 +230,13 @@ _COMMANDS: Final = {
         check.MORE,
         ("sansio-step check sky.sse", "sansio-step check http://127.0.0.1:8000 --model ours --allow burst"),
         check.read_check,
+    ),
+    "serve": _Command(
+        "[FILE ...]",
+        "Be a Messages server for tests and demos.",
+        MORE_OF_SERVE,
+        ("sansio-step serve sky.sse --pace recorded", "sansio-step serve --echo --error overloaded_error@3"),
+        read_serve,
     ),
     "archive": _Command(
         "IN ... --out DIR",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ._arguments import Arguments, ChatArguments, DemoArguments, InspectArguments, read_arguments
+from ._serve_arguments import ServeArguments
 from .archive import ArchiveArguments, build_table
 from .check import CheckArguments
 from .check import run as run_check
@@ -48,6 +49,10 @@ def _command(arguments: Arguments) -> Callable[[], bool]:
         return lambda: build_table(arguments)
     if isinstance(arguments, CheckArguments):
         return lambda: run_check(arguments)
+    if isinstance(arguments, ServeArguments):
+        from . import serve  # noqa: PLC0415
+
+        return lambda: serve.run(arguments)
     if isinstance(arguments, DemoArguments):
         from . import demo  # noqa: PLC0415
 
