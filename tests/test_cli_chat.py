@@ -141,7 +141,7 @@ def test_an_answer_that_breaks_off_is_shown_as_far_as_it_came():
         (calls(), "f {}\n"),
         (calls('{"a": x}', "more"), "f\n ✂ no JSON: "),
         (calls('{"a\\u001b": "b'), "f\n  a\\u001b: b ✂ cut here\n"),
-        (stream(start=[{"type": "text", "text": "all at once"}]), "all at once\n"),
+        (stream(start=[{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "all at once"}]), "all at once\n"),
         (stream(({"type": "text", "text": "first"}, [{"type": "text_delta", "text": " more"}])), "first more\n"),
         (stream(({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}, []), ({"type": "text", "text": "b"}, [])), "[server_tool_use]\n\nb\n"),
         (stream(({"type": "text", "text": "a"}, []), ({"type": "text", "text": "b"}, [])), "a\n\nb\n"),
