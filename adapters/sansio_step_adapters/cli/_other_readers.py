@@ -68,15 +68,14 @@ class OtherReaders:
 
     def verdicts(self, wait: float = 0) -> list[Verdict]:
         """What each says, in a fixed order: those that have not answered within `wait` seconds as they did before."""
-        answers: dict[str, list[str]] = {}
+        found: dict[str, tuple[str, str]] = {}
         if self._process is not None and self._process.stdout is not None:
             with contextlib.suppress(subprocess.TimeoutExpired, ValueError):
                 # A pipe holds the few answers, so that the process can end before they are read.
                 self._process.wait(wait)
-                answers = json.loads(self._process.stdout.read())
+                found = json.loads(self._process.stdout.read())
         return [
-            Verdict(known.package, *answers[known.package], is_live=True) if known.package in answers else known
-            for known in KNOWN
+            Verdict(known.package, *found[known.package], True) if known.package in found else known for known in KNOWN
         ]
 
     def __enter__(self) -> OtherReaders:
