@@ -532,7 +532,7 @@ def test_help_of_each_command(main, command, option):
         assert name.encode() in ended.out
 
 
-@pytest.mark.parametrize("command", [[], ["parse"], ["demo"], ["chat"], ["inspect"]])
+@pytest.mark.parametrize("command", [[], ["parse"], ["demo"], ["chat"], ["inspect"], ["archive"]])
 def test_help_fits_a_screen_and_has_an_example(command):
     """24 lines of 80 cells, the shell's prompt among them; `python -m` is the program too."""
     ended = run(

@@ -222,7 +222,9 @@ def test_lanes_in_a_terminal_are_no_wider_than_it(columns, colours, tmp_path):
     assert max(map(cell_width, lines)) <= columns
     assert commands_in("\n".join(lines)) == []
     assert any(line.startswith("1 text") and "█" in line for line in lines)
-    assert any(re.fullmatch(rf"1 text +{len(parse(hostile()).text)} +66 +[0-9.]+ m?s +[0-9.]+ m?s *", line) for line in lines)
+    assert any(
+        re.fullmatch(rf"1 text +{len(parse(hostile()).text)} +66 +[0-9.]+ m?s +[0-9.]+ m?s *", line) for line in lines
+    )
     assert any("900.0 ms before event 60" in line for line in lines)
     if colours == "dumb":
         assert "\x1b" not in shown
