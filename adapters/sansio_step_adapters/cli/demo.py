@@ -20,9 +20,10 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import anyio
+from anyio import to_thread
 
 from sansio_step import (
     Message,
@@ -40,6 +41,9 @@ from ._demo_view import View, make_view
 from ._other_readers import OtherReaders
 
 __all__ = ["Scene", "run", "scenes"]
+
+# Seconds that other readers have to answer, once the stream is over; they began with the demo.
+_PATIENCE: Final = 3.0
 
 
 class Scene(NamedTuple):
@@ -150,7 +154,10 @@ async def _show(view: View, pace: float, saved: _Saved | None) -> None:
                 saved.scene = scene
             view.begin(number, scene.title, scene.note, scene.question)
             report = await _play(client, scene, view)
-            view.finish(report._replace(others=others.verdicts()) if scene.compared else report)
+            if scene.compared:
+                wait = _PATIENCE if pace else 0.0
+                report = report._replace(others=await to_thread.run_sync(others.verdicts, wait, abandon_on_cancel=True))
+            view.finish(report)
         view.close(str(saved.directory) if saved is not None else None)
 
 
