@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from importlib.metadata import version
 
 import anyio
 import pytest
+from rich.console import Console
 
-from sansio_step import parse
+from sansio_step import Outcome, parse
 from sansio_step_adapters.cli import _captures, _other_readers, demo
+from sansio_step_adapters.cli._demo_report import Report, Tally, facts_of
+from sansio_step_adapters.cli._demo_view import PlainView, TerminalView
 from sansio_step_adapters.record import read_recording
 from sansio_step_adapters.replay import serve
 
+from .helpers import MESSAGE_STOP, block_start, block_stop, message_start
 from .program import POSIX, Terminal, cell_width, in_terminal, run
 
 WHOLE = _captures.first_party()
@@ -110,6 +115,33 @@ def test_one_that_fails_says_why_in_one_line(monkeypatch, capsys):
     assert "you: Hello?" in out
     assert err.startswith("sansio-step: ")
     assert err.count("\n") == 1
+
+
+OTHER = b"".join(
+    [
+        message_start(usage=None), block_start({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}), block_stop(),
+        block_start({"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}, 1), block_stop(1), MESSAGE_STOP,
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("in_colours", [False, True])
+@pytest.mark.parametrize("capture", [OTHER, b""], ids=["other blocks", "nothing"])
+def test_any_capture_can_be_a_scene(capture, in_colours, monkeypatch):
+    """Blocks of any kind, a call that came at once, no usage and no stop_reason; and a stream without an event."""
+    out = io.StringIO()
+    view = TerminalView(Console(file=out, force_terminal=True, width=80)) if in_colours else PlainView(out, None)
+    scene = demo.Scene("Another", "note", "Hello?", capture, "other.sse")
+    monkeypatch.setattr(demo, "scenes", lambda: [scene])
+    monkeypatch.setattr(demo, "make_view", lambda _: view)
+    assert demo.run(0.0) == bool(capture)
+    shown = plain(out.getvalue())
+    if capture:
+        assert "server_tool_use" in shown
+        assert "tool_use f(a)" in shown
+        assert "not given" in shown
+        assert "stop_reason " not in shown
+        assert "no_stop_reason" in shown
 
 
 # --- in a terminal ---------------------------------------------------------------------------------------
@@ -246,6 +278,35 @@ def test_every_other_reader_is_said_to_do_what_it_does():
         pytest.skip("no other reader is installed")
     known = {verdict.package: verdict.said for verdict in _other_readers.KNOWN}
     assert {package: verdict.said for package, verdict in live.items()} == {package: known[package] for package in live}
+
+
+def test_what_another_package_raises_is_what_it_did(monkeypatch):
+    """Whatever it is; and a package that is not installed does nothing."""
+    pytest.importorskip("httpx_sse", reason="no httpx-sse")
+    monkeypatch.setattr(_other_readers, "find_spec", lambda name: name if name == "httpx_sse" else None)
+    assert _other_readers.answers("http://127.0.0.1:1") == {"httpx-sse": (version("httpx-sse"), "ConnectError")}
+
+
+def test_without_other_readers_no_process_begins(monkeypatch):
+    monkeypatch.setattr(_other_readers, "find_spec", lambda name: None)
+    with _other_readers.OtherReaders("http://127.0.0.1:1") as others:
+        assert others.verdicts(60.0) == list(_other_readers.KNOWN)
+
+
+def test_those_that_did_not_run_now_are_marked():
+    """Each line says whether it has just happened."""
+    live = _other_readers.Verdict("a", "1", "x", is_live=True)
+    old = _other_readers.Verdict("b", "2", "y")
+    tally = Tally()
+    message = parse(WHOLE)
+
+    def others(*verdicts: _other_readers.Verdict) -> list[str]:
+        report = Report(message, Outcome.COMPLETE, [], None, tally, 1.0, list(verdicts))
+        return str(dict(facts_of(report))["others"]).split("\n")
+
+    assert others(live) == ["a 1: x", "on these bytes, run just now"]
+    assert others(old) == ["b 2: y", "on these bytes, run when this was written"]
+    assert others(live, old) == ["a 1: x", "b 2*: y", "* on these bytes, run when this was written"]
 
 
 def test_one_that_has_not_answered_did_what_it_did_before():

@@ -180,6 +180,15 @@ def test_deviations_have_their_event_and_bytes(tmp_path):
         assert STEPFUN[deviation["start"] : deviation["end"]].startswith(b"event: message_delta")
 
 
+def test_of_many_deviations_the_rest_is_counted(tmp_path):
+    """Each index that was left out is one of its own."""
+    body = [message_start(), *(block_start({"type": "text", "text": ""}, 2 * index + 1) + block_stop(2 * index + 1) for index in range(30))]  # fmt: skip
+    (tmp_path / "a").write_bytes(b"".join([*body, message_delta("end_turn"), MESSAGE_STOP]))
+    assert len(inspected(str(tmp_path / "a"))["deviations"]) == 30
+    shown = run("inspect", str(tmp_path / "a")).stdout.decode()
+    assert "and 10 more: --json has them all" in shown
+
+
 @pytest.mark.parametrize("body", [CUT, WHOLE.replace(b'{"type":"message_delta"', b'{"type":"message_delta"]'), b"", b"<html>",
     CUT + b'event: error\ndata: {"type":"error","error":{"type":"t","message":"m"}}\n\n', gzip.compress(WHOLE)[:-20]])  # fmt: skip
 def test_what_is_not_whole_is_shown_and_is_1(body, tmp_path):

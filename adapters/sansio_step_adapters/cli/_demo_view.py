@@ -169,10 +169,10 @@ class TerminalView(View):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.update(Text())
-            self._live.stop()
-            self._live = None
+        live, self._live = self._live, None
+        assert live is not None, "it was entered"
+        live.update(Text())
+        live.stop()
         if self._message is not None:
             self._print_blocks(upto=len(self._message.content))
 
