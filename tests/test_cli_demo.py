@@ -140,7 +140,7 @@ def test_any_capture_can_be_a_scene(capture, in_colours, monkeypatch):
         assert "server_tool_use" in shown
         assert "tool_use f(a)" in shown
         assert "not given" in shown
-        assert "stop_reason " not in shown
+        assert not re.search(r"^ *stop_reason ", shown, re.MULTILINE)
         assert "no_stop_reason" in shown
 
 
