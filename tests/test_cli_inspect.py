@@ -200,6 +200,24 @@ def test_what_is_not_whole_is_shown_and_is_1(body, tmp_path):
             assert b"error" in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(WHOLE[:-1], "unterminated_event"), (b'event: ping\ndata: {"type":"ping"}\n\n', "first event never"), (delta(text="a"), "no_message_start")],
+    ids=["no last line end", "pings", "a delta alone"],
+)  # fmt: skip
+def test_recordings_of_odd_bodies_are_shown(body, said, tmp_path):
+    """The last event without its blank line, no event but a ping, nothing but a delta."""
+    name = tmp_path / "odd"
+    recorder = Recorder(name)
+    recorder.receive_head(200, {})
+    recorder.receive_data(body)
+    recorder.receive_eof()
+    ended = run("inspect", str(name))
+    assert ended.stderr == b""
+    assert said in re.sub(r"\s+", " ", ended.stdout.decode())
+    assert ended.returncode == (0 if said == "unterminated_event" else 1)
+
+
 def test_a_file_that_is_not_there_is_one_line():
     ended = run("inspect", "missing\x1b")
     assert (ended.returncode, ended.stdout) == (1, b"")
