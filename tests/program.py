@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import platform
 import select
 import struct
 import subprocess
 import sys
 import threading
+import time
 import unicodedata
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,9 +23,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 Body: TypeAlias = "bytes | Callable[[Callable[[bytes], Any]], None]"
 START = "from sansio_step_adapters.cli import main; main()"
+STOPPABLE = pytest.mark.skipif(
+    not Path("/proc/self/syscall").exists() or platform.machine() not in ("x86_64", "aarch64"),
+    reason="only Linux tells what a program waits for, by numbers known for two machines",
+)
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals as POSIX has them")
 
 # What moves a cursor, rings, clears, turns letters around or ends a line: of C0, DEL, C1, bidi marks, separators.
+# The number of the system call `write` in Linux's tables.
+_WRITE = {"x86_64": "1", "aarch64": "64"}.get(platform.machine(), "")
 COMMANDS = "\x00\x07\x08\t\r\x1b\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028\u2029"
 
 
@@ -123,15 +131,21 @@ class Server:
 
 
 class Terminal:
-    """A program in a pseudo-terminal, to type into and to read from."""
+    """A program in a pseudo-terminal, to type into and to read from. One that is `stopped`, as by ^S, takes no output yet."""
 
-    def __init__(self, arguments: list[str], columns: int = 80, **changes: str) -> None:
+    def __init__(
+        self, arguments: list[str], columns: int = 80, *, lines: int = 24, stopped: bool = False, **changes: str
+    ) -> None:
         import fcntl
         import pty
         import termios
 
         self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        # What the terminal does with keys and lines: as it should be left.
+        self.modes = termios.tcgetattr(theirs)
+        if stopped:
+            termios.tcflow(theirs, termios.TCOOFF)
         kept = environment(**{"TERM": "xterm-256color", **changes})
         for name in {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"} - changes.keys():
             kept.pop(name, None)
@@ -142,7 +156,9 @@ class Terminal:
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, env=kept, start_new_session=True
         )
-        os.close(theirs)
+        self._theirs = theirs if stopped else None
+        if not stopped:
+            os.close(theirs)
         self.shown = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
@@ -155,16 +171,35 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
 
+    def wait_for_write(self) -> None:
+        """Wait until the program writes to the terminal that is stopped. Linux tells it."""
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/{self.process.pid}/syscall").read_text().split()[0] != _WRITE:
+            assert time.monotonic() < deadline
+            assert self.process.poll() is None
+
+    def go_on(self) -> None:
+        """The terminal that was stopped takes output again."""
+        import termios
+
+        assert self._theirs is not None
+        termios.tcflow(self._theirs, termios.TCOON)
+        os.close(self._theirs)
+
     def end(self) -> tuple[int, str]:
-        """Its exit code and all that it wrote."""
+        """Its exit code and all that it wrote. The terminal is as it was."""
+        import termios
+
         while self._read():
             pass
+        assert termios.tcgetattr(self._ours) == self.modes
         os.close(self._ours)
         return self.process.wait(timeout=60), self.shown
 
     def _read(self) -> bool:
         if not select.select([self._ours], [], [], 60)[0]:
             self.process.kill()
+            self.process.wait()
             raise TimeoutError(f"nothing came for a minute after {self.shown!r}")
         try:
             piece = os.read(self._ours, 65536)

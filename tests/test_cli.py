@@ -18,9 +18,9 @@ import pytest
 import sansio_step
 from sansio_step import parse, to_dict
 from sansio_step_adapters import cli
-from sansio_step_adapters.cli import _captures, demo
+from sansio_step_adapters.cli import _captures
 
-from .program import COMMANDS, POSIX, START, cell_width, commands_in, environment, in_terminal, run
+from .program import COMMANDS, POSIX, START, commands_in, environment, in_terminal, run
 
 FIRST_PARTY = _captures.first_party()
 STEPFUN = _captures.stepfun()
@@ -547,7 +547,7 @@ def test_help_of_each_command(main, command, option):
         assert name.encode() in ended.out
 
 
-@pytest.mark.parametrize("command", [[], ["parse"], ["demo"], ["chat"], ["inspect"], ["serve"]])
+@pytest.mark.parametrize("command", [[], ["parse"], ["demo"], ["chat"], ["inspect"], ["check"], ["serve"], ["archive"]])
 def test_help_fits_a_screen_and_has_an_example(command):
     """24 lines of 80 cells, the shell's prompt among them; `python -m` is the program too."""
     ended = run(
@@ -562,19 +562,6 @@ def test_help_fits_a_screen_and_has_an_example(command):
     )
 
 
-def test_the_demo_saves_its_captures(main, tmp_path):
-    ended = main("demo", "--fast", "--save", str(tmp_path / "new" / "captures"))
-    assert (ended.code, ended.err) == (0, "")
-    found = {path.name: path.read_bytes() for path in (tmp_path / "new" / "captures").iterdir()}
-    assert found == {"whole.sse": FIRST_PARTY, "stepfun.sse": STEPFUN, "cut.sse": CUT}
-    for word in (b"inspect captures/cut.sse", b"STEP_API_KEY"):
-        assert word in ended.out
-    (tmp_path / "file").write_bytes(b"")
-    ended = main("demo", "--fast", "--save", str(tmp_path / "file"))
-    assert ended.code == 1
-    assert ended.err.count("\n") == 1
-
-
 def test_without_a_command_it_says_what_there_is(main):
     ended = main()
     assert (ended.code, ended.out) == (2, b"")
@@ -587,81 +574,7 @@ def test_options_may_stand_between_the_files(main, files):
     assert (ended.code, ended.err, len(ended.documents)) == (0, "", 2)
 
 
-# --- demo ------------------------------------------------------------------------------------------------
-
-
-def test_the_demo_in_a_pipe_is_plain_text():
-    """No colours, no control codes, even for those who force colours."""
-    ended = run("demo", "--fast", FORCE_COLOR="1", TERM="xterm-256color")
-    assert (ended.returncode, ended.stderr) == (0, b"")
-    shown = ended.stdout.decode()
-    assert not re.search(r"[^\n -~\u00a0-\U0010ffff]", shown)
-    for message in (parse(FIRST_PARTY), parse(STEPFUN)):
-        for block in message.content[:2]:
-            assert f"{block.type}: {getattr(block, block.type)}\n" in shown  # type: ignore[union-attr]
-        assert f"tool_use {message.tool_uses[0].name}: {message.tool_uses[0].input_json}\n" in shown
-    assert [line.split()[1] for line in shown.splitlines() if line.startswith("outcome")] == [
-        "COMPLETE",
-        "COMPLETE",
-        "TRUNCATED",
-    ]
-    for code in ("bare_message_start", "bare_message_delta", "no_block_stop"):
-        assert code in shown
-    assert "172 events (4 pings), 703 characters" in shown
-    assert "312 input, 256 from the cache, 196 output, 71 of it thinking" in shown
-    assert "input raises ToolInputError" in shown
-    assert 'partial_input() is {"house":"湖畔居","at":"15:30"}' in shown
-
-
-def test_the_demo_says_its_pace():
-    ended = run("demo", "--pace", "0.001")
-    assert ended.returncode == 0
-    assert b"(the pace is 0.001 s an event)" in ended.stdout
-
-
-def test_the_demo_writes_utf_8_whatever_the_locale():
-    ended = run("demo", "--fast", LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
-    assert (ended.returncode, ended.stderr) == (0, b"")
-    assert "周六想从上海市区骑车去朱家角".encode() in ended.stdout
-
-
-def test_the_demo_in_this_process(main):
-    ended = main("demo", "--fast")
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.out.count(b"outcome ") == 3
-
-
-def test_a_demo_that_fails_says_why_in_one_line(main, monkeypatch):
-    """It shows what came, as ever, and the reason on stderr."""
-    scene = demo.Scene("Nothing", "an empty body", "Hello?", b"", "nothing.sse")
-    monkeypatch.setattr(demo, "scenes", lambda: [scene])
-    ended = main("demo", "--fast")
-    assert ended.code == 1
-    assert b"you: Hello?" in ended.out
-    assert ended.err.startswith("sansio-step: ")
-    assert ended.err.count("\n") == 1
-
-
-@POSIX
-@pytest.mark.parametrize("columns", [40, 80, 120])
-def test_the_demo_in_a_terminal(columns):
-    """Blocks grow in place, the cursor comes back, no line is wider than the terminal."""
-    code, shown = in_terminal(["demo", "--fast"], columns)
-    assert code == 0
-    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 3
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
-    for word in ("西湖", "周六", "find_tea_house", "COMPLETE", "TRUNCATED", "no_block_stop", "✂"):
-        assert word in plain
-    widths = [cell_width(part) for line in plain.split("\n") for part in line.split("\r")]
-    assert max(widths) == columns
-
-
-@POSIX
-def test_the_demo_in_a_dumb_terminal_is_plain():
-    code, shown = in_terminal(["demo", "--fast"], 80, TERM="dumb")
-    assert code == 0
-    assert "\x1b" not in shown
-    assert "outcome     COMPLETE" in shown
+# --- parse: in a terminal ---------------------------------------------------------------------------------
 
 
 @POSIX

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from sansio_step import iter_events, parse, to_dict, to_param
 from sansio_step_adapters.cli import _captures
 from sansio_step_adapters.record import read_recording
 
-from .program import POSIX, START, Server, Terminal, commands_in, environment, run
+from .program import POSIX, START, STOPPABLE, Server, Terminal, commands_in, environment, run
 
 WHOLE = _captures.first_party()
 STEPFUN = _captures.stepfun()
@@ -140,7 +141,7 @@ def test_an_answer_that_breaks_off_is_shown_as_far_as_it_came():
         (calls(), "f {}\n"),
         (calls('{"a": x}', "more"), "f\n ✂ no JSON: "),
         (calls('{"a\\u001b": "b'), "f\n  a\\u001b: b ✂ cut here\n"),
-        (stream(start=[{"type": "text", "text": "all at once"}]), "all at once\n"),
+        (stream(start=[{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "all at once"}]), "all at once\n"),
         (stream(({"type": "text", "text": "first"}, [{"type": "text_delta", "text": " more"}])), "first more\n"),
         (stream(({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}, []), ({"type": "text", "text": "b"}, [])), "[server_tool_use]\n\nb\n"),
         (stream(({"type": "text", "text": "a"}, []), ({"type": "text", "text": "b"}, [])), "a\n\nb\n"),
@@ -273,6 +274,33 @@ def test_record_keeps_the_answer_and_the_request_only_if_asked(with_request, tmp
         assert b"A question of mine" not in times
 
 
+@POSIX
+def test_record_keeps_each_turn_of_a_conversation(tmp_path):
+    """A file for each answer, the one that broke off too, in the order of the questions; its request, if asked for, is its own."""
+    bodies = [says("Hello."), CUT, says("Good.")]
+    with Server(*bodies) as server:
+        options = ["--record", str(tmp_path / "talk"), "--with-request"]
+        terminal = Terminal(["chat", "--base-url", server.url, *options], **NO_KEY)
+        for question, answer in (("Hi", "Hello."), ("Book", "before the message did"), ("Well?", "Good.")):
+            terminal.read_until("you> ")
+            terminal.type(question + "\n")
+            terminal.read_until(answer)
+            terminal.shown = terminal.shown.rpartition(answer)[2]
+        terminal.read_until("you> ")
+        terminal.type("\x04")
+        assert terminal.end()[0] == 0
+    names = ["talk", "talk-2", "talk-3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        name + ending for name in names for ending in (".sse", ".times.jsonl")
+    )
+    for name, body, sent in zip(names, bodies, server.requests, strict=True):
+        assert (tmp_path / f"{name}.sse").read_bytes() == body
+        recording = read_recording(tmp_path / name)
+        assert recording.end == "eof"
+        assert recording.request is not None
+        assert recording.request["messages"] == sent["messages"]
+
+
 # --- in a terminal ---------------------------------------------------------------------------------------
 
 
@@ -344,6 +372,58 @@ def test_control_c_leaves_what_came_and_a_clean_terminal(when):
         assert shown.rstrip("\r\n").endswith("\x1b[0m")
 
 
+MOMENTS = ["asked", "typing", "waiting", "answering", "asked for a result", "asked again"]
+
+
+@POSIX
+@pytest.mark.parametrize("lines", ["edited", "plain"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_control_c_ends_a_conversation_at_every_moment(moment, lines, tmp_path):
+    """130, no traceback, the terminal as it was; with readline, which edits lines, and where there is none."""
+    if lines == "plain":
+        (tmp_path / "readline.py").write_text("raise ImportError")
+    gone = threading.Event()
+    answer = {"asked for a result": WHOLE, "asked again": says("Hello.")}.get(moment, CUT)
+
+    def body(send: Callable[[bytes], Any]) -> None:
+        if moment != "waiting":
+            send(answer)
+        if answer is CUT:
+            gone.wait(60)
+
+    paths = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    with Server(body) as server:
+        terminal = Terminal(["chat", "--base-url", server.url], **NO_KEY, PYTHONPATH=paths)
+        terminal.read_until("you> ")
+        terminal.type({"asked": "", "typing": "Wh"}.get(moment, "Why?\n"))
+        awaited = {"typing": "Wh", "waiting": "0.1 s", "answering": "15:30", "asked for a result": "result of find_tea_house> ", "asked again": "Hello."}  # fmt: skip
+        terminal.read_until(awaited.get(moment, ""))
+        if moment == "asked again":
+            terminal.shown = terminal.shown.rpartition("Hello.")[2]
+            terminal.read_until("you> ")
+        terminal.type("\x03")
+        code, shown = terminal.end()
+        gone.set()
+    assert code == 130
+    assert "Traceback" not in shown
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h")
+    assert re.search(r"(\n|\x1b\[2K)\Z", shown)
+
+
+@STOPPABLE
+@pytest.mark.parametrize("lines", ["edited", "plain"])
+def test_control_c_between_the_prompt_and_the_wait_for_a_line(lines, tmp_path):
+    """CPython looks for signals before it writes the prompt, and then only when something interrupts the wait."""
+    if lines == "plain":
+        (tmp_path / "readline.py").write_text("raise ImportError")
+    paths = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    terminal = Terminal(["chat", "--base-url", "http://127.0.0.1:1"], stopped=True, **NO_KEY, PYTHONPATH=paths)
+    terminal.wait_for_write()
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.go_on()
+    assert terminal.end()[0] == 130
+
+
 @POSIX
 def test_a_conversation_replays_its_turns():
     with Server(says("Hello."), CUT, says("Good.")) as server:
@@ -393,6 +473,7 @@ def test_an_answer_that_cannot_be_sent_back_is_said_and_forgotten():
         terminal.read_until("you> ")
         terminal.type("Hi\n")
         terminal.read_until("no block of the message can be sent back")
+        terminal.shown = terminal.shown.rpartition("no block")[2]
         terminal.read_until("you> ")
         terminal.type("\x04")
         assert terminal.end()[0] in (0, 1)

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sansio_step import parse, to_dict
 from sansio_step_adapters.cli import _captures
 from sansio_step_adapters.record import Recorder
 
+from .helpers import MESSAGE_STOP, block_start, block_stop, delta, message_delta, message_start
 from .program import POSIX, START, cell_width, commands_in, environment, in_terminal, run
 
 WHOLE = _captures.first_party()
@@ -65,7 +67,8 @@ def test_json_has_everything_with_its_times(tmp_path):
         ("text", len(message.text)),
         ("tool_use", len(message.tool_uses[0].input_json)),
     ]
-    assert found["blocks"][0]["first_ns"] == 260_000_000
+    # Events 2 to 70 are the first block's, 20 ms apart, with one silence.
+    assert (found["blocks"][0]["first_ns"], found["blocks"][0]["last_ns"]) == (260_000_000, 200_000_000 + 70 * 20_000_000 + 900_000_000)  # fmt: skip
     assert found["message"] == to_dict(message)
     assert found["usage"] == to_dict(message)["usage"]
 
@@ -77,6 +80,97 @@ def test_a_capture_without_times_has_none(tmp_path):
     assert found["first_event_ns"] is found["tokens_per_second"] is None
 
 
+def test_usage_and_blocks_are_tables(tmp_path):
+    """A count a line, those of an object by its name; of each block its size, and when it began and ended."""
+    shown = run("inspect", recorded(tmp_path / "tea", WHOLE, silent=(60, 120))).stdout.decode()
+    lines = [line.split() for line in shown.splitlines()]
+    at = lines.index(["usage", "312", "input_tokens"])
+    assert lines[at + 1 : at + 4] == [["196", "output_tokens"], ["256", "cache_read_input_tokens"], ["71", "output_tokens_details.thinking_tokens"]]  # fmt: skip
+    at = lines.index(["block", "characters", "deltas", "first", "last"])
+    thinking, text, call = lines[at + 1 : at + 4]
+    message = parse(WHOLE)
+    assert thinking == ["0", "thinking", str(len(message.content[0].thinking)), "67", "260.0", "ms", "2.50", "s"]  # type: ignore[union-attr]
+    assert text[:4] == ["1", "text", str(len(message.text)), "66"]
+    assert call[:4] == ["2", "tool_use", str(len(message.tool_uses[0].input_json)), "26"]
+
+
+def test_blocks_of_a_capture_without_times_have_bytes(tmp_path):
+    (tmp_path / "tea").write_bytes(CUT)
+    shown = run("inspect", str(tmp_path / "tea")).stdout.decode()
+    lines = [line.split() for line in shown.splitlines()]
+    at = lines.index(["block", "characters", "deltas", "first", "byte", "last", "byte"])
+    first = CUT.index(b"event: content_block_start")
+    last = CUT.index(b"\n\n", CUT.index(b"event: content_block_stop")) + 1
+    assert lines[at + 1] == ["0", "text", "42", "10", str(first), f"{last:,}"]
+    assert lines[at + 2][-1] == f"{len(CUT) - 1:,}"
+
+
+RESULT = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
+
+
+def test_content_that_came_at_once_has_its_size(tmp_path):
+    """In the message's start, or in a block's; a result's is that of its JSON."""
+    given = [{"type": "text", "text": "12345"}]
+    body = [
+        message_start(content=given),
+        block_start({"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}, 1), block_stop(1),
+        block_start(RESULT, 2), block_stop(2), delta(3, text="no start"), message_delta("end_turn"), MESSAGE_STOP,
+    ]  # fmt: skip
+    (tmp_path / "a").write_bytes(b"".join(body))
+    found = inspected(str(tmp_path / "a"))
+    size = len(json.dumps(RESULT, separators=(",", ":")))
+    assert [(block["index"], block["type"], block["characters"]) for block in found["blocks"]] == [
+        (0, "text", 5), (1, "tool_use", len('{"a":1}')), (2, "web_search_tool_result", size), (3, "text", 8)
+    ]  # fmt: skip
+
+
+DOCUMENT = {
+    "id": "m", "type": "message", "role": "assistant", "model": "step", "stop_reason": "tool_use", "usage": {"input_tokens": 35, "output_tokens": 20},
+    "content": [{"type": "text", "text": "I'm ..."}, {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}],
+}  # fmt: skip
+
+
+def test_a_document_is_shown_as_one(tmp_path):
+    """The answer to a request without `stream`: its message, blocks and usage, and nothing about events, which it has none of."""
+    (tmp_path / "a").write_text(json.dumps(DOCUMENT, indent=1))
+    found = inspected(str(tmp_path / "a"))
+    assert (found["is_document"], found["outcome"], found["error"], found["forms"]) == (True, "complete", None, ["JSON document"])  # fmt: skip
+    assert [(block["type"], block["characters"], block["first_ns"]) for block in found["blocks"]] == [("text", 7, None), ("tool_use", 7, None)]  # fmt: skip
+    assert found["message"]["content"] == DOCUMENT["content"]
+    ended = run("inspect", str(tmp_path / "a"))
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    shown = ended.stdout.decode()
+    assert "(JSON document)" in re.sub(r"\s+", " ", shown)
+    assert "35  input_tokens" in shown
+    assert "events" not in shown
+    assert "deltas" not in shown
+    ended = run("inspect", str(tmp_path / "a"), "--html", str(tmp_path / "page.html"))
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert "<svg" not in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error":{"message":"no key","type":"invalid_api_key"}}', "invalid_api_key: no key"),
+        (b'{"content":[', "at character 12 of the body"),
+        (b'{"a":' + b" " * (65 << 20) + b"1}", "max_message_size"),
+    ],
+)
+def test_a_document_that_is_no_message_says_why_and_is_1(body, said, tmp_path):
+    (tmp_path / "a").write_bytes(body)
+    ended = run("inspect", str(tmp_path / "a"))
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert said in re.sub(r"\s+", " ", ended.stdout.decode())
+    assert "FAILED" in ended.stdout.decode() or "max_message_size" in said
+
+
+def test_a_note_before_events_makes_no_document(tmp_path):
+    (tmp_path / "a").write_bytes(b'{"note": 1}\n\n' + WHOLE)
+    found = inspected(str(tmp_path / "a"))
+    assert (found["is_document"], found["outcome"], found["events"]) == (False, "complete", 173)
+
+
 def test_deviations_have_their_event_and_bytes(tmp_path):
     (tmp_path / "bike").write_bytes(STEPFUN)
     first = inspected(str(tmp_path / "bike"))["deviations"][0]
@@ -84,6 +178,14 @@ def test_deviations_have_their_event_and_bytes(tmp_path):
     assert first["end"] == STEPFUN.index(b"\n\n") + 2
     for deviation in inspected(str(tmp_path / "bike"))["deviations"][1:]:
         assert STEPFUN[deviation["start"] : deviation["end"]].startswith(b"event: message_delta")
+
+
+def test_of_many_deviations_the_rest_is_counted(tmp_path):
+    """An entry is one of a message, and a body can have many of them."""
+    (tmp_path / "a").write_bytes(b"".join(message_start(id=f"m{number}") + MESSAGE_STOP for number in range(30)))
+    assert len(inspected(str(tmp_path / "a"))["deviations"]) == 30
+    shown = run("inspect", str(tmp_path / "a")).stdout.decode()
+    assert "and 10 more: --json has them all" in shown
 
 
 @pytest.mark.parametrize("body", [CUT, WHOLE.replace(b'{"type":"message_delta"', b'{"type":"message_delta"]'), b"", b"<html>",
@@ -96,6 +198,24 @@ def test_what_is_not_whole_is_shown_and_is_1(body, tmp_path):
         assert b"Traceback" not in ended.stderr
         if options != ["--json"] and ended.stdout:
             assert b"error" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(WHOLE[:-1], "unterminated_event"), (b'event: ping\ndata: {"type":"ping"}\n\n', "first event never"), (delta(text="a"), "no_message_start")],
+    ids=["no last line end", "pings", "a delta alone"],
+)  # fmt: skip
+def test_recordings_of_odd_bodies_are_shown(body, said, tmp_path):
+    """The last event without its blank line, no event but a ping, nothing but a delta."""
+    name = tmp_path / "odd"
+    recorder = Recorder(name)
+    recorder.receive_head(200, {})
+    recorder.receive_data(body)
+    recorder.receive_eof()
+    ended = run("inspect", str(name))
+    assert ended.stderr == b""
+    assert said in re.sub(r"\s+", " ", ended.stdout.decode())
+    assert ended.returncode == (0 if said == "unterminated_event" else 1)
 
 
 def test_a_file_that_is_not_there_is_one_line():
@@ -128,9 +248,57 @@ def test_lanes_in_a_terminal_are_no_wider_than_it(columns, colours, tmp_path):
     assert max(map(cell_width, lines)) <= columns
     assert commands_in("\n".join(lines)) == []
     assert any(line.startswith("1 text") and "█" in line for line in lines)
+    assert any(
+        re.fullmatch(rf"1 text +{len(parse(hostile()).text)} +66 +[0-9.]+ m?s +[0-9.]+ m?s *", line) for line in lines
+    )
     assert any("900.0 ms before event 60" in line for line in lines)
     if colours == "dumb":
         assert "\x1b" not in shown
+
+
+def many(events: int, blocks: int) -> bytes:
+    """A stream of so many deltas, one block after the other in turn."""
+    turns = [delta(number % blocks, text=f"word{number} ") for number in range(events)]
+    starts = [block_start({"type": "text", "text": ""}, index) for index in range(blocks)]
+    return b"".join([message_start(), *starts, *turns, message_delta("end_turn"), MESSAGE_STOP])
+
+
+LONG = {f"key{number}\n" + "k" * 500: "v" * 500 for number in range(99)}
+
+
+@pytest.mark.parametrize(
+    ("body", "most"),
+    [
+        (many(100_000, 3), 2 << 20),
+        (many(30_000, 400), 4 << 20),
+        (many(20_000, 5_000), 4 << 20),
+        (message_start(model="m" * 10_000_000, usage=LONG) + message_delta("s" * 10_000_000) + MESSAGE_STOP, 2 << 20),
+    ],
+    ids=["events", "lanes", "blocks", "texts"],
+)
+def test_a_page_of_much_is_bounded(body, most, tmp_path):
+    """However many events, blocks and counts there are, and however long texts: so many bytes and marks, and no line too long for a terminal."""
+    (tmp_path / "a").write_bytes(body)
+    page = tmp_path / "page.html"
+    assert run("inspect", str(tmp_path / "a"), "--html", str(page)).returncode == 0
+    text = page.read_text(encoding="utf-8")
+    assert len(text) < most
+    assert text.count("<rect") <= 20_000
+    shown = run("inspect", str(tmp_path / "a")).stdout.decode()
+    assert max(map(cell_width, shown.splitlines())) <= 100
+    assert shown.count("\n") < 400
+
+
+def test_marks_of_many_events_say_how_many_they_are(tmp_path):
+    """Together the marks of a lane have each of its events."""
+    (tmp_path / "a").write_bytes(many(30_000, 150))
+    page = tmp_path / "page.html"
+    run("inspect", str(tmp_path / "a"), "--html", str(page))
+    text = page.read_text(encoding="utf-8")
+    together = [int(count) for count in re.findall(r"<title>(\d+) events, ", text)]
+    alone = len(re.findall(r"<title>event \d+: ", text))
+    assert sum(together) + alone == 30_000 + 150 + 3
+    assert "50 more blocks" in text
 
 
 class _Tags(html.parser.HTMLParser):
@@ -169,20 +337,54 @@ def test_the_page_is_one_file_in_which_a_hostile_capture_stays_text(tmp_path):
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-def test_the_page_in_a_browser(tmp_path):
+def in_chromium(page: Path, profile: Path, *options: str) -> bytes:
+    """What Chromium writes of a page. It is asked nothing over the network, and skips if it doesn't run here."""
+    common = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
+    ended = subprocess.run([str(CHROMIUM), *common, *options, page.as_uri()], capture_output=True, timeout=120)
+    if ended.returncode:
+        pytest.skip(f"Chromium does not run here: {ended.stderr[-200:]!r}")
+    return ended.stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the page is NOT TESTED in a browser")
+@pytest.mark.parametrize(("body", "marks"), [(hostile(), 172), (many(100_000, 3), None)], ids=["hostile", "long"])
+def test_the_page_in_a_browser(body, marks, tmp_path):
     """It draws every event, and nothing that the server said runs."""
     page = tmp_path / "tea.html"
-    run("inspect", recorded(tmp_path / "tea", hostile()), "--html", str(page))
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    ended = subprocess.run([*command, "--dump-dom", page.as_uri()], capture_output=True, timeout=60)
-    if ended.returncode or not ended.stdout:
-        pytest.skip(f"Chromium does not run here: {ended.stderr[-200:]!r}")
+    run("inspect", recorded(tmp_path / "tea", body), "--html", str(page))
+    shown = in_chromium(page, tmp_path / "profile", "--dump-dom").decode()
     found = _Tags()
-    found.feed(ended.stdout.decode())
-    assert len([tag for tag, attributes in found.tags if tag == "rect" and attributes["class"] != "gap"]) == 172
-    assert "<title>owned" not in ended.stdout.decode()
-    assert "sansio-step inspect" in ended.stdout.decode()
+    found.feed(shown)
+    drawn = [tag for tag, attributes in found.tags if tag == "rect" and attributes["class"] != "gap"]
+    assert len(drawn) == marks if marks is not None else 0 < len(drawn) <= 20_000
+    assert "<title>owned" not in shown
+    assert "sansio-step inspect" in shown
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the page is NOT TESTED in a browser")
+def test_the_page_is_light_and_dark(tmp_path):
+    """As the reader's system is: its background is drawn light in one, dark in the other."""
+    page = tmp_path / "tea.html"
+    run("inspect", recorded(tmp_path / "tea", WHOLE), "--html", str(page))
+    corners = []
+    for scheme in (1, 0):  # Blink's numbers of light and dark
+        picture = tmp_path / f"{scheme}.png"
+        in_chromium(page, tmp_path / "profile", f"--blink-settings=preferredColorScheme={scheme}", "--window-size=300,300", f"--screenshot={picture}")  # fmt: skip
+        corners.append(first_pixel(picture.read_bytes()))
+    light, dark = corners
+    assert min(light) > 200
+    assert max(dark) < 60
+
+
+def first_pixel(png: bytes) -> tuple[int, ...]:
+    """The upper left pixel of an RGB or RGBA picture, which is stored as it is in its first row."""
+    data, place = b"", 8
+    while place < len(png):
+        size = int.from_bytes(png[place : place + 4], "big")
+        if png[place + 4 : place + 8] == b"IDAT":
+            data += png[place + 8 : place + 8 + size]
+        place += 12 + size
+    return tuple(zlib.decompressobj().decompress(data, 4)[1:4])
 
 
 @POSIX

@@ -19,7 +19,7 @@ from sansio_step import BedrockDecoder, EventDecoder
 from ._coding import CODINGS, CodingError, content_decoder
 from .record import Recording, read_recording
 
-__all__ = ["Body", "Unreadable"]
+__all__ = ["Body", "Piece", "Unreadable", "has_field_lines", "is_document"]
 
 Piece: TypeAlias = "tuple[bytes, int | None]"
 
@@ -29,8 +29,11 @@ _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})")
 _MAGIC: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _AWS_PRELUDE: Final = 12
+_BOM: Final = b"\xef\xbb\xbf"
+# A line of an event stream, which no line of a JSON text begins like.
+_FIELD_LINE: Final = re.compile(rb"[\r\n](?:data|event|id|retry):")
 # Text in any of the forms that a plain body has.
-_PLAIN: Final = (b":", b"data", b"event", b"id", b"retry", b"{", b"[", b"<", b"\n", b"\r", b" ", b"\xef\xbb\xbf")
+_PLAIN: Final = (b":", b"data", b"event", b"id", b"retry", b"{", b"[", b"<", b"\n", b"\r", b" ", _BOM)
 
 
 class Unreadable(Exception):
@@ -140,6 +143,16 @@ class Body:
         named = self.headers.get("content-encoding", "").strip().lower()
         is_plain = not start or start.startswith(_PLAIN) or named in ("identity", *_MAGIC.values(), "x-gzip")
         return "" if is_plain else named
+
+
+def is_document(start: bytes) -> bool:
+    """Whether a body begins as a JSON object. No line of an event stream that says something does."""
+    return start.removeprefix(_BOM).lstrip().startswith(b"{")
+
+
+def has_field_lines(body: bytes | bytearray) -> bool:
+    """Whether a body that begins as a JSON object is an event stream all the same, with a note before its events."""
+    return _FIELD_LINE.search(body) is not None
 
 
 class _Source:

@@ -103,7 +103,7 @@ def _read_demo(parser: _Parser, words: list[str]) -> DemoArguments:
     parser.add_argument("--pace", type=_pace, default=0.02, metavar="SECONDS",
                         help="between two events of the server, from 0 to 1 [%(default)s]")  # fmt: skip
     parser.add_argument("--fast", dest="pace", action="store_const", const=0.0, help="no pause: the same as --pace 0")
-    parser.add_argument("--save", metavar="DIR", help="keep the streams as files there, to try the rest on")
+    parser.add_argument("--save", metavar="DIR", help="record the streams there, to try the rest on")
     return DemoArguments(**vars(parser.parse_args(words)))
 
 
@@ -192,7 +192,7 @@ class _Parser(argparse.ArgumentParser):
 _COMMANDS: Final = {
     "demo": _Command(
         "",
-        "Show three streams as they arrive; needs no key and no network.",
+        "Show four streams as they arrive; needs no key and no network.",
         "",
         ("sansio-step demo", "sansio-step demo --save captures"),
         _read_demo,
@@ -242,7 +242,7 @@ _COMMANDS: Final = {
         "IN ... --out DIR",
         "Make a table of an archive of captured streams, a row for each.",
         MORE,
-        ("sansio-step archive logs/*.jsonl.gz --body response --id request_id --out table",),
+        ("sansio-step archive logs/*.jsonl.gz --body response --out table",),
         read_archive,
     ),
 }

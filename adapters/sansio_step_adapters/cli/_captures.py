@@ -1,8 +1,9 @@
-"""The demo's captures: the same kind of answer in the two shapes that servers send, and one that breaks off.
+"""The demo's captures: the same kind of answer in the two shapes that servers send, a file, and one that breaks off.
 
-    first_party()   every event, as the first party documents them; thinking, text and a tool call
-    stepfun()       as StepFun's own page documents it: no content or usage at the start, no block stops,
-                    stop_reason at the top level; in Chinese
+    first_party()   every event in its place; thinking, text and a tool call
+    stepfun()       the shape on StepFun's own page: no content or usage at the start, no block stops, stop_reason at the
+                    top level; in Chinese
+    written_file()  a tool call that writes a file: its path first, then its content
     cut_short()     one that breaks off inside a number of a tool's arguments
 
 Written for the demo, event by event, and cut into pieces about as a model's tokens would.
@@ -10,13 +11,24 @@ Written for the demo, event by event, and cut into pieces about as a model's tok
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["CUT_SHORT_QUESTION", "FIRST_PARTY_QUESTION", "STEPFUN_QUESTION", "cut_short", "first_party", "stepfun"]
+__all__ = [
+    "CUT_SHORT_ARGUMENTS",
+    "CUT_SHORT_QUESTION",
+    "FIRST_PARTY_QUESTION",
+    "STEPFUN_QUESTION",
+    "WRITTEN_FILE_QUESTION",
+    "cut_short",
+    "first_party",
+    "stepfun",
+    "written_file",
+]
 
 Event = dict[str, Any]
 
@@ -56,10 +68,30 @@ _CHINESE_ARGUMENTS: Final = (
     '"要看": {"风": true, "降雨": true, "气温": false}}'
 )
 
+WRITTEN_FILE_QUESTION: Final = "Write me a little program that adds up what our tea costs."
+_FILE: Final = """\
+# What a table of guests pays for its tea.
+from dataclasses import dataclass
+
+PRICES = {"Longjing 龙井": 38, "Biluochun": 32}
+
+
+@dataclass
+class Order:
+    tea: str
+    cups: int = 1
+
+    def total(self) -> int:
+        return PRICES[self.tea] * self.cups
+
+
+print(Order("Longjing 龙井", cups=12).total())
+"""
+
 CUT_SHORT_QUESTION: Final = "Book the table for all of us, please. 我们一共十二个人。"
 _LAST_TEXT: Final = "Booking it now, one long table for twelve."
 # Twelve, not one: what a reader of cut arguments must not get wrong.
-_CUT_ARGUMENTS: Final = '{"house": "湖畔居", "at": "15:30", "seats": 1'
+CUT_SHORT_ARGUMENTS: Final = '{"house": "湖畔居", "at": "15:30", "seats": 1'
 
 
 def first_party() -> bytes:
@@ -119,6 +151,36 @@ def stepfun() -> bytes:
     )
 
 
+def written_file() -> bytes:
+    """A call whose arguments are a path and a file: line ends, quotes and Chinese in escapes, some of them cut in two."""
+    start: Event = {
+        "id": "msg_demo_file",
+        "type": "message",
+        "role": "assistant",
+        "model": "step-3.7-flash",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 401, "output_tokens": 1},
+    }
+    call = {"type": "tool_use", "id": "toolu_demo_file", "name": "write_file", "input": {}}
+    arguments = json.dumps({"path": "tea/order.py", "content": _FILE, "executable": False})
+    return _encode(
+        [
+            {"type": "message_start", "message": start},
+            _block_start(0, call),
+            *_with_pings(_deltas(0, "input_json_delta", "partial_json", _slices(arguments, 5))),
+            _block_stop(0),
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "tool_use", "stop_sequence": None},
+                "usage": {"output_tokens": 158},
+            },
+            {"type": "message_stop"},
+        ]
+    )
+
+
 def cut_short() -> bytes:
     """The connection ends where twelve seats have come as far as `1`."""
     start: Event = {
@@ -139,7 +201,7 @@ def cut_short() -> bytes:
             *_deltas(0, "text_delta", "text", _tokens(_LAST_TEXT)),
             _block_stop(0),
             _block_start(1, call),
-            *_deltas(1, "input_json_delta", "partial_json", _slices(_CUT_ARGUMENTS, 4)),
+            *_deltas(1, "input_json_delta", "partial_json", _slices(CUT_SHORT_ARGUMENTS, 4)),
         ]
     )
 

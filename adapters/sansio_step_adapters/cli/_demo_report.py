@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from time import perf_counter
 from typing import Final, NamedTuple
 
@@ -13,6 +14,10 @@ from sansio_step import (
     ContentBlockDeltaEvent,
     Deviation,
     InputJSONDelta,
+    JSONClosed,
+    JSONReader,
+    JSONScalar,
+    JSONString,
     Message,
     Outcome,
     PingEvent,
@@ -22,10 +27,11 @@ from sansio_step import (
     TextDelta,
     ThinkingBlock,
     ThinkingDelta,
-    ToolInputError,
     ToolUseBlock,
     Usage,
 )
+
+from ._other_readers import Verdict
 
 __all__ = ["Report", "Tally", "count_of", "facts_of"]
 
@@ -40,6 +46,10 @@ class Tally:
         self.pings = 0
         self.characters = 0
         self.last = ""
+        # Of each call by its index: the first argument that was finished, and the characters that had come by then.
+        self.known: dict[int, tuple[str, int]] = {}
+        self._calls: dict[int, JSONReader] = {}
+        self._came: Counter[int] = Counter()
         self._start = self._end = 0.0
 
     @property
@@ -58,6 +68,14 @@ class Tally:
         if isinstance(event, ContentBlockDeltaEvent):
             self.last = event.delta.type
             self.characters += _characters(event)
+            if isinstance(event.delta, InputJSONDelta):
+                self._read(event.index, event.delta.partial_json)
+
+    def _read(self, index: int, piece: str) -> None:
+        self._came[index] += len(piece)
+        for delta in self._calls.setdefault(index, JSONReader()).receive_text(piece):
+            if isinstance(delta, (JSONString, JSONScalar, JSONClosed)) and len(delta.path) == 1:
+                self.known.setdefault(index, (str(delta.path[0]), self._came[index]))
 
 
 def _characters(event: ContentBlockDeltaEvent) -> int:
@@ -75,53 +93,69 @@ class Report(NamedTuple):
     deviations: list[Deviation]
     error: StreamError | None
     tally: Tally
-    pace: float
     unpaced: float
     """Seconds that the same bytes take from memory, in one piece, without network and pace."""
+    others: list[Verdict] | None = None
+    """What other readers made of the same bytes, if that is told."""
 
 
 def facts_of(report: Report) -> list[tuple[str, Text]]:
     """What is known once a stream is over: names and values, of one or more lines."""
     message = report.message
-    facts = [("outcome", Text(report.outcome.name, _COLOURS.get(report.outcome, "bold")))]
-    if report.error is not None:
-        facts.append(("error", Text(f"{type(report.error).__name__}: {report.error}")))
-    facts.append(("blocks", _blocks(message)))
-    if message.stop_reason is not None:
-        facts.append(("stop_reason", Text(message.stop_reason)))
-    facts.append(("usage", _usage(message.usage)))
-    facts.append(("deviations", _deviations(report)))
+    facts = [("outcome", _outcome(report))]
+    if report.outcome is Outcome.COMPLETE:
+        facts.append(("blocks", _blocks(report)))
+        if message.stop_reason is not None:
+            facts.append(("stop_reason", Text(message.stop_reason)))
+        facts.append(("usage", _usage(message.usage)))
+        facts.append(("deviations", _deviations(report)))
+    else:
+        facts += [("call", _cut_input(block)) for block in message.tool_uses if not block.is_finished]
     facts.append(("arrived", _arrived(report)))
-    facts.append(("rate", _rate(report)))
+    facts.append(("speed", _speed(report)))
+    if report.others is not None:
+        facts.append(("others", _others(report.others)))
     return facts
 
 
-def _blocks(message: Message) -> Text:
-    lines = [Text(f"{index}  ").append(_block_line(block)) for index, block in enumerate(message.content)]
+def _outcome(report: Report) -> Text:
+    said = Text(report.outcome.name, _COLOURS.get(report.outcome, "bold"))
+    if report.error is not None:
+        said.append(f" (result() raises {type(report.error).__name__})", "not bold default")
+    return said
+
+
+def _blocks(report: Report) -> Text:
+    known = report.tally.known
+    lines = [
+        Text(f"{index}  ").append(_block_line(block, known.get(index)))
+        for index, block in enumerate(report.message.content)
+    ]
     return Text("\n").join(lines)
 
 
-def _block_line(block: ContentBlock) -> Text:
+def _block_line(block: ContentBlock, known: tuple[str, int] | None) -> Text:
     match block:
         case ThinkingBlock():
             return Text(f"thinking, {len(block.thinking)} characters{', signed' if block.signature else ''}")
         case TextBlock():
             return Text(f"text, {len(block.text)} characters")
         case ToolUseBlock():
-            return Text(f"tool_use {block.name}").append(_input_line(block))
+            line = Text(f"tool_use {block.name}({', '.join(block.input)})")
+            if known is not None:
+                line.append(f"\n   {known[0]} known after {known[1]} of {len(block.input_json)} characters", "dim")
+            return line
     return Text(block.type)
 
 
-def _input_line(block: ToolUseBlock) -> Text:
-    try:
-        return Text(f"({', '.join(block.input)})")
-    except ToolInputError as error:
-        came = msgspec.json.encode(block.partial_input()).decode()
-        return Text.assemble(
-            (f"\n   input raises {type(error).__name__}", "red"),
-            f"\n   partial_input() is {came}",
-            ("\n   the number at the end is left out: it could go on", "dim"),
-        )
+def _cut_input(block: ToolUseBlock) -> Text:
+    """What is made of arguments that are cut, with what can't be relied on left out."""
+    came = msgspec.json.encode(block.partial_input()).decode()
+    return Text.assemble(
+        ("input raises ToolInputError", "red"),
+        f"\npartial_input() is {came}",
+        ("\na number at the end is left out: it could grow", "dim"),
+    )
 
 
 def _usage(usage: Usage | None) -> Text:
@@ -149,17 +183,20 @@ def _arrived(report: Report) -> Text:
     return Text(f"{events} ({pings}), {count_of(tally.characters, 'character')}, in {tally.seconds:.2f} s")
 
 
-def _rate(report: Report) -> Text:
-    tally, pace = report.tally, report.pace
-    why = f"the pace is {pace:g} s an event" if pace else "no pace: server, client and this display together"
+def _speed(report: Report) -> Text:
+    """The library's own: how fast they arrived is the server's doing."""
+    return Text(f"{_rounded(report.tally.events / report.unpaced)} events/s, read from memory")
+
+
+def _others(others: list[Verdict]) -> Text:
+    mixed = len({verdict.is_live for verdict in others}) > 1
     lines = Text()
-    if tally.seconds > 0:
-        lines.append(_per_second(tally, tally.seconds)).append(f" ({why})", "dim").append("\n")
-    return lines.append(_per_second(tally, report.unpaced)).append(" (the library alone)", "dim")
-
-
-def _per_second(tally: Tally, seconds: float) -> str:
-    return f"{_rounded(tally.events / seconds)} events/s, {_rounded(tally.characters / seconds)} characters/s"
+    for verdict in others:
+        mark = "*" if mixed and not verdict.is_live else ""
+        lines.append(f"{verdict.package} {verdict.version}{mark}: ").append(f"{verdict.said}\n", "red")
+    if all(verdict.is_live for verdict in others):
+        return lines.append("on these bytes, run just now", "dim")
+    return lines.append(f"{'* ' if mixed else ''}on these bytes, run when this was written", "dim")
 
 
 def count_of(number: int, what: str) -> str:

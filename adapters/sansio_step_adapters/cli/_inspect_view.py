@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Final, TextIO
+from collections.abc import Iterator
+from typing import Any, Final, TextIO
 
 import msgspec
 from rich.console import Console
@@ -13,14 +14,17 @@ from rich.text import Text
 from sansio_step import Outcome, to_dict
 
 from ._inspection import EventSeen, Inspection
+from ._lines import one_line
 from ._terminal import escaped
 
-__all__ = ["facts_of", "seconds", "show"]
+__all__ = ["blocks_of", "facts_of", "seconds", "shortened", "show", "usage_of"]
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _LABEL: Final = 16
 _COLOURS: Final = {"text": "green", "thinking": "magenta", "tool_use": "yellow"}
 _MOST_DEVIATIONS: Final = 20
+_MOST_BLOCKS: Final = 40
+_MOST_COUNTS: Final = 40
 _PIPE_WIDTH: Final = 100
 
 
@@ -47,6 +51,9 @@ def _show(seen: Inspection, console: Console) -> None:
             colour = "bold green" if seen.outcome is Outcome.COMPLETE else "bold red"
         facts.add_row(name, Text(value, colour))
     console.print(facts)
+    if seen.blocks:
+        console.print()
+        _blocks(seen, console)
     if seen.events:
         console.print()
         _lanes(seen, console)
@@ -65,9 +72,12 @@ def facts_of(seen: Inspection) -> list[tuple[str, str]]:
         facts.append(("model", message.model))
     if message is not None and message.stop_reason:
         facts.append(("stop_reason", message.stop_reason))
-    facts.append(("events", f"{len(seen.events):,}, {seen.pings:,} of them pings"))
-    if message is not None and message.usage is not None:
-        facts.append(("usage", msgspec.json.encode(to_dict(message).get("usage")).decode()))
+    if not seen.is_document:
+        facts.append(("events", f"{len(seen.events):,}, {seen.pings:,} of them pings"))
+    usage = usage_of(seen)
+    if usage:
+        width = max(len(count) for _, count in usage)
+        facts.append(("usage", "\n".join(f"{count:>{width}}  {name}" for name, count in usage)))
     if seen.is_timed:
         facts.append(("first event", seconds(seen.first_event_ns)))
         facts.append(("first content", seconds(seen.first_content_ns)))
@@ -84,28 +94,79 @@ def facts_of(seen: Inspection) -> list[tuple[str, str]]:
     more = len(seen.deviations) - len(said)
     if more > 0:
         said.append(f"and {more:,} more: --json has them all")
-    facts.append(("deviations", "\n".join(said) or "none"))
-    return [(name, escaped(value)) for name, value in facts]
+    if not seen.is_document:
+        facts.append(("deviations", "\n".join(said) or "none"))
+    return [(name, escaped(shortened(value))) for name, value in facts]
+
+
+def usage_of(seen: Inspection) -> list[tuple[str, str]]:
+    """The counts by their names, those of an object within by `name.name`; in one line each."""
+    message = seen.message
+    usage = to_dict(message).get("usage") if message is not None else None
+    rows = list(_rows("", usage)) if isinstance(usage, dict) else []
+    more = len(rows) - _MOST_COUNTS
+    return rows[:_MOST_COUNTS] + ([(f"and {more:,} more: --json has them all", "")] if more > 0 else [])
+
+
+def _rows(path: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _rows(f"{path}{name}.", value)
+        else:
+            shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            yield one_line(shortened(f"{path}{name}", 80)), one_line(shortened(shown, 80))
+
+
+def shortened(text: str, most: int = 4000) -> str:
+    """A text that a server can have made as long as it likes."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def blocks_of(seen: Inspection) -> list[list[str]]:
+    """A row for each block, after one of headings: its kind and size, and when (or at which byte) it began and ended."""
+    timed = seen.is_timed
+    table = [["block", "characters", "deltas", *(["first", "last"] if timed else ["first byte", "last byte"])]]
+    for block in seen.blocks[:_MOST_BLOCKS]:
+        first, last = block.first, block.last
+        when = ["", ""]
+        if first is not None and last is not None:
+            when = [seconds(first.ns), seconds(last.ns)] if timed else [f"{first.start:,}", f"{last.end - 1:,}"]
+        table.append([one_line(f"{block.index} {block.kind}"), f"{block.characters:,}", f"{block.deltas:,}", *when])
+    more = len(seen.blocks) - _MOST_BLOCKS
+    if more > 0:
+        table.append([f"and {more:,} more", "", "", "", ""])
+    if seen.is_document:
+        table = [row[:2] for row in table]
+    return table
+
+
+def _blocks(seen: Inspection, console: Console) -> None:
+    heads, *rows = blocks_of(seen)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=_LABEL, no_wrap=True, overflow="ellipsis")
+    for _ in heads[1:]:
+        table.add_column(justify="right", no_wrap=True)
+    table.add_row(*(Text(head, "dim") for head in heads))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 def _lanes(seen: Inspection, console: Console) -> None:
     """A row for each block: what came when, or at which bytes if no times are known."""
-    width = max(console.width - _LABEL - 20, 10)
+    width = max(console.width - _LABEL - 2, 10)
     scale = _Scale(seen, width)
-    lanes = Table.grid(padding=(0, 1))
+    lanes = Table.grid(padding=(0, 2))
     lanes.add_column(width=_LABEL, no_wrap=True, overflow="ellipsis")
     lanes.add_column(width=width, no_wrap=True)
-    lanes.add_column(no_wrap=True, overflow="ellipsis", style="dim")
-    for block in seen.blocks:
-        name = escaped(f"{block.index} {block.kind}")
-        size = f"{block.characters:,} chars/{block.deltas:,}"
-        lanes.add_row(Text(name), Text(scale.row(block.events), _COLOURS.get(block.kind, "cyan")), Text(size))
+    for block in seen.blocks[:_MOST_BLOCKS]:
+        row = Text(scale.row(block.events), _COLOURS.get(block.kind, "cyan"))
+        lanes.add_row(Text(one_line(f"{block.index} {block.kind}")), row)
     others = [event for event in seen.events if event.block is None]
     if others:
-        lanes.add_row(Text("other events"), Text(scale.row(others), "dim"), Text(f"{len(others):,}"))
+        lanes.add_row(Text("other events"), Text(scale.row(others), "dim"))
     end = seconds(scale.end) if seen.is_timed else f"byte {scale.end:,}"
-    ruler = "0" + end.rjust(width - 1)
-    lanes.add_row(Text("time" if seen.is_timed else "place", "dim"), Text(ruler, "dim"), Text())
+    lanes.add_row(Text("time" if seen.is_timed else "place", "dim"), Text("0" + end.rjust(width - 1), "dim"))
     console.print(lanes)
 
 

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from sansio_step import (
+    ContentBlock,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
     Delta,
     Deviation,
     ErrorEvent,
+    LimitExceeded,
+    MCPToolUseBlock,
     Message,
+    MessageStartEvent,
     MessageStream,
     Outcome,
     PingEvent,
+    ServerToolUseBlock,
     StreamError,
     StreamEvent,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    decode_message,
     to_dict,
 )
 
-from .._captured import Body, Unreadable
+from .._captured import Body, Piece, Unreadable, has_field_lines, is_document
+from .._reader import MAX_MESSAGE_SIZE
 
 __all__ = ["BlockSeen", "EventSeen", "Gap", "Inspection", "inspect_body"]
 
@@ -47,12 +60,22 @@ class EventSeen(NamedTuple):
 
 
 class BlockSeen:
-    """One block, as its events tell it."""
+    """One block, as its events tell it; that of a document has none."""
 
-    def __init__(self, index: int, kind: str, first: EventSeen) -> None:
+    def __init__(self, index: int, kind: str) -> None:
         self.index, self.kind = index, kind
-        self.events = [first]
+        self.events: list[EventSeen] = []
         self.deltas = self.characters = 0
+
+    @property
+    def first(self) -> EventSeen | None:
+        """The event that began it."""
+        return self.events[0] if self.events else None
+
+    @property
+    def last(self) -> EventSeen | None:
+        """The last event that was its own."""
+        return self.events[-1] if self.events else None
 
 
 class Gap(NamedTuple):
@@ -71,15 +94,20 @@ class Inspection:
         self.events: list[EventSeen] = []
         self.blocks: list[BlockSeen] = []
         self.error: str | None = None
+        # Whether the body is the answer to a request without `stream`, and its message.
+        self.is_document = False
+        self.whole: Message | None = None
 
     @property
     def message(self) -> Message | None:
         """The last message, as far as it came."""
-        return self.stream.message
+        return self.whole if self.is_document else self.stream.message
 
     @property
     def outcome(self) -> Outcome:
         """How the last message ended."""
+        if self.is_document:
+            return Outcome.FAILED if self.whole is None else Outcome.COMPLETE
         return self.stream.outcome
 
     @property
@@ -140,6 +168,7 @@ class Inspection:
         return {
             "file": self.body.label.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
             "forms": self.body.forms,
+            "is_document": self.is_document,
             "status": self.body.status,
             "bytes": self.body.size,
             "outcome": self.outcome.value,
@@ -156,8 +185,8 @@ class Inspection:
                     "type": block.kind,
                     "deltas": block.deltas,
                     "characters": block.characters,
-                    "first_ns": block.events[0].ns,
-                    "last_ns": block.events[-1].ns,
+                    "first_ns": block.first.ns if block.first is not None else None,
+                    "last_ns": block.last.ns if block.last is not None else None,
                 }
                 for block in self.blocks
             ],
@@ -181,32 +210,56 @@ def inspect_body(name: str) -> Inspection:
     """Read a body by its name. What is wrong with it is in the inspection; Unreadable if nothing of it can be read."""
     seen = Inspection(Body(name))
     pieces = seen.body.pieces()
-    first = next(pieces, None)
-    seen.stream = stream = MessageStream(decoder=seen.body.decoder())
-    start = place = 0
-    ns = None
-    open_blocks: dict[int, BlockSeen] = {}
+    begun = [piece for piece in [next(pieces, None)] if piece is not None]
+    seen.stream = MessageStream(decoder=seen.body.decoder())
     try:
-        for data, ns in _with_first(first, pieces):
-            for line in _LINE.findall(data):
-                place += len(line)
-                events = stream.receive_data(line)
-                for event in events:
-                    _note(seen, open_blocks, event, start, place, ns)
-                if events:
-                    start = place
-        for event in stream.receive_eof():
-            _note(seen, open_blocks, event, start, place, ns)
-        stream.result()
+        if begun and is_document(begun[0][0]):
+            begun += _rest(pieces)
+            body = b"".join(data for data, _ in begun)
+            if not has_field_lines(body):
+                _read_document(seen, body)
+                return seen
+        _read_stream(seen, chain(begun, pieces))
     except (StreamError, Unreadable) as error:
         seen.error = str(error)
     return seen
 
 
-def _with_first(first: tuple[bytes, int | None] | None, rest: Iterator[tuple[bytes, int | None]]) -> Iterator[Any]:
-    if first is not None:
-        yield first
-        yield from rest
+def _rest(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The pieces of a document, which is read as one."""
+    left = MAX_MESSAGE_SIZE
+    for data, ns in pieces:
+        left -= len(data)
+        if left < 0:
+            raise LimitExceeded("max_message_size", MAX_MESSAGE_SIZE)
+        yield data, ns
+
+
+def _read_document(seen: Inspection, body: bytes) -> None:
+    seen.is_document = True
+    seen.body.forms.append("JSON document")
+    seen.whole = decode_message(body)
+    for index, block in enumerate(seen.whole.content):
+        one = BlockSeen(index, block.type)
+        one.characters = _size_of(block)
+        seen.blocks.append(one)
+
+
+def _read_stream(seen: Inspection, pieces: Iterable[Piece]) -> None:
+    start = place = 0
+    ns = None
+    open_blocks: dict[int, BlockSeen] = {}
+    for data, ns in pieces:
+        for line in _LINE.findall(data):
+            place += len(line)
+            events = seen.stream.receive_data(line)
+            for event in events:
+                _note(seen, open_blocks, event, start, place, ns)
+            if events:
+                start = place
+    for event in seen.stream.receive_eof():
+        _note(seen, open_blocks, event, start, place, ns)
+    seen.stream.result()
 
 
 def _note(
@@ -223,23 +276,53 @@ def _note(
         text = event.error.message or ""
     one = EventSeen(len(seen.events), kind, index, start, end, ns, text)
     seen.events.append(one)
+    if isinstance(event, MessageStartEvent):
+        for place, given in enumerate(event.message.content):
+            _add_block(seen, blocks, place, given.type, given, one)
     if isinstance(event, PingEvent) or index is None:
         return
     block = blocks.get(index)
-    if block is None or isinstance(event, ContentBlockStartEvent):
-        kind = event.content_block.type if isinstance(event, ContentBlockStartEvent) else kind.removesuffix("_delta")
-        block = blocks[index] = BlockSeen(index, kind, one)
-        seen.blocks.append(block)
-    else:
-        block.events.append(one)
+    if isinstance(event, ContentBlockStartEvent):
+        _add_block(seen, blocks, index, event.content_block.type, event.content_block, one)
+        return
+    if block is None:
+        block = _add_block(seen, blocks, index, kind.removesuffix("_delta"))
+    block.events.append(one)
     if isinstance(event, ContentBlockDeltaEvent):
         block.deltas += 1
         block.characters += len(text)
 
 
-def _text_of(delta: Delta) -> str:
+def _add_block(
+    seen: Inspection,
+    blocks: dict[int, BlockSeen],
+    index: int,
+    kind: str,
+    given: ContentBlock | None = None,
+    first: EventSeen | None = None,
+) -> BlockSeen:
+    """A block begins, with what it was given at once."""
+    block = blocks[index] = BlockSeen(index, kind)
+    block.characters = _size_of(given) if given is not None else 0
+    block.events += [first] if first is not None else []
+    seen.blocks.append(block)
+    return block
+
+
+def _size_of(block: ContentBlock) -> int:
+    """The characters of its text, of its arguments as JSON, or of all of it as JSON, for results and their like."""
+    if isinstance(block, (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock)):
+        arguments = block.partial_input()
+        return len(msgspec.json.encode(arguments).decode()) if arguments else len(block.input_json)
+    if isinstance(block, (TextBlock, ThinkingBlock)):
+        return len(_text_of(block))
+    return len(msgspec.json.encode(block).decode())
+
+
+def _text_of(holder: Delta | ContentBlock) -> str:
+    """What a delta adds, or a block of text has."""
     for name in ("text", "thinking", "partial_json"):
-        text = getattr(delta, name, None)
+        text = getattr(holder, name, None)
         if isinstance(text, str):
             return text
     return ""

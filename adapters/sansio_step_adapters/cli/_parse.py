@@ -6,7 +6,6 @@ Both are written as UTF-8 bytes, whatever the locale is.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -28,15 +27,13 @@ from sansio_step import (
     to_json,
 )
 
-from .._captured import Body, Unreadable
+from .._captured import Body, Unreadable, has_field_lines, is_document
 from .._reader import MAX_MESSAGE_SIZE, error_of
 from ._terminal import escaped
 
 __all__ = ["Options", "parse_bodies"]
 
 _BOM: Final = b"\xef\xbb\xbf"
-# A line of an event stream, which no line of a JSON text begins like.
-_FIELD_LINE: Final = re.compile(rb"[\r\n](?:data|event|id|retry):")
 
 
 class Options(NamedTuple):
@@ -77,7 +74,7 @@ class _Parser:
         pieces = (data for data, _ in self.body.pieces())
         try:
             first = next(pieces, b"")
-            if _is_document(first):
+            if is_document(first):
                 self._parse_document(first, pieces)
             else:
                 self.stream = MessageStream(decoder=self.body.decoder(strict=self.options.strict))
@@ -94,7 +91,7 @@ class _Parser:
             if len(body) > MAX_MESSAGE_SIZE:
                 self._complain(LimitExceeded("max_message_size", MAX_MESSAGE_SIZE))
                 return
-        if _FIELD_LINE.search(body):
+        if has_field_lines(body):
             self._parse_stream(iter([bytes(body)]))
         elif self.options.events:
             self._complain("a JSON document, which has no events")
@@ -184,11 +181,6 @@ class _Parser:
         line = escaped(f"{self.body.label}: {text}".replace("\n", "\\n")) + "\n"
         sys.stderr.buffer.write(line.encode("utf-8", "surrogateescape"))
         sys.stderr.buffer.flush()
-
-
-def _is_document(start: bytes) -> bool:
-    """Whether a body begins as a JSON object. No line of an event stream that says something does."""
-    return start.removeprefix(_BOM).lstrip().startswith(b"{")
 
 
 def _write(data: bytes) -> None:

@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["MORE", "ArchiveArguments", "build_table", "read_archive"]
 
 MORE: Final = """\
-IN is files, folders and globs, here or in an object store (s3://bucket/logs): JSON
-lines (.jsonl, .ndjson, also .gz and .zst), Parquet, and files that are a capture each.
-A body is an event stream, a whole message or error, an array of events, or one of these
-in base64. The output is a folder of Parquet files, one for each file of the input or
-part of a large one. A job that was killed goes on where it was if it is given again.
-The exit code is 0 if every capture has a row, 1 if a file could not be read at all."""
+IN is files, folders, globs: JSON lines, Parquet, captures. A killed job goes on
+if it is given again. The exit code is 0 if every capture has a row, else 1."""
 
 _EACH_TTY: Final = 0.2
 _EACH_LINE: Final = 10.0
@@ -47,31 +43,20 @@ class ArchiveArguments(NamedTuple):
 def read_archive(parser: argparse.ArgumentParser, words: list[str]) -> ArchiveArguments:
     """The arguments as given, read by a parser of the program's."""
     add = parser.add_argument
-    add("paths", nargs="+", metavar="IN", help="A file, a folder or a glob.")
-    add("--out", required=True, metavar="DIR", help="The folder for the table.")
-    add(
-        "--engine",
-        default="local",
-        metavar="ENGINE",
-        help="local (Dask, on all cores), serial (one process), tcp://HOST:8786 (a Dask cluster) or ray://HOST:10001."
-        " [default: %(default)s]",
-    )
-    add("--workers", type=_count, metavar="N", help="Processes of the engine local. [default: one for each core]")
-    add(
-        "--body",
-        default="body",
-        metavar="PATH",
-        help="Where the body is: a path in a JSON line, as result.message, or a column. [default: %(default)s]",
-    )
-    add("--id", metavar="PATH", help="Where the capture's id is. [default: id, if it is there]")
-    add("--truncated", metavar="PATH", help="Where the logger says that it cut the body.")
-    add("--keep", type=_names, default=(), metavar="PATH,...", help="What else of the input the table shall have.")
-    add("--format", choices=["lines", "parquet", "files"], help="What the input is, if its names don't say it.")
-    add("--no-message", dest="message", action="store_false", help="Leave the message out, which halves the table.")
-    add("--strict", action="store_true", help="A deviation from the protocol fails a message.")
-    add("--max-body-size", type=_count, metavar="BYTES", help="A larger body is an error. [default: 268435456]")
-    add("--replace", action="store_true", help="Remove what other options or an older input made of it in DIR.")
-    add("-q", "--quiet", action="store_true", help="Nothing about how far it is.")
+    add("paths", nargs="+", metavar="IN", help=argparse.SUPPRESS)
+    add("--out", required=True, metavar="DIR", help="the folder for the table")
+    add("--engine", default="local", help="local (Dask), serial, tcp://HOST:PORT, ray://... [%(default)s]")
+    add("--workers", type=_count, metavar="N", help="processes of the engine local [one a core]")
+    add("--body", default="body", metavar="PATH", help="path of the body in a line, or its column [%(default)s]")
+    add("--id", metavar="PATH", help="path of the capture's id [id, if there]")
+    add("--truncated", metavar="PATH", help="path that says that the logger cut the body")
+    add("--keep", type=_names, default=(), metavar="PATHS", help="what else to keep: path,path")
+    add("--format", choices=["lines", "parquet", "files"], metavar="FORM", help="lines, parquet or files [by name]")
+    add("--no-message", dest="message", action="store_false", help="leave the message out: half the size")
+    add("--strict", action="store_true", help="a deviation fails a message")
+    add("--max-body-size", type=_count, metavar="N", help="a larger body is an error [268435456 bytes]")
+    add("--replace", action="store_true", help="remove what other options made in DIR")
+    add("-q", "--quiet", action="store_true", help="nothing about how far it is")
     found = parser.parse_intermixed_args(words)
     names = ("body", "id", "truncated", "keep", "format", "message", "strict", "max_body_size")
     options = {name: getattr(found, name) for name in names if getattr(found, name) is not None}

@@ -28,6 +28,7 @@ from ..record import Recordings
 from ..sockets import Client
 from ._arguments import ChatArguments
 from ._chat_view import ChatView, EventsView, MessageView, TerminalView, TextView
+from ._prompt import ask
 from ._terminal import escaped
 
 __all__ = ["run"]
@@ -123,7 +124,7 @@ class _Chat:
         if prompt is not None and prompt != "-":
             yield prompt
         elif prompt is None and sys.stdin.isatty():
-            while (line := _asked("you> ")) is not None:
+            while (line := ask("you> ")) is not None:
                 if line.strip():
                     yield line
         else:
@@ -139,7 +140,7 @@ class _Chat:
         results: list[Turn] = []
         for block in self._turns[-1]["content"]:
             if block["type"] == "tool_use":
-                result = _asked(f"result of {escaped(str(block['name']))}> ")
+                result = ask(f"result of {escaped(str(block['name']))}> ")
                 if result is None:
                     return []
                 results.append({"type": "tool_result", "tool_use_id": block["id"], "content": result})
@@ -191,17 +192,6 @@ def _view_for(arguments: ChatArguments) -> ChatView:
     if sys.stdout.isatty():
         return TerminalView(Console(file=sys.stdout, highlight=False))
     return TextView(sys.stdout)
-
-
-def _asked(what: str) -> str | None:
-    """A line that the user types; None at the end of the input."""
-    try:
-        return input(what).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    except (EOFError, KeyboardInterrupt) as end:
-        print()  # noqa: T201, what comes next gets a line of its own
-        if isinstance(end, KeyboardInterrupt):
-            raise
-        return None
 
 
 def _image(name: str) -> Turn:

@@ -1,20 +1,29 @@
-"""`sansio-step demo`: three streams over a loopback connection, shown as they arrive.
+"""`sansio-step demo`: four streams over a loopback connection, shown as they arrive.
 
-A replay server sends them, `AsyncClient` reads them: what is seen is what a program gets. The streams are in
-`_captures`, how it looks is in `_demo_view`, what is said about each in `_demo_report`.
+    demo.py             the scenes, and who sends, reads and keeps their streams
+    _captures.py        the streams
+    _demo_view.py       how it looks
+    _demo_report.py     what is said about each stream when it is over
+    _other_readers.py   what other readers make of the one that breaks off
+
+A replay server sends the streams, `AsyncClient` reads them: what is seen is what a program gets.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import statistics
 import sys
 from asyncio import CancelledError
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import anyio
+from anyio import to_thread
 
 from sansio_step import (
     Message,
@@ -24,12 +33,17 @@ from sansio_step import (
 )
 
 from ..anyio import AsyncClient, AsyncStream
+from ..record import Recorder
 from ..replay import serve
 from . import _captures
 from ._demo_report import Report, Tally
 from ._demo_view import View, make_view
+from ._other_readers import OtherReaders
 
 __all__ = ["Scene", "run", "scenes"]
+
+# Seconds that other readers have to answer, once the stream is over; they began with the demo.
+_PATIENCE: Final = 3.0
 
 
 class Scene(NamedTuple):
@@ -41,6 +55,8 @@ class Scene(NamedTuple):
     capture: bytes
     file: str
     model: str = "step-3.7-flash"
+    compared: bool = False
+    """Whether it is told what other readers make of it."""
 
     def request(self) -> MessageRequest:
         """What is sent; the replay server answers all requests alike."""
@@ -67,11 +83,19 @@ def scenes() -> list[Scene]:
             "step-3.5-flash",
         ),
         Scene(
+            "A file, while a tool call writes it",
+            "its path is known first, its content is shown while it comes",
+            _captures.WRITTEN_FILE_QUESTION,
+            _captures.written_file(),
+            "file.sse",
+        ),
+        Scene(
             "A stream that breaks off",
-            "the connection ends inside the arguments of a tool",
+            "it ends inside a number, and HTTP sees nothing wrong",
             _captures.CUT_SHORT_QUESTION,
             _captures.cut_short(),
             "cut.sse",
+            compared=True,
         ),
     ]
 
@@ -79,12 +103,11 @@ def scenes() -> list[Scene]:
 def run(pace: float, save: str | None = None) -> bool:
     """Show all scenes on standard output, with `pace` seconds between two events; tell whether it worked.
 
-    `save` is a directory for the captures, made if it is not there. OSError if they can't be written.
+    `save` is a directory, made if it is not there, that keeps the streams as recordings. OSError if they can't be written.
     """
-    if save is not None:
-        _save(Path(save))
+    saved = _Saved(Path(save)) if save is not None else None
     try:
-        anyio.run(_show, make_view(sys.stdout), pace)
+        anyio.run(_show, make_view(sys.stdout), pace, saved)
     except CancelledError:  # what Ctrl-C becomes in Python 3.10
         raise KeyboardInterrupt from None
     except StreamError as failure:
@@ -93,26 +116,52 @@ def run(pace: float, save: str | None = None) -> bool:
     return True
 
 
-def _save(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    for scene in scenes():
-        (directory / scene.file).write_bytes(scene.capture)
+class _Saved:
+    """The recordings of the scenes in a directory. What an earlier demo left there is replaced, and nothing else."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.scene: Scene | None = None  # the one that is asked for
+        directory.mkdir(parents=True, exist_ok=True)
+        recorders = [self._recorder(scene) for scene in scenes()]
+        for recorder, scene in zip(recorders, scenes(), strict=True):
+            # An earlier demo can have been interrupted.
+            if recorder.body_path.exists() and not scene.capture.startswith(recorder.body_path.read_bytes()):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(recorder.body_path))
+        for recorder in recorders:
+            recorder.body_path.unlink(missing_ok=True)
+            recorder.times_path.unlink(missing_ok=True)
+
+    def __call__(self) -> Recorder:
+        assert self.scene is not None, "set before the request"
+        return self._recorder(self.scene)
+
+    def _recorder(self, scene: Scene) -> Recorder:
+        return Recorder(self.directory / scene.file)
 
 
-async def _show(view: View, pace: float) -> None:
+async def _show(view: View, pace: float, saved: _Saved | None) -> None:
     script = scenes()
-    async with (
-        serve([scene.capture for scene in script], pace=pace) as server,
-        AsyncClient(base_url=server.base_url, api_key="demo", trust_env=False) as client,
-    ):
-        view.open(server.base_url)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serve([scene.capture for scene in script], pace=pace))
+        client = AsyncClient(base_url=server.base_url, api_key="demo", trust_env=False, tap=saved)
+        await stack.enter_async_context(client)
+        view.open(server.base_url, len(script))
+        beside = await stack.enter_async_context(serve(_captures.cut_short()))
+        others = stack.enter_context(OtherReaders(beside.base_url))
         for number, scene in enumerate(script, 1):
+            if saved is not None:
+                saved.scene = scene
             view.begin(number, scene.title, scene.note, scene.question)
-            view.finish(await _play(client, scene, view, pace))
-        view.close()
+            report = await _play(client, scene, view)
+            if scene.compared:
+                wait = _PATIENCE if pace else 0.0
+                report = report._replace(others=await to_thread.run_sync(others.verdicts, wait, abandon_on_cancel=True))
+            view.finish(report)
+        view.close(str(saved.directory) if saved is not None else None)
 
 
-async def _play(client: AsyncClient, scene: Scene, view: View, pace: float) -> Report:
+async def _play(client: AsyncClient, scene: Scene, view: View) -> Report:
     tally = Tally()
     error = None
     with view:
@@ -124,7 +173,7 @@ async def _play(client: AsyncClient, scene: Scene, view: View, pace: float) -> R
             except StreamError as caught:
                 error = caught
     unpaced = _median_seconds(lambda: _read(scene.capture))
-    return Report(_message_of(stream), stream.outcome, stream.deviations, error, tally, pace, unpaced)
+    return Report(_message_of(stream), stream.outcome, stream.deviations, error, tally, unpaced)
 
 
 def _message_of(stream: AsyncStream) -> Message:
