@@ -12,9 +12,6 @@ try:
 except ImportError as _error:
     raise ImportError('sansio_step.testing needs hypothesis: pip install "sansio-step[testing]"') from _error
 
-from typing import get_type_hints as _get_type_hints
-
-from . import _damage, _deviating, _events, _messages, _wire
 from ._damage import chunked, damaged
 from ._deviating import DEVIATION_CODES, DeviatingStream, deviating_streams
 from ._events import event_streams
@@ -33,10 +30,3 @@ __all__ = [
     "messages",
     "wire_bytes",
 ]
-
-# Hypothesis wraps these in functions of its own, and the names in the annotations mean nothing in their module.
-for _module in (_damage, _deviating, _events, _messages, _wire):
-    for _name in set(__all__) & vars(_module).keys():
-        _made = vars(_module)[_name]
-        if callable(_made) and not isinstance(_made, type):
-            _made.__annotations__ = _get_type_hints(_made, vars(_module))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from hypothesis import strategies as st
 
@@ -32,27 +33,52 @@ _INJECTED = (
 )
 
 
-@st.composite
-def chunked(draw: st.DrawFn, data: bytes) -> list[bytes]:
-    """The same bytes in pieces, as a network might deliver them: whole, of one size, or cut anywhere (into empty
-    pieces too).
+# One letter for each place at which bytes may be cut; "0" is no cut. With 32 letters the shrinker takes most cuts out
+# letter by letter, a few dozen at once, and the last ones singly: about a hundred runs of the test, whatever it began with.
+_LETTERS = "0123456789abcdefghijklmnopqrstuv"
+_PLACES = 1024
 
-    It shrinks towards the whole.
+
+def chunked(data: bytes, *, empty: bool = True) -> st.SearchStrategy[list[bytes]]:
+    """The same bytes in pieces, as a network might deliver them: whole, cut in a few places (into empty pieces too), or
+    cut nearly everywhere, at each byte or each 2, 3, 7, 64 or 1460.
+
+    It shrinks towards the whole: a failing example keeps the cuts without which it doesn't fail. Without `empty` no
+    piece is empty, for consumers that take one for the end.
     """
-    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
-    # Drawn last, so that a failing example of one size can shrink to one with few cuts.
+    return _chunked(data, empty)
+
+
+@st.composite
+def _chunked(draw: st.DrawFn, data: bytes, empty: bool) -> list[bytes]:
     size = draw(st.sampled_from((0, 1, 2, 3, 7, 64, 1460)))
     # One byte a piece is no use if that makes a million pieces.
     if size and len(data) <= size * 10_000:
-        return [data[start : start + size] for start in range(0, len(data), size)]
-    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+        # Of one length for all data, so that a failing example can get shorter and is still cut.
+        letters = draw(_masks())
+        places = range(size, len(data), size)
+        share = -(-len(places) // _PLACES) or 1
+        cuts = [place for number, place in enumerate(places) if letters[number // share] != "0"]
+    else:
+        cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
+    pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    return pieces if empty else list(filter(None, pieces))
 
 
-@st.composite
-def damaged(draw: st.DrawFn, data: bytes) -> bytes:
+@cache
+def _masks() -> st.SearchStrategy[str]:
+    return st.text(_LETTERS, min_size=_PLACES, max_size=_PLACES)
+
+
+def damaged(data: bytes) -> st.SearchStrategy[bytes]:
     """Bytes with one to three faults in them: an end cut off, a bit flipped, a stretch lost, repeated or swapped with
     its neighbour, something foreign inserted. Now and then a fault changes nothing (a cut at the very end).
     """
+    return _damaged(data)
+
+
+@st.composite
+def _damaged(draw: st.DrawFn, data: bytes) -> bytes:
     for _ in range(draw(st.integers(1, 3))):
         data = draw(st.sampled_from(_DAMAGES))(draw, data)
     return data
