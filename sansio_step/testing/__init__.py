@@ -12,8 +12,10 @@ try:
 except ImportError as _error:
     raise ImportError('sansio_step.testing needs hypothesis: pip install "sansio-step[testing]"') from _error
 
+from ._assertion import assert_stream
 from ._damage import chunked, damaged
 from ._deviating import DEVIATION_CODES, DeviatingStream, deviating_streams
+from ._essence import Essence, essence
 from ._events import event_streams
 from ._invariance import assert_chunk_invariant
 from ._messages import messages
@@ -22,10 +24,13 @@ from ._wire import wire_bytes
 __all__ = [
     "DEVIATION_CODES",
     "DeviatingStream",
+    "Essence",
     "assert_chunk_invariant",
+    "assert_stream",
     "chunked",
     "damaged",
     "deviating_streams",
+    "essence",
     "event_streams",
     "messages",
     "wire_bytes",
