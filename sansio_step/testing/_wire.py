@@ -19,6 +19,7 @@ from ._values import JSON, texts
 BOM = b"\xef\xbb\xbf"
 
 _LINE_ENDS = ("\n", "\r\n", "\r")
+_ANY_LINE_END = frozenset(_LINE_ENDS)
 _MIXTURES = (*((end,) for end in _LINE_ENDS), ("\n", "\r\n"), ("\r", "\n"), ("\r", "\r\n"), ("\r", "\n", "\r\n"))
 _NO_LINE_END = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=8)
 # Lines that change neither events nor their number.
@@ -55,7 +56,7 @@ class Dress(NamedTuple):
     """Which liberties of the format the bytes may take."""
 
     bom: bool = True
-    line_ends: frozenset[str] = frozenset(_LINE_ENDS)
+    line_ends: frozenset[str] = _ANY_LINE_END
     comments: bool = True
     tight: bool = True
     data_lines: bool = True
@@ -119,9 +120,10 @@ def framed(draw: st.DrawFn, frames: list[Frame], dress: Dress = ANY_DRESS) -> li
 
 @cache
 def _endings(dress: Dress) -> st.SearchStrategy[bytes]:
-    ends = [end for end in _LINE_ENDS if end in dress.line_ends]
-    comments = [f": bye{ends[0] * 2}", ": by"] if dress.comments else []
-    return st.sampled_from([b"", b"", *(text.encode() for text in (ends[0], *comments))])
+    # An LF would end a CR LF that began in the body.
+    end = "\n" if dress.line_ends in (_ANY_LINE_END, {"\n"}) else "\r" if "\r" in dress.line_ends else "\r\n"
+    comments = [f": bye{end}{end}", ": by"] if dress.comments else []
+    return st.sampled_from([b"", b"", *(text.encode() for text in (end, *comments))])
 
 
 @cache
