@@ -13,7 +13,6 @@ from sansio_step.testing import chunked, essence, event_streams, messages, wire_
 
 from .readers import SSE_READERS, official_sdk, requests_lines
 
-
 # What each reader of event streams can't read.
 DIALS: dict[str, dict[str, Any]] = {
     "httpx-sse": {"bom": False, "comments": False},
