@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "venv"
@@ -38,3 +40,12 @@ def engines(session: nox.Session) -> None:
     session.run(
         "pytest", "tests/adapters/test_archive_run.py", "tests/adapters/test_archive_recipes.py", *session.posargs
     )
+
+
+@nox.session(python="3.11")
+def peers(session: nox.Session) -> None:
+    """Reproduce what docs/fuzzing.md says of other packages, in the versions that it names."""
+    session.install("-e", ".[testing]", "-r", "tests/peers/requirements.txt")
+    for script in sorted(Path("tests/peers").glob("*.py")):
+        if script.stem not in ("__init__", "readers"):
+            session.run("python", "-m", f"tests.peers.{script.stem}")
