@@ -32,20 +32,6 @@ def test_fifteen_lines():
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
 
 
-def test_a_fault_of_the_consumer_is_found():
-    """The page's test fails if the consumer is wrong: one that takes each piece for whole lines."""
-
-    def wrong(chunks):
-        lines = [line for chunk in chunks for line in chunk.splitlines()]
-        return kit.essence(parse(b"\n".join(lines) + b"\n")).text
-
-    with pytest.raises(Exception, match=r".") as caught:
-        exec(
-            compile(BLOCKS[0].replace("to_dict(parse(chunks))", "wrong(chunks)"), "<fuzzing>", "exec"), {"wrong": wrong}
-        )
-    assert caught.type is not NameError
-
-
 def test_the_failure_that_is_shown():
     """The page shows what `assert_stream` says of these bytes, but for their number."""
     bare = b'data: {"type":"ping"}\n\n' + b"".join(map(encode_event, message_events(parse(BODY))))

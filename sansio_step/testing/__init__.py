@@ -2,9 +2,10 @@
 
 Use them to test a client, a proxy or a parser of the Messages stream. `messages` draws a message that a stream can
 build, `event_streams` the events that build it, `wire_bytes` the bytes of those events, `chunked` a way to cut the
-bytes. Bad input is half of the input: `deviating_streams` draws what real servers do differently, with the expected
-reading, and `damaged` does to bytes what networks and bugs do. `assert_chunk_invariant` needs no Hypothesis test
-around it.
+bytes. Each has dials for what a consumer can't read, and `essence` is what two readers must agree on. Bad input is half of
+the input: `deviating_streams` draws what real servers do differently, with the expected reading, and `damaged` does to
+bytes what networks and bugs do. `assert_chunk_invariant`, for parsers, and `assert_stream`, for servers, need no
+Hypothesis test around them.
 """
 
 try:
