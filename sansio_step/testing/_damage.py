@@ -33,10 +33,10 @@ _INJECTED = (
 )
 
 
-# One letter for each place at which bytes may be cut; "0" is no cut. With 32 letters the shrinker takes most cuts out
-# letter by letter, a few dozen at once, and the last ones singly: about a hundred runs of the test, whatever it began with.
-_LETTERS = "0123456789abcdefghijklmnopqrstuv"
-_PLACES = 1024
+# Bytes that are cut nearly everywhere are so in 4 stretches, each from a place to a place, in 256ths of the stretch. The
+# shrinker takes whole stretches out, and narrows the rest down to a cut, by eight numbers.
+_STRETCHES = 4
+_PARTS = 256
 
 
 def chunked(data: bytes, *, empty: bool = True) -> st.SearchStrategy[list[bytes]]:
@@ -54,11 +54,10 @@ def _chunked(draw: st.DrawFn, data: bytes, empty: bool) -> list[bytes]:
     size = draw(st.sampled_from((0, 1, 2, 3, 7, 64, 1460)))
     # One byte a piece is no use if that makes a million pieces.
     if size and len(data) <= size * 10_000:
-        # Of one length for all data, so that a failing example can get shorter and is still cut.
-        letters = draw(_masks())
+        # As many draws for any data, so that a failing example can get shorter and is still cut.
+        stretches = [draw(_windows()) for _ in range(_STRETCHES)]
         places = range(size, len(data), size)
-        share = -(-len(places) // _PLACES) or 1
-        cuts = [place for number, place in enumerate(places) if letters[number // share] != "0"]
+        cuts = [place for number, window in enumerate(stretches) for place in _within(places, number, window)]
     else:
         cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
     pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
@@ -66,8 +65,18 @@ def _chunked(draw: st.DrawFn, data: bytes, empty: bool) -> list[bytes]:
 
 
 @cache
-def _masks() -> st.SearchStrategy[str]:
-    return st.text(_LETTERS, min_size=_PLACES, max_size=_PLACES)
+def _windows() -> st.SearchStrategy[tuple[int, int]]:
+    """Where the cuts of a stretch end, and how far back they begin: most are all of it, the simplest is none."""
+    part = st.integers(0, 4 * _PARTS)
+    return st.tuples(part, part)
+
+
+def _within(places: range, number: int, window: tuple[int, int]) -> range:
+    """The places of a stretch that lie in a window of it."""
+    first, last = (len(places) * edge // _STRETCHES for edge in (number, number + 1))
+    end = min(window[0], _PARTS)
+    start = max(0, end - window[1])
+    return places[first + (last - first) * start // _PARTS : first + (last - first) * end // _PARTS]
 
 
 def damaged(data: bytes) -> st.SearchStrategy[bytes]:
