@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "venv"
@@ -45,3 +47,12 @@ def clients(session: nox.Session) -> None:
     """Let pydantic-ai read what `serve` sends: it is large, and the tests skip without it."""
     session.install("-e", ".[test]", "pydantic-ai-slim[anthropic]")
     session.run("pytest", "tests/test_served.py", *session.posargs)
+
+
+@nox.session(python="3.11")
+def peers(session: nox.Session) -> None:
+    """Reproduce what docs/fuzzing.md says of other packages, in the versions that it names."""
+    session.install("-e", ".[testing]", "-r", "tests/peers/requirements.txt")
+    for script in sorted(Path("tests/peers").glob("*.py")):
+        if script.stem not in ("__init__", "readers"):
+            session.run("python", "-m", f"tests.peers.{script.stem}")

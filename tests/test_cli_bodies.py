@@ -126,7 +126,9 @@ def test_a_cut_coding_gives_what_came_and_says_so():
     coded = gzip.compress(WHOLE)[:-30]
     ended = run("parse", "-", stdin=coded)
     assert ended.returncode == 1
-    assert json.loads(ended.stdout)["id"] == "msg_demo_hangzhou"
+    told = json.loads(ended.stdout)
+    assert (told["outcome"], told["message"]["id"]) == ("truncated", "msg_demo_hangzhou")
+    assert told["error"] == "the body ends inside its content coding, gzip"
     assert ended.stderr.decode().splitlines()[-1] == "<stdin>: error: the body ends inside its content coding, gzip"
 
 
@@ -202,8 +204,10 @@ def test_several_files_name_themselves(tmp_path):
     assert ended.returncode == 1
     ended = run("parse", "--events", *names[1:], names[1])
     events = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert [event["event"] for event in events[:25]] == [to_dict(event) for event in parse_events(CUT)]
-    assert {Path(event["file"]).name for event in events} == {"two.sse"}
+    assert [event.pop("event") for event in events[:25]] == [to_dict(event) for event in parse_events(CUT)]
+    assert {Path(event["file"]).name for event in events[:26]} == {"two.sse"}
+    ends = [(Path(told["file"]).name, told["outcome"]) for told in events if "outcome" in told]
+    assert ends == [("two.sse", "truncated"), ("three", "unreadable"), ("two.sse", "truncated")]
 
 
 def parse_events(body: bytes) -> list[object]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
-from itertools import combinations
+from itertools import accumulate, combinations, pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
+from hypothesis.vendor.pretty import pretty
 
 import sansio_step
 from sansio_step import (
@@ -284,10 +287,44 @@ def test_chunks_are_the_data(case):
     assert b"".join(chunks) == data
 
 
+def ends(chunks):
+    """The places at which pieces end."""
+    return set(accumulate(map(len, chunks)))
+
+
+def test_a_cut_body_shrinks_too():
+    """The body gets shorter while it is still cut, and then the cuts get fewer: both are drawn, and each depends on the other."""
+    streams = kit.event_streams().flatmap(kit.wire_bytes).flatmap(kit.chunked)
+
+    def is_cut_in_a_line_end(chunks):
+        return any(one[-1:] == b"\r" and other[:1] == b"\n" for one, other in pairwise(chunks))
+
+    chunks = find(streams, is_cut_in_a_line_end, settings=SHRINK)
+    assert len(chunks) == 2
+    assert len(b"".join(chunks)) < 500
+
+
+@given(st.binary(max_size=60).flatmap(lambda data: st.tuples(st.just(data), kit.chunked(data, empty=False))))
+def test_no_piece_is_empty_if_none_may_be(case):
+    data, chunks = case
+    assert b"".join(chunks) == data
+    assert all(chunks)
+
+
 def test_chunks_shrink_to_the_whole():
     """An example that does not need to be cut isn't, one that does is cut as often as it must."""
     assert find(kit.chunked(SHORT), lambda chunks: True, settings=SHRINK) == [SHORT]
     assert len(find(kit.chunked(SHORT), lambda chunks: len(chunks) > 2, settings=SHRINK)) == 3
+    # Whatever was found, at each byte or here and there: without one of these cuts it would not be a failure.
+    for wanted in ({100}, {100, 900}, {100, 101, 102}):
+        for attempt in range(1):
+            chunks = find(
+                kit.chunked(bytes(1000)),
+                lambda chunks, wanted=wanted: wanted <= ends(chunks),
+                settings=SHRINK,
+                random=Random(attempt),
+            )
+            assert ends(chunks) == wanted | {1000}
     # A byte a piece is not for bodies of megabytes.
     assert len(find(kit.chunked(bytes(20_000)), lambda chunks: len(chunks[0]) < 2, settings=FIND)) < 10
 
@@ -445,6 +482,329 @@ def test_deviating_streams_shrink(code):
     assert list(case.codes) == [code]
     assert len(case.data) < 1100
     assert case.data.count(b"\n\n") <= 8
+
+
+def test_deviating_streams_begin_with_a_message_of_ones_own():
+    """Its kinds, at least: a deviation can add a block of another."""
+    for case in examples(kit.deviating_streams("no_type", message=kit.messages(kinds=["text"], unknown=False)), 20):
+        assert {block["type"] for block in case.message["content"]} <= {"text"}
+        check_reading(case)
+
+
+def test_a_deviating_stream_is_shown_line_by_line():
+    """Where Hypothesis shows an example, with all of its bytes; its repr is short, on one line, with the codes first."""
+    body = b'data: {"type":"ping"}\r\n\r\n' * 100
+    case = kit.DeviatingStream(data=body, codes={"no_event_line": 0}, outcome=Outcome.COMPLETE, message={"id": "m"})
+    assert len(repr(case)) < 400
+    assert repr(case).startswith("DeviatingStream(codes={'no_event_line': 0}, outcome='complete', data=b'data: ")
+    lines = [line.strip() for line in pretty(case).splitlines()]
+    assert lines[:3] == ["DeviatingStream(", "codes={'no_event_line': 0},", "outcome='complete',"]
+    shown = [line for line in lines if line.startswith("b'")]
+    assert b"".join(map(ast.literal_eval, shown)) == body
+    assert len(shown) == 200
+
+
+# --- dials -----------------------------------------------------------------------------------------------------
+
+
+def parts(value):
+    """All that is in a JSON value, keys too."""
+    yield value
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from parts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from parts(inner)
+
+
+@given(kit.messages(kinds=["text", "tool_use"]))
+def test_kinds_are_the_only_ones(message):
+    assert {block.type for block in message.content} <= {"text", "tool_use"}
+
+
+def test_each_kind_can_be_asked_for():
+    for cls in sansio_step.ContentBlock.__args__:
+        if cls is not UnknownBlock:
+            assert find(kit.messages(kinds=[cls.type]), lambda message: message.content, settings=FIND)
+    assert find(kit.messages(kinds=[]), lambda message: True, settings=FIND).content == []
+
+
+@pytest.mark.parametrize(
+    ("error", "dials"),
+    [
+        (ValueError, {"kinds": ["tea"]}),
+        (TypeError, {"kinds": "text"}),
+        (ValueError, {"max_text": -1}),
+        (ValueError, {"max_number": -1}),
+    ],
+)
+def test_dials_refuse_what_they_do_not_know(error, dials):
+    with pytest.raises(error, match=next(iter(dials)) if "tea" not in str(dials) else "'tea' is no type of a block"):
+        kit.messages(**dials)
+
+
+def test_event_streams_and_wire_bytes_refuse_what_they_can_not_do():
+    with pytest.raises(ValueError, match="message_deltas is 0"):
+        kit.event_streams(message_deltas=0)
+    for ends_of_lines in ([], ["\u2028"], "\n"):
+        with pytest.raises(ValueError, match="line_ends is"):
+            kit.wire_bytes([], line_ends=ends_of_lines)
+
+
+@given(st.data())
+def test_without_unknown_every_field_is_known(data):
+    """In the message, and in all events but for what the message itself brings."""
+    message = data.draw(kit.messages(unknown=False))
+    events = data.draw(kit.event_streams(message, unknown=False))
+    assert not any(part.extra for part in (message, message.usage, *message.content))
+    assert not any(isinstance(block, UnknownBlock) for block in message.content)
+    assert message.stop_reason.replace("_", "").isalpha()
+    assert not any(isinstance(event, UnknownEvent) or event.extra for event in events)
+    assert not any(event.delta.extra for event in events if event.type == "content_block_delta")
+    assert to_dict(accumulated(events).result()) == to_dict(message)
+
+
+@given(kit.messages(broken_input=False))
+def test_without_broken_input_every_call_has_one(message):
+    assert all(isinstance(block.input, dict) for block in message.content if hasattr(block, "input_json"))
+
+
+@given(kit.messages(nul=False, max_text=5, max_number=7, broken_input=False))
+def test_texts_and_numbers_have_bounds(message):
+    for part in parts(to_dict(message)):
+        if isinstance(part, str):
+            assert "\0" not in part
+        elif isinstance(part, int):
+            assert abs(part) <= 7
+    for block in message.content:
+        assert len(getattr(block, "text", "") or "") <= 5
+        assert len(getattr(block, "thinking", "") or "") <= 5
+
+
+@given(kit.event_streams(pings=False, interleaved=False, message_deltas=1))
+def test_fewer_events(events):
+    names = kinds(events)
+    assert "ping" not in names
+    assert names.count("message_delta") <= 1
+    opened = 0
+    for name in names:
+        opened += {"content_block_start": 1, "content_block_stop": -1}.get(name, 0)
+        assert opened in (0, 1)
+
+
+@given(st.data())
+def test_without_prefilled_all_content_comes_in_deltas(data):
+    message = data.draw(kit.messages())
+    events = data.draw(kit.event_streams(message, prefilled=False))
+    assert events[0].type == "ping" or events[0].message.content == []
+    for event in events:
+        if event.type == "content_block_start":
+            block = event.content_block
+            assert not getattr(block, "thinking", "")
+            assert not (isinstance(block, TextBlock) and block.text)
+            assert not (isinstance(block, ToolUseBlock) and to_dict(block)["input"])
+    assert to_dict(accumulated(events).result()) == to_dict(message)
+
+
+@given(st.data())
+def test_without_usage_anywhere_both_ends_have_it(data):
+    """As the first party sends it: everything at the end, all but the last count at the start."""
+    message = data.draw(kit.messages())
+    events = data.draw(kit.event_streams(message, usage_anywhere=False, prefilled=False))
+    start = next(event.message.usage for event in events if event.type == "message_start")
+    last = [event.usage for event in events if event.type == "message_delta"][-1]
+    assert to_dict(last) == to_dict(message.usage)
+    assert start.input_tokens == message.usage.input_tokens
+    assert to_dict(accumulated(events).result()) == to_dict(message)
+
+
+DRESS = [
+    ({"bom": False}, lambda body: not body.startswith(b"\xef\xbb\xbf")),
+    ({"line_ends": ["\n"]}, lambda body: b"\r" not in body),
+    ({"line_ends": ["\r"]}, lambda body: b"\n" not in body),
+    ({"line_ends": ["\r\n"]}, lambda body: b"\r" not in body.replace(b"\r\n", b"") and b"\n" not in body.replace(b"\r\n", b"")),
+    ({"line_ends": ["\n", "\r"]}, lambda body: b"\r\n" not in body),
+    ({"comments": False}, lambda body: all(re.match(rb"(\xef\xbb\xbf)?(data|event):|$", line) for line in re.split(b"[\r\n]+", body))),
+    ({"tight": False, "comments": False}, lambda body: all(re.match(rb"(\xef\xbb\xbf)?\w+: |$", line) for line in re.split(b"[\r\n]+", body))),
+    ({"data_lines": False, "comments": False}, lambda body: body.count(b"data:") == 2),
+    ({"reordered": False, "comments": False, "tight": False}, lambda body: re.search(rb"event: ping\s+data: \{.*?\S*a\S*\s*:.*z", body, re.DOTALL)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dials", "holds"), DRESS, ids=[str(dials) for dials, _ in DRESS])
+def test_dress(dials, holds):
+    """Each liberty of the format is one that can be turned down, and what is left reads the same."""
+    events = [sansio_step.PingEvent(extra={"a": "é", "z": 1}), sansio_step.MessageStopEvent()]
+    for body in examples(kit.wire_bytes(events, **dials), 200):
+        assert holds(body), body
+        assert EventDecoder(strict=True).receive_data(body) == events
+
+
+# --- what is essential -----------------------------------------------------------------------------------------
+
+
+CALL = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
+PLAIN = {"content": [{"type": "text", "text": "Hi"}, CALL], "stop_reason": "tool_use", "usage": {"input_tokens": 3}}
+
+
+@given(kit.messages(broken_input=False))
+def test_a_message_and_its_json_are_essentially_the_same(message):
+    assert kit.essence(to_dict(message)) == kit.essence(message)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**PLAIN, "id": "m", "type": "message", "model": "x", "parsed_output": None},
+        {**PLAIN, "usage": {"input_tokens": 3, "output_tokens": 0, "cache_read_input_tokens": None, "cost": 1.5}},
+        {**PLAIN, "content": [{"type": "thinking", "thinking": "hm"}, *PLAIN["content"]]},
+        {**PLAIN, "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i", "citations": None}, CALL]},
+    ],
+)
+def test_what_is_not_essential(other):
+    assert kit.essence(other) == kit.essence(PLAIN)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**PLAIN, "content": [{"type": "text", "text": "Ho"}, CALL]},
+        {**PLAIN, "content": PLAIN["content"][:1]},
+        {**PLAIN, "content": [PLAIN["content"][0], {**CALL, "input": {"a": 2}}]},
+        {**PLAIN, "content": [PLAIN["content"][0], {**CALL, "name": "g"}]},
+        {**PLAIN, "content": [PLAIN["content"][0], {**CALL, "id": "u"}]},
+        {**PLAIN, "stop_reason": None},
+        {**PLAIN, "usage": {"input_tokens": 4}},
+        {**PLAIN, "usage": {"input_tokens": 3, "cache_read_input_tokens": 1}},
+    ],
+)
+def test_what_is_essential(other):
+    assert kit.essence(other) != kit.essence(PLAIN)
+
+
+def test_cut_arguments_are_no_input():
+    """A reader that closes what was cut differs from one that does not."""
+    block = ToolUseBlock("t", "f", input_json='{"seats": 1')
+    message = sansio_step.Message(content=[block], stop_reason="max_tokens")
+    assert kit.essence(message).tool_calls == [("t", "f", None)]
+    closed = {"content": [{**CALL, "input": {"seats": 1}}], "stop_reason": "max_tokens"}
+    assert kit.essence(closed) != kit.essence(message)
+    assert len(repr(kit.essence(sansio_step.Message(content=[TextBlock("x" * 10**6)])))) < 300
+
+
+# --- the assertion on a stream ---------------------------------------------------------------------------------
+
+
+def body_of(*events):
+    return b"".join(map(frame_of, events))
+
+
+def frame_of(event):
+    name, fields = event
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps({"type": name, **fields}).encode())
+
+
+START = (
+    "message_start",
+    {
+        "message": {
+            "id": "m",
+            "type": "message",
+            "role": "assistant",
+            "model": "x",
+            "content": [],
+            "usage": {"input_tokens": 1},
+        }
+    },
+)
+END = ("message_delta", {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}})
+STOP = ("message_stop", {})
+FAILED = ("error", {"error": {"type": "overloaded_error", "message": "busy\x1b[31m"}})
+GOOD = body_of(START, END, STOP)
+
+
+@pytest.mark.parametrize("body", [GOOD, bytearray(GOOD), [GOOD[:50], GOOD[50:]], iter([GOOD])])
+def test_a_good_stream_gives_its_message(body):
+    assert kit.assert_stream(body).stop_reason == "end_turn"
+
+
+@given(kit.event_streams().flatmap(kit.wire_bytes).flatmap(kit.chunked))
+def test_every_legal_stream_passes(chunks):
+    assert kit.assert_stream(chunks).id
+
+
+@given(kit.deviating_streams())
+def test_deviations_fail_unless_they_are_allowed(case):
+    """Each code that the stream has is in the text, and the stream passes with these codes, and not with fewer."""
+    with pytest.raises(AssertionError) as caught:
+        kit.assert_stream(case.data)
+    for code in case.codes:
+        assert f"  {code} at " in str(caught.value) or code in str(caught.value)
+    if "spliced_message_start" in case.codes:
+        return
+    got = kit.assert_stream(case.data, allow=case.codes, outcome=case.outcome)
+    assert to_dict(got) == case.message
+    for code in case.codes:
+        with pytest.raises(AssertionError, match=code):
+            kit.assert_stream(case.data, allow=case.codes.keys() - {code}, outcome=case.outcome)
+
+
+def test_a_failure_says_which_rule_which_event_and_what_was_sent():
+    nameless = frame_of(END).partition(b"\n")[2].replace(b"end_turn", b"end\\u001b\\u202e")
+    with pytest.raises(AssertionError) as caught:
+        kit.assert_stream(body_of(START) + nameless * 2 + body_of(STOP))
+    place = len(body_of(START))
+    sent = nameless.decode().strip()
+    assert str(caught.value).splitlines() == [
+        f"the stream of 4 events in {place + 2 * len(nameless) + len(body_of(STOP))} bytes is not as it must be:",
+        f"  no_event_line at event 1 (byte {place}), 2 times: data without an `event:` line",
+        "    found: 'message_delta' without an event line",
+        f"    sent: {sent!r}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", ["outcome at the end (byte 0): truncated, must be complete", "nothing was sent"]),
+        (b"<html>", ["unfinished_event at the end (byte 6)", "an HTML page", "sent: '<html>'"]),
+        (body_of(START), ["outcome at the end", "the stream ended before the message did", "sent"]),
+        (body_of(START, *[("ping", {"a": "x" * 99})] * 9), ["sent last: ...'"]),
+        (body_of(START, FAILED), ["outcome at event 1", "failed, must be complete", "overloaded_error: busy\\x1b[31m", "sent: 'event: error"]),
+        (body_of(START, FAILED, START, END, STOP), ["outcome at event 1", "failed before that, must be complete"]),
+        (body_of(START) + b"event: ping\ndata: {\n\n", ["DecodeError: ping", "sent: 'event: ping\\ndata: {'"]),
+        (body_of(START, ("message_start", {"message": {**START[1]["message"], "id": "n"}})), ["ProtocolViolation: spliced_message_start", "sent: 'event: message_start"]),
+        (b"data: x\n\n" + b"".join(b'event: message_start\ndata: {"type":"message_start","message":{"id":"%d"}}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n' % n for n in range(9)), ["9 deviations more"]),
+    ],
+)  # fmt: skip
+def test_a_failure_says_all_that_is_wrong(body, said):
+    with pytest.raises(AssertionError) as caught:
+        kit.assert_stream(body)
+    for words in said:
+        assert words in str(caught.value)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", str(caught.value))
+
+
+def test_an_outcome_can_be_wanted():
+    """A server that fails or breaks off is tested as well as one that ends."""
+    assert kit.assert_stream(body_of(START, FAILED), outcome=Outcome.FAILED).id == "m"
+    assert kit.assert_stream(body_of(START), outcome=Outcome.TRUNCATED).id == "m"
+    assert kit.assert_stream(b"", outcome=Outcome.TRUNCATED) is None
+    with pytest.raises(AssertionError, match="complete, must be failed: it ends well"):
+        kit.assert_stream(GOOD, outcome=Outcome.FAILED)
+
+
+def test_what_can_not_be_allowed_or_asserted():
+    with pytest.raises(ValueError, match="'tea' is none of DEVIATION_CODES"):
+        kit.assert_stream(GOOD, allow=["tea"])
+    with pytest.raises(ValueError, match="spliced_message_start can't be allowed"):
+        kit.assert_stream(GOOD, allow=["spliced_message_start"])
+    with pytest.raises(TypeError, match="allow is the text 'no_type'"):
+        kit.assert_stream(GOOD, allow="no_type")
+    with pytest.raises(TypeError, match="the body is a str"):
+        kit.assert_stream(GOOD.decode())
 
 
 # --- the check that needs no Hypothesis test around it -----------------------------------------------------------

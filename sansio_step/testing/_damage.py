@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from hypothesis import strategies as st
 
@@ -32,27 +33,61 @@ _INJECTED = (
 )
 
 
-@st.composite
-def chunked(draw: st.DrawFn, data: bytes) -> list[bytes]:
-    """The same bytes in pieces, as a network might deliver them: whole, of one size, or cut anywhere (into empty
-    pieces too).
+# Bytes that are cut nearly everywhere are so in 4 stretches, each from a place to a place, in 256ths of the stretch. The
+# shrinker takes whole stretches out, and narrows the rest down to a cut, by eight numbers.
+_STRETCHES = 4
+_PARTS = 256
 
-    It shrinks towards the whole.
+
+def chunked(data: bytes, *, empty: bool = True) -> st.SearchStrategy[list[bytes]]:
+    """The same bytes in pieces, as a network might deliver them: whole, cut in a few places (into empty pieces too), or
+    cut nearly everywhere, at each byte or each 2, 3, 7, 64 or 1460.
+
+    It shrinks towards the whole: a failing example keeps the cuts without which it doesn't fail. Without `empty` no
+    piece is empty, for consumers that take one for the end.
     """
-    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
-    # Drawn last, so that a failing example of one size can shrink to one with few cuts.
+    return _chunked(data, empty)
+
+
+@st.composite
+def _chunked(draw: st.DrawFn, data: bytes, empty: bool) -> list[bytes]:
     size = draw(st.sampled_from((0, 1, 2, 3, 7, 64, 1460)))
     # One byte a piece is no use if that makes a million pieces.
     if size and len(data) <= size * 10_000:
-        return [data[start : start + size] for start in range(0, len(data), size)]
-    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+        # As many draws for any data, so that a failing example can get shorter and is still cut.
+        stretches = [draw(_windows()) for _ in range(_STRETCHES)]
+        places = range(size, len(data), size)
+        cuts = [place for number, window in enumerate(stretches) for place in _within(places, number, window)]
+    else:
+        cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
+    pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    return pieces if empty else list(filter(None, pieces))
 
 
-@st.composite
-def damaged(draw: st.DrawFn, data: bytes) -> bytes:
+@cache
+def _windows() -> st.SearchStrategy[tuple[int, int]]:
+    """Where the cuts of a stretch end, and how far back they begin: most are all of it, the simplest is none."""
+    part = st.integers(0, 4 * _PARTS)
+    return st.tuples(part, part)
+
+
+def _within(places: range, number: int, window: tuple[int, int]) -> range:
+    """The places of a stretch that lie in a window of it."""
+    first, last = (len(places) * edge // _STRETCHES for edge in (number, number + 1))
+    end = min(window[0], _PARTS)
+    start = max(0, end - window[1])
+    return places[first + (last - first) * start // _PARTS : first + (last - first) * end // _PARTS]
+
+
+def damaged(data: bytes) -> st.SearchStrategy[bytes]:
     """Bytes with one to three faults in them: an end cut off, a bit flipped, a stretch lost, repeated or swapped with
     its neighbour, something foreign inserted. Now and then a fault changes nothing (a cut at the very end).
     """
+    return _damaged(data)
+
+
+@st.composite
+def _damaged(draw: st.DrawFn, data: bytes) -> bytes:
     for _ in range(draw(st.integers(1, 3))):
         data = draw(st.sampled_from(_DAMAGES))(draw, data)
     return data

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from .._accumulator import Outcome
 from .._deviations import READINGS
 from .._encode import to_dict
+from .._errors import short_repr
 from .._message import Message
 from ._events import piecewise_streams, wire
 from ._messages import messages
@@ -35,12 +36,38 @@ class DeviatingStream(msgspec.Struct, frozen=True):
     outcome: Outcome
     message: JSON
 
+    def __repr__(self) -> str:
+        codes, data = short_repr(self.codes), short_repr(self.data)
+        return f"DeviatingStream(codes={codes}, outcome={self.outcome.value!r}, data={data})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # Hypothesis shows a failing example so: all of it, a line of the body on each line.
+        lines = [repr(line) for line in self.data.splitlines(keepends=True)]
+        with printer.group(4, "DeviatingStream(", ")"):
+            for name, shown in (
+                ("codes", [repr(self.codes)]),
+                ("outcome", [repr(self.outcome.value)]),
+                ("message", [repr(self.message)]),
+                ("data", ["(", *lines, ")"]),
+            ):
+                printer.break_()
+                printer.text(f"{name}={shown[0]}")
+                for line in shown[1:]:
+                    printer.break_()
+                    printer.text(line)
+                printer.text(",")
+
 
 _KNOWN: Final = frozenset(Message.__struct_fields__) - {"extra"}
 
 
-def deviating_streams(*codes: str) -> st.SearchStrategy[DeviatingStream]:
+def deviating_streams(
+    *codes: str, message: st.SearchStrategy[Message] | None = None
+) -> st.SearchStrategy[DeviatingStream]:
     """Streams that depart from the protocol in the given ways, or in one to four of `DEVIATION_CODES`, at random.
+
+    `message` is the strategy for the messages that they begin with, such as `messages(kinds=["text"])`; the default is
+    `messages()`.
 
     ValueError for a code that isn't one of these, and for two that exclude each other (a stream can't both lack its
     message_stop and have something behind it).
@@ -52,9 +79,7 @@ def deviating_streams(*codes: str) -> st.SearchStrategy[DeviatingStream]:
         for other in codes[:place]:
             if _exclude(code, other):
                 raise ValueError(f"{other} and {code} exclude each other")
-    if codes:
-        return _streams(st.just(codes))
-    return _streams(_some_codes())
+    return _streams(st.just(codes) if codes else _some_codes(), messages() if message is None else message)
 
 
 @st.composite
@@ -190,9 +215,11 @@ def _stop_reason(event: _Sent) -> bool:
 
 
 @st.composite
-def _streams(draw: st.DrawFn, strategy: st.SearchStrategy[tuple[str, ...]]) -> DeviatingStream:
-    codes = draw(strategy)
-    message = draw(messages())
+def _streams(
+    draw: st.DrawFn, chosen: st.SearchStrategy[tuple[str, ...]], strategy: st.SearchStrategy[Message]
+) -> DeviatingStream:
+    codes = draw(chosen)
+    message = draw(strategy)
     events = draw(piecewise_streams(st.just(message)))
     sent = [_Sent(event.type, wire(event), [], event.type, is_base=True) for event in events]
     script = _Script(draw, message, sent, codes)

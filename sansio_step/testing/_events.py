@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import copy
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from hypothesis import strategies as st
@@ -65,22 +65,55 @@ _EVENT_NAMES = frozenset(
 )
 
 
-def event_streams(message: Message | st.SearchStrategy[Message] | None = None) -> st.SearchStrategy[list[StreamEvent]]:
+class Ways(NamedTuple):
+    """Which liberties the events of a message may take."""
+
+    unknown: bool = True
+    pings: bool = True
+    prefilled: bool = True  # content in starts, and not only in deltas
+    whole: bool = True  # all of it in message_start; follows from `prefilled`
+    interleaved: bool = True
+    message_deltas: int = 3
+    usage_anywhere: bool = True
+
+
+def event_streams(
+    message: Message | st.SearchStrategy[Message] | None = None,
+    *,
+    unknown: bool = True,
+    pings: bool = True,
+    prefilled: bool = True,
+    interleaved: bool = True,
+    message_deltas: int = 3,
+    usage_anywhere: bool = True,
+) -> st.SearchStrategy[list[StreamEvent]]:
     """The events of one message, sent in any legal way (`to_dict` of what they build equals that of `message`).
 
     Text and arguments are cut anywhere or come with the block's start. Blocks come one after another or interleaved.
     Usage comes at either end or grows. The stop reason is in any of several message_deltas, and other fields are in any
     event that may carry them. Pings and unknown events come in between. Or the message_start carries it all.
 
-    `message` is a Message that `messages` could draw, or a strategy for such Messages; the default is `messages()`.
-    Raises ValueError if a Message lacks what every legal stream has: id, role, model, stop_reason, usage, finished
-    blocks.
+    `message` is a Message that `messages` could draw, or a strategy for such Messages; the default is `messages()`,
+    with the same `unknown`.
+
+    A consumer that can't take all of that turns some of it down. Without `unknown` there are no unknown events and
+    deltas, and no unknown fields but those of the message; without `pings` no pings. Without `prefilled` all text,
+    thinking and arguments come in deltas, as the first party streams them; without `interleaved` one block ends before
+    the next begins. There are at most so many `message_deltas`, and at least one. Without `usage_anywhere` the
+    message_start has all of the usage but the final output_tokens, and the last message_delta has all of it.
+
+    Raises ValueError if a Message lacks what every legal stream has (id, role, model, stop_reason, usage, finished
+    blocks), and for less than one message_delta.
     """
+    if message_deltas < 1:
+        raise ValueError(f"message_deltas is {message_deltas}, must be at least 1")
     if message is None:
-        message = messages()
+        message = messages(unknown=unknown)
     if isinstance(message, Message):
         message = st.just(_streamable(message))
-    return _event_lists(message)
+    return _event_lists(
+        message, Ways(unknown, pings, prefilled, prefilled, interleaved, message_deltas, usage_anywhere)
+    )
 
 
 def _streamable(message: Message) -> Message:
@@ -93,21 +126,23 @@ def _streamable(message: Message) -> Message:
 
 
 @st.composite
-def _event_lists(draw: st.DrawFn, strategy: st.SearchStrategy[Message], *, prefilled: bool = True) -> list[StreamEvent]:
+def _event_lists(draw: st.DrawFn, strategy: st.SearchStrategy[Message], ways: Ways) -> list[StreamEvent]:
     message = draw(strategy)
-    if prefilled and draw(st.sampled_from((False, False, False, True))) and not any(map(_is_cut, message.content)):
-        events = _in_one(draw, message)
+    if ways.whole and draw(st.sampled_from((False, False, False, True))) and not any(map(_is_cut, message.content)):
+        events = _in_one(draw, message, ways)
     else:
-        events = _in_pieces(draw, message)
+        events = _in_pieces(draw, message, ways)
     # Unknown events are part of a message; pings are legal everywhere, after message_stop too.
-    _insert(draw, events, 1, len(events) - 1, _unknown_events())
-    _insert(draw, events, 0, len(events), _pings())
+    if ways.unknown:
+        _insert(draw, events, 1, len(events) - 1, _unknown_events())
+    if ways.pings:
+        _insert(draw, events, 0, len(events), _pings(ways.unknown))
     return events
 
 
 def piecewise_streams(message: st.SearchStrategy[Message]) -> st.SearchStrategy[list[StreamEvent]]:
     """The same, without the streams whose message_start carries everything."""
-    return _event_lists(message, prefilled=False)
+    return _event_lists(message, Ways(whole=False))
 
 
 def _insert(
@@ -118,8 +153,12 @@ def _insert(
 
 
 @cache
-def _pings() -> st.SearchStrategy[PingEvent]:
-    return st.builds(PingEvent, extra=extras(PingEvent))
+def _pings(unknown: bool) -> st.SearchStrategy[PingEvent]:
+    return st.builds(PingEvent, extra=extras(PingEvent) if unknown else st.just({}))
+
+
+def _extra(draw: st.DrawFn, fields: st.SearchStrategy[JSON], ways: Ways) -> JSON:
+    return draw(fields) if ways.unknown else {}
 
 
 @cache
@@ -143,7 +182,7 @@ def _is_cut(block: ContentBlock) -> bool:
     return False
 
 
-def _in_one(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
+def _in_one(draw: st.DrawFn, message: Message, ways: Ways) -> list[StreamEvent]:
     """Programmatic tool calling: message_start has the whole message, and message_stop follows."""
     start = copy(message)
     start.content = [_arrived_whole(block) for block in message.content]
@@ -152,7 +191,7 @@ def _in_one(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
     for key in message.extra:
         if draw(st.booleans()):
             stop[key] = start.extra.pop(key)
-    return [MessageStartEvent(start, extra=draw(extras(MessageStartEvent))), MessageStopEvent(extra=stop)]
+    return [MessageStartEvent(start, extra=_extra(draw, extras(MessageStartEvent), ways)), MessageStopEvent(extra=stop)]
 
 
 def _arrived_whole(block: ContentBlock) -> ContentBlock:
@@ -163,10 +202,12 @@ def _arrived_whole(block: ContentBlock) -> ContentBlock:
     return block
 
 
-def _in_pieces(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
+def _in_pieces(draw: st.DrawFn, message: Message, ways: Ways) -> list[StreamEvent]:
     start = Message(id=message.id, role=message.role, model=message.model)
     stop: JSON = {}
-    tops: list[JSON] = [{} for _ in range(draw(st.integers(1, 3)))]  # the top level of each message_delta
+    tops: list[JSON] = [
+        {} for _ in range(draw(st.integers(1, ways.message_deltas)))
+    ]  # the top level of each message_delta
     deltas: list[JSON] = [{} for _ in tops]
     last = len(tops) - 1
 
@@ -188,7 +229,9 @@ def _in_pieces(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
         places = [start_extra, stop] if key in _TAKEN else [delta_extra, top_extra, stop, start_extra]
         draw(st.sampled_from(places))[key] = value
     start.extra = start_extra
-    start.usage, usages = _usage_in_pieces(draw, message.usage or Usage(), len(tops))
+    start.usage, usages = (_usage_in_pieces if ways.usage_anywhere else _usage_at_both_ends)(
+        draw, message.usage or Usage(), len(tops)
+    )
 
     closing: list[StreamEvent] = [
         MessageDeltaEvent(
@@ -199,12 +242,14 @@ def _in_pieces(draw: st.DrawFn, message: Message) -> list[StreamEvent]:
         )
         for number, (delta, top, usage) in enumerate(zip(deltas, tops, usages, strict=True))
     ]
-    content = _interleaved(draw, [_block_events(draw, index, block) for index, block in enumerate(message.content)])
+    content = _interleaved(
+        draw, [_block_events(draw, index, block, ways) for index, block in enumerate(message.content)], ways
+    )
     # The message_deltas before the stop reason can come between the blocks, in their order: counts are cumulative.
     gaps = sorted(draw(st.integers(0, len(content))) for _ in range(stops_at))
     for place, early in reversed(list(zip(gaps, closing, strict=False))):
         content.insert(place, early)
-    opening = MessageStartEvent(start, extra=draw(extras(MessageStartEvent)))
+    opening = MessageStartEvent(start, extra=_extra(draw, extras(MessageStartEvent), ways))
     return [opening, *content, *closing[stops_at:], MessageStopEvent(extra=stop)]
 
 
@@ -221,6 +266,14 @@ def _usage_in_pieces(draw: st.DrawFn, usage: Usage, deltas: int) -> tuple[Usage,
     return made[0], made[1:]
 
 
+def _usage_at_both_ends(draw: st.DrawFn, usage: Usage, deltas: int) -> tuple[Usage, list[Usage]]:
+    """As the first party sends it: all at the start, where output_tokens is a placeholder, and all at the end."""
+    start = copy(usage)
+    if start.output_tokens:
+        start.output_tokens = _smaller(start.output_tokens)
+    return start, [*(Usage() for _ in range(deltas - 1)), copy(usage)]
+
+
 def _spread(draw: st.DrawFn, parts: list[JSON], name: str, value: Any) -> None:
     final = draw(st.integers(0, len(parts) - 1))
     parts[final][name] = value
@@ -233,8 +286,8 @@ def _smaller(value: Any) -> Any:
     return value // 2 if isinstance(value, int) else type(value)()
 
 
-def _interleaved(draw: st.DrawFn, blocks: list[list[StreamEvent]]) -> list[StreamEvent]:
-    if len(blocks) < 2 or not draw(st.booleans()):
+def _interleaved(draw: st.DrawFn, blocks: list[list[StreamEvent]], ways: Ways) -> list[StreamEvent]:
+    if not ways.interleaved or len(blocks) < 2 or not draw(st.booleans()):
         return [event for block in blocks for event in block]
     waiting = [block[::-1] for block in blocks]
     events: list[StreamEvent] = []
@@ -250,16 +303,17 @@ def _interleaved(draw: st.DrawFn, blocks: list[list[StreamEvent]]) -> list[Strea
     return events
 
 
-def _block_events(draw: st.DrawFn, index: int, block: ContentBlock) -> list[StreamEvent]:
-    made = _in_deltas(draw, block) if draw(st.booleans()) or _is_cut(block) or _came_in_deltas(block) else None
+def _block_events(draw: st.DrawFn, index: int, block: ContentBlock, ways: Ways) -> list[StreamEvent]:
+    in_deltas = not ways.prefilled or draw(st.booleans()) or _is_cut(block) or _came_in_deltas(block)
+    made = _in_deltas(draw, block, ways) if in_deltas else None
     start, deltas = made or (block, _no_deltas(draw, block))
-    if draw(st.sampled_from((False,) * 7 + (True,))):
+    if ways.unknown and draw(st.sampled_from((False,) * 7 + (True,))):
         unknown = UnknownDelta(draw(st.sampled_from(("future_delta", "未来_delta"))), extra=draw(extras(UnknownDelta)))
         deltas.insert(draw(st.integers(0, len(deltas))), unknown)
     return [
-        ContentBlockStartEvent(index, start, extra=draw(extras(ContentBlockStartEvent))),
+        ContentBlockStartEvent(index, start, extra=_extra(draw, extras(ContentBlockStartEvent), ways)),
         *(ContentBlockDeltaEvent(index, delta) for delta in deltas),
-        ContentBlockStopEvent(index, extra=draw(extras(ContentBlockStopEvent))),
+        ContentBlockStopEvent(index, extra=_extra(draw, extras(ContentBlockStopEvent), ways)),
     ]
 
 
@@ -275,7 +329,7 @@ def _no_deltas(draw: st.DrawFn, block: ContentBlock) -> list[Delta]:
     return []
 
 
-def _in_deltas(draw: st.DrawFn, block: ContentBlock) -> tuple[ContentBlock, list[Delta]] | None:
+def _in_deltas(draw: st.DrawFn, block: ContentBlock, ways: Ways) -> tuple[ContentBlock, list[Delta]] | None:
     """The start of a block and the deltas that complete it; None for kinds that have no deltas."""
     start: Any = copy(block)
     deltas: list[Delta] = []
@@ -306,7 +360,7 @@ def _in_deltas(draw: st.DrawFn, block: ContentBlock) -> tuple[ContentBlock, list
     else:
         return None
     alone = [place for place, delta in enumerate(deltas) if not isinstance(delta, CompactionDelta)]
-    if alone and draw(st.sampled_from((False, False, False, True))):
+    if ways.unknown and alone and draw(st.sampled_from((False, False, False, True))):
         # Beta fields on deltas (a thinking_delta's estimated_tokens) belong to the delta alone, but for a compaction's.
         place = draw(st.sampled_from(alone))
         deltas[place] = msgspec.structs.replace(deltas[place], extra={"estimated_tokens": 1})

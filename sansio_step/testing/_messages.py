@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from json import dumps
 from typing import Any
@@ -15,7 +16,6 @@ from .._message import (
     CodeExecutionToolResultBlock,
     CompactionBlock,
     ContainerUploadBlock,
-    ContentBlock,
     FallbackBlock,
     MCPToolListingBlock,
     MCPToolResultBlock,
@@ -35,7 +35,7 @@ from .._message import (
     WebFetchToolResultBlock,
     WebSearchToolResultBlock,
 )
-from ._values import JSON, counts, extras, json_objects, json_values, names, texts
+from ._values import JSON, Dials, counts, extras, json_objects, json_values, names, texts
 
 _STOP_REASONS = (
     "end_turn",
@@ -61,32 +61,70 @@ _TOOL_RESULTS: tuple[type[ToolResultBlock], ...] = (
 JSON_SPACINGS = ((",", ":"), (", ", ": "), (" , ", " :\t"))
 
 
-@st.composite
-def messages(draw: st.DrawFn) -> Message:
+def messages(
+    *,
+    kinds: Collection[str] | None = None,
+    unknown: bool = True,
+    broken_input: bool = True,
+    nul: bool = True,
+    max_text: int | None = None,
+    max_number: int | None = None,
+) -> st.SearchStrategy[Message]:
     """Any message that a legal stream can build: every kind of block, unknown ones too, unknown fields, text of any
     script and size, numbers at their limits, arguments that max_tokens cut short.
 
     A tool call has its arguments as `input`, as after a start with all of them, or as `input_json`, as after deltas.
+
+    A consumer that can't take all of that turns some of it down. `kinds` are the only types of blocks, by the names that
+    the wire has for them (`["text", "tool_use"]`). Without `unknown` there are no unknown blocks, fields and stop
+    reasons, nor objects of any content in fields that the API leaves open (`container`, `caller`, `iterations`); what the
+    result of a server's tool holds stays any JSON. Without `broken_input` the arguments of each call are a JSON object,
+    without `nul` no text or key has U+0000. `max_text` bounds a text, in characters, and `max_number` each integer, in
+    either direction (2**53 - 1 for JavaScript, 2**63 - 1 for Go).
+
+    ValueError for a kind that no block has, and for a bound below 0.
     """
+    for name, bound in (("max_text", max_text), ("max_number", max_number)):
+        if bound is not None and bound < 0:
+            raise ValueError(f"{name} is {bound}, must be at least 0")
+    return _messages(_known_kinds(kinds), Dials(unknown, broken_input, nul, max_text, max_number))
+
+
+def _known_kinds(kinds: Collection[str] | None) -> frozenset[str] | None:
+    if kinds is None:
+        return None
+    if isinstance(kinds, str):
+        raise TypeError(f"kinds is the text {kinds!r}, must be a collection of texts")
+    for kind in kinds:
+        if kind not in BLOCKS:
+            raise ValueError(f"{kind!r} is no type of a block; there are: {', '.join(sorted(BLOCKS))}")
+    return frozenset(kinds)
+
+
+@st.composite
+def _messages(draw: st.DrawFn, kinds: frozenset[str] | None, dials: Dials) -> Message:
     # The number is drawn first, without a list strategy, so that Hypothesis can drop any block of a failing example,
     # not only the last.
-    content = [draw(_blocks()) for _ in range(draw(st.integers(0, 4)))]
+    blocks = _blocks(kinds, dials)
+    most = 4 if kinds is None or kinds else 0
+    content = [draw(blocks) for _ in range(draw(st.integers(0, most)))]
     model = draw(names())
     for block in content:
         if isinstance(block, FallbackBlock) and block.to is not None:
             model = block.to["model"]
+    reasons = st.sampled_from(_STOP_REASONS)
     return Message(
         id=draw(names()),
         role="assistant",
         model=model,
         content=content,
-        stop_reason=draw(st.sampled_from(_STOP_REASONS) | names()),
-        stop_sequence=draw(st.none() | texts()),
-        stop_details=draw(_rarely(json_objects())),
-        container=draw(_rarely(json_objects())),
-        context_management=draw(_rarely(json_objects())),
-        usage=draw(_usages()),
-        extra=draw(extras(Message)),
+        stop_reason=draw(reasons | names() if dials.unknown else reasons),
+        stop_sequence=draw(st.none() | texts(dials)),
+        stop_details=draw(_open_objects(dials)),
+        container=draw(_open_objects(dials)),
+        context_management=draw(_open_objects(dials)),
+        usage=draw(_usages(dials)),
+        extra=draw(extras(Message, dials=dials)),
     )
 
 
@@ -96,70 +134,98 @@ def _rarely(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 @cache
-def _usages() -> st.SearchStrategy[Usage]:
-    count = st.none() | counts()
+def _open_objects(dials: Dials) -> st.SearchStrategy[Any]:
+    """An object whose fields the API leaves open, rarely; a consumer that knows fields by their names gets none."""
+    return _rarely(json_objects(dials)) if dials.unknown else st.none()
+
+
+@cache
+def _usages(dials: Dials) -> st.SearchStrategy[Usage]:
+    count = st.none() | counts(dials)
     return st.builds(
         Usage,
         input_tokens=count,
         output_tokens=count,
         cache_creation_input_tokens=count,
         cache_read_input_tokens=count,
-        cache_creation=_rarely(json_objects()),
-        output_tokens_details=_rarely(st.fixed_dictionaries({"thinking_tokens": counts()})),
-        server_tool_use=_rarely(st.fixed_dictionaries({"web_search_requests": counts()})),
+        cache_creation=_open_objects(dials),
+        output_tokens_details=_rarely(st.fixed_dictionaries({"thinking_tokens": counts(dials)})),
+        server_tool_use=_rarely(st.fixed_dictionaries({"web_search_requests": counts(dials)})),
         service_tier=_rarely(names()),
         inference_geo=_rarely(names()),
-        iterations=_rarely(st.lists(json_objects(), max_size=2)),
-        fallback_credit=_rarely(json_objects()),
-        extra=extras(Usage),
+        iterations=_rarely(st.lists(json_objects(dials), max_size=2)) if dials.unknown else st.none(),
+        fallback_credit=_open_objects(dials),
+        extra=extras(Usage, dials=dials),
     )
 
 
 @cache
-def _blocks() -> st.SearchStrategy[ContentBlock]:
-    return st.one_of(
-        _texts(),
-        _tool_calls(),
-        _thinking(),
-        _unknown_blocks(),
-        st.sampled_from(_TOOL_RESULTS).flatmap(_tool_results),
-        _others(),
-    )
+def _blocks(kinds: frozenset[str] | None, dials: Dials) -> st.SearchStrategy[Any]:
+    """Blocks of these types, of any without. Groups of types are as frequent as single ones, so that texts are, too."""
+
+    def wanted(cls: type[Any]) -> bool:
+        return kinds is None or cls.type in kinds
+
+    groups: list[st.SearchStrategy[Any]] = []
+    if wanted(TextBlock):
+        groups.append(_texts(dials))
+    calls = tuple(filter(wanted, _TOOL_CALLS))
+    if calls:
+        groups.append(_tool_calls(calls, dials))
+    if wanted(ThinkingBlock):
+        groups.append(_thinking(dials))
+    if kinds is None and dials.unknown:
+        groups.append(_unknown_blocks(dials))
+    results = tuple(filter(wanted, _TOOL_RESULTS))
+    if results:
+        groups.append(st.sampled_from(results).flatmap(lambda cls: _tool_results(cls, dials)))
+    others = [strategy for cls, strategy in _others(dials).items() if wanted(cls)]
+    if others:
+        groups.append(st.one_of(others))
+    return st.one_of(groups)
 
 
 @cache
-def _texts() -> st.SearchStrategy[TextBlock]:
-    citation = st.fixed_dictionaries({"type": st.just("char_location"), "cited_text": texts()}) | json_objects()
+def _texts(dials: Dials) -> st.SearchStrategy[TextBlock]:
+    cited = {"type": st.just("char_location"), "cited_text": texts(dials)}
+    if dials.unknown:
+        citation = st.fixed_dictionaries(cited) | json_objects(dials)
+    else:
+        places = {name: counts(dials) for name in ("document_index", "start_char_index", "end_char_index")}
+        citation = st.fixed_dictionaries({**cited, **places, "document_title": st.none() | texts(dials)})
     return st.builds(
-        TextBlock, text=texts(), citations=st.none() | st.lists(citation, max_size=2), extra=extras(TextBlock)
+        TextBlock,
+        text=texts(dials),
+        citations=st.none() | st.lists(citation, max_size=2),
+        extra=extras(TextBlock, dials=dials),
     )
 
 
 @cache
-def _thinking() -> st.SearchStrategy[ThinkingBlock]:
+def _thinking(dials: Dials) -> st.SearchStrategy[ThinkingBlock]:
     return st.builds(
         ThinkingBlock,
-        thinking=texts(),
+        thinking=texts(dials),
         signature=st.none() | st.text("ABC+/=", max_size=8),
-        extra=extras(ThinkingBlock),
+        extra=extras(ThinkingBlock, dials=dials),
     )
 
 
 @st.composite
-def _tool_calls(draw: st.DrawFn) -> ToolCallBlock:
-    cls = draw(st.sampled_from(_TOOL_CALLS))
-    arguments = draw(json_objects())
+def _tool_calls(draw: st.DrawFn, classes: tuple[type[ToolCallBlock], ...], dials: Dials) -> ToolCallBlock:
+    cls = draw(st.sampled_from(classes))
+    arguments = draw(json_objects(dials))
     block = cls(
         id=draw(names()),
         name=draw(names()),
-        caller=draw(_rarely(json_objects())),
-        extra=draw(extras(cls)),
+        caller=draw(_open_objects(dials)),
+        extra=draw(extras(cls, dials=dials)),
     )
     if isinstance(block, MCPToolUseBlock):
         block.server_name = draw(names())
     if draw(st.booleans()):
         block.input_json = json_text(draw, arguments)
-        if draw(st.sampled_from((False, False, False, True))):
+        if dials.broken_input and draw(st.sampled_from((False, False, False, True))):
             block.input_json = block.input_json[: draw(st.integers(1, len(block.input_json) - 1))]
     else:
         block.input = arguments
@@ -173,45 +239,54 @@ def json_text(draw: st.DrawFn, value: JSON) -> str:
 
 
 @cache
-def _tool_results(cls: type[ToolResultBlock]) -> st.SearchStrategy[Any]:
+def _tool_results(cls: type[ToolResultBlock], dials: Dials) -> st.SearchStrategy[Any]:
     return st.builds(
         cls,
         tool_use_id=st.none() | names(),
-        content=json_values() | st.lists(json_objects(), max_size=2),
-        caller=_rarely(json_objects()),
+        content=json_values(dials) | st.lists(json_objects(dials), max_size=2),
+        caller=_open_objects(dials),
         is_error=_rarely(st.booleans()),
-        extra=extras(cls),
+        extra=extras(cls, dials=dials),
     )
 
 
 @cache
-def _others() -> st.SearchStrategy[Any]:
-    return st.one_of(
-        st.builds(RedactedThinkingBlock, data=st.none() | texts(), extra=extras(RedactedThinkingBlock)),
-        st.builds(ContainerUploadBlock, file_id=st.none() | names(), extra=extras(ContainerUploadBlock)),
-        st.builds(MCPToolListingBlock, extra=extras(MCPToolListingBlock)),
-        st.builds(
+def _others(dials: Dials) -> dict[type[Any], st.SearchStrategy[Any]]:
+    model = st.fixed_dictionaries({"model": names()})
+    return {
+        RedactedThinkingBlock: st.builds(
+            RedactedThinkingBlock,
+            data=st.none() | texts(dials),
+            extra=extras(RedactedThinkingBlock, dials=dials),
+        ),
+        ContainerUploadBlock: st.builds(
+            ContainerUploadBlock,
+            file_id=st.none() | names(),
+            extra=extras(ContainerUploadBlock, dials=dials),
+        ),
+        MCPToolListingBlock: st.builds(MCPToolListingBlock, extra=extras(MCPToolListingBlock, dials=dials)),
+        CompactionBlock: st.builds(
             CompactionBlock,
-            content=st.none() | texts(),
-            encrypted_content=st.none() | texts(),
-            extra=extras(CompactionBlock),
+            content=st.none() | texts(dials),
+            encrypted_content=st.none() | texts(dials),
+            extra=extras(CompactionBlock, dials=dials),
         ),
-        st.builds(
+        FallbackBlock: st.builds(
             FallbackBlock,
-            from_=st.none() | json_objects(),
-            to=st.none() | st.fixed_dictionaries({"model": names()}),
-            extra=extras(FallbackBlock),
+            from_=st.none() | json_objects(dials) if dials.unknown else model,
+            to=st.none() | model if dials.unknown else model,
+            extra=extras(FallbackBlock, dials=dials),
         ),
-    )
+    }
 
 
 @st.composite
-def _unknown_blocks(draw: st.DrawFn) -> UnknownBlock:
-    extra: JSON = draw(json_objects())
+def _unknown_blocks(draw: st.DrawFn, dials: Dials) -> UnknownBlock:
+    extra: JSON = draw(json_objects(dials))
     # A block of a future kind may well grow as today's do.
     if draw(st.booleans()):
-        extra["text"] = draw(texts())
+        extra["text"] = draw(texts(dials))
     if draw(st.booleans()):
-        extra["input"] = draw(json_objects())
+        extra["input"] = draw(json_objects(dials))
     extra.pop("type", None)
     return UnknownBlock(draw(names().filter(lambda name: name not in BLOCKS)), extra=extra)

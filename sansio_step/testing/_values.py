@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
 from .._base import WireStruct
 
 JSON = dict[str, Any]
+
+
+class Dials(NamedTuple):
+    """What a value may be. By default it is anything; a consumer that can't take it all turns some of it down."""
+
+    unknown: bool = True  # fields, types and words that nobody announced
+    broken_input: bool = True  # arguments of calls that were cut
+    nul: bool = True  # U+0000 in texts and keys
+    max_text: int | None = None  # characters
+    max_number: int | None = None  # of integers, in either direction
+
+
+ANYTHING = Dials()
 
 # Strategies are cached: making one takes longer than drawing from it.
 
@@ -50,14 +63,20 @@ _TIMES = (1,) * 40 + (30, 1_000, 20_000)
 
 
 @cache
-def texts() -> st.SearchStrategy[str]:
+def texts(dials: Dials = ANYTHING) -> st.SearchStrategy[str]:
     """Any text, nearly always short, sometimes of tens of kilobytes. No lone surrogates: those are a deviation."""
-    short = st.one_of(st.text("abc ", max_size=8), st.text(max_size=12), st.sampled_from(HARD_TEXTS))
-    return st.builds(_repeated, short, st.sampled_from(_TIMES))
+    hard = tuple(text for text in HARD_TEXTS if dials.nul or "\0" not in text)
+    short = st.one_of(st.text("abc ", max_size=8), st.text(characters(dials), max_size=12), st.sampled_from(hard))
+    return st.builds(_repeated, short, st.sampled_from(_TIMES), st.just(dials.max_text))
 
 
-def _repeated(text: str, times: int) -> str:
-    return text * times
+def _repeated(text: str, times: int, most: int | None) -> str:
+    return (text * times)[:most]
+
+
+def characters(dials: Dials, without: str = "") -> st.SearchStrategy[str]:
+    """Any character but those, and no half of one."""
+    return st.characters(exclude_characters=without if dials.nul else without + "\0", exclude_categories=["Cs"])
 
 
 @cache
@@ -69,45 +88,56 @@ def names() -> st.SearchStrategy[str]:
 
 
 @cache
-def counts() -> st.SearchStrategy[int]:
+def counts(dials: Dials = ANYTHING) -> st.SearchStrategy[int]:
     """Numbers of tokens."""
-    return st.integers(0, 9_999) | st.sampled_from(HARD_NUMBERS)
+    most = 9_999 if dials.max_number is None else min(9_999, dials.max_number)
+    hard = _hard_numbers(dials)
+    return st.integers(0, most) | st.sampled_from(hard) if hard else st.integers(0, most)
+
+
+def _hard_numbers(dials: Dials) -> tuple[int, ...]:
+    return tuple(number for number in HARD_NUMBERS if dials.max_number is None or number <= dials.max_number)
 
 
 @cache
-def _numbers() -> st.SearchStrategy[int | float]:
-    limits = (*HARD_NUMBERS, *(-number for number in HARD_NUMBERS), 1.7976931348623157e308, 5e-324, -0.0, 0.1)
-    return st.integers(-9, 9) | st.sampled_from(limits) | st.floats(allow_nan=False, allow_infinity=False)
+def _numbers(dials: Dials) -> st.SearchStrategy[int | float]:
+    hard = _hard_numbers(dials)
+    limits = (*hard, *(-number for number in hard), 1.7976931348623157e308, 5e-324, -0.0, 0.1)
+    few = 9 if dials.max_number is None else min(9, dials.max_number)
+    return st.integers(-few, few) | st.sampled_from(limits) | st.floats(allow_nan=False, allow_infinity=False)
 
 
 @cache
-def json_values() -> st.SearchStrategy[Any]:
+def json_values(dials: Dials = ANYTHING) -> st.SearchStrategy[Any]:
     """Any JSON value with few parts."""
-    scalars = st.none() | st.booleans() | _numbers() | texts()
-    return st.recursive(scalars, _containers, max_leaves=4)
+    scalars = st.none() | st.booleans() | _numbers(dials) | texts(dials)
 
+    def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        return st.lists(inner, max_size=3) | st.dictionaries(_keys(dials), inner, max_size=3)
 
-def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(inner, max_size=3) | st.dictionaries(_keys(), inner, max_size=3)
+    return st.recursive(scalars, containers, max_leaves=4)
 
 
 @cache
-def _keys() -> st.SearchStrategy[str]:
+def _keys(dials: Dials) -> st.SearchStrategy[str]:
     # Some are words that a reader might take for its own.
     return st.sampled_from(("a", "key", "extra", "input_json", "_raw", "__class__", "delta", "text", "")) | st.text(
-        max_size=6
+        characters(dials), max_size=6
     )
 
 
 @cache
-def json_objects() -> st.SearchStrategy[JSON]:
-    return st.dictionaries(_keys(), json_values(), max_size=3)
+def json_objects(dials: Dials = ANYTHING) -> st.SearchStrategy[JSON]:
+    return st.dictionaries(_keys(dials), json_values(dials), max_size=3)
 
 
 @cache
-def extras(*beside: type[WireStruct]) -> st.SearchStrategy[JSON]:
+def extras(*beside: type[WireStruct], dials: Dials = ANYTHING) -> st.SearchStrategy[JSON]:
     """Fields that the given types don't name, mostly none."""
+    if not dials.unknown:
+        return st.just({})
     taken = {"type"}.union(*(cls.__struct_encode_fields__ for cls in beside)) - {"extra"}
-    some = st.dictionaries(_keys().filter(lambda key: key not in taken), json_values(), min_size=1, max_size=2)
+    free = _keys(dials).filter(lambda key: key not in taken)
+    some = st.dictionaries(free, json_values(dials), min_size=1, max_size=2)
     # Three in four are empty: examples stay readable and quick to draw.
     return st.one_of(st.just({}), st.just({}), st.just({}), some)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from json import dumps
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from hypothesis import strategies as st
@@ -18,7 +18,9 @@ from ._values import JSON, texts
 
 BOM = b"\xef\xbb\xbf"
 
-_LINE_ENDS = (("\n",), ("\r\n",), ("\r",), ("\n", "\r\n"), ("\r", "\n", "\r\n"))
+_LINE_ENDS = ("\n", "\r\n", "\r")
+_ANY_LINE_END = frozenset(_LINE_ENDS)
+_MIXTURES = (*((end,) for end in _LINE_ENDS), ("\n", "\r\n"), ("\r", "\n"), ("\r", "\r\n"), ("\r", "\n", "\r\n"))
 _NO_LINE_END = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=8)
 # Lines that change neither events nor their number.
 _NOISE = st.one_of(
@@ -50,15 +52,48 @@ class Style(msgspec.Struct, frozen=True):
     comment: str = ""  # a comment that stands alone before the frame
 
 
-def wire_bytes(events: Iterable[StreamEvent]) -> st.SearchStrategy[bytes]:
+class Dress(NamedTuple):
+    """Which liberties of the format the bytes may take."""
+
+    bom: bool = True
+    line_ends: frozenset[str] = _ANY_LINE_END
+    comments: bool = True
+    tight: bool = True
+    data_lines: bool = True
+    reordered: bool = True
+
+
+ANY_DRESS = Dress()
+
+
+def wire_bytes(
+    events: Iterable[StreamEvent],
+    *,
+    bom: bool = True,
+    line_ends: Collection[str] = _LINE_ENDS,
+    comments: bool = True,
+    tight: bool = True,
+    data_lines: bool = True,
+    reordered: bool = True,
+) -> st.SearchStrategy[bytes]:
     """The body of a response with these events, written in any legal way as text/event-stream.
 
     It has all line ends and mixtures of them, comments, ids, retry and unknown fields, a BOM, and JSON with any
-    spacing, escapes and order of keys, on one data line or many. Raises ValueError for what an event stream can't
-    carry (a CR in an UnknownEvent's `data`).
+    spacing, escapes and order of keys, on one data line or many.
+
+    A consumer that can't take all of that turns some of it down. Without `bom` no byte order mark comes first. All lines
+    end in one of `line_ends`, or in a mixture of them. Without `comments` there are only event and data fields, without
+    `tight` each has a space after its colon, without `data_lines` JSON is on one line, and without `reordered` the event
+    line comes first and the JSON's keys in the API's order.
+
+    Raises ValueError for what an event stream can't carry (a CR in an UnknownEvent's `data`), and for other line ends
+    than LF, CR LF and CR, or none.
     """
+    if isinstance(line_ends, str) or not line_ends or not set(line_ends) <= set(_LINE_ENDS):
+        raise ValueError(f"line_ends is {line_ends!r}, must be some of {list(_LINE_ENDS)}")
     frames = [to_frame(event) for event in events]
-    return framed(frames).map(b"".join)
+    dress = Dress(bom, frozenset(line_ends), comments, tight, data_lines, reordered)
+    return framed(frames, dress).map(b"".join)
 
 
 def to_frame(event: StreamEvent) -> Frame:
@@ -72,36 +107,50 @@ def to_frame(event: StreamEvent) -> Frame:
 
 
 @st.composite
-def framed(draw: st.DrawFn, frames: list[Frame]) -> list[bytes]:
+def framed(draw: st.DrawFn, frames: list[Frame], dress: Dress = ANY_DRESS) -> list[bytes]:
     """The bytes of each frame with its blank line. The first and last item are the bytes before and after them."""
     # At most three styles for a body, not one for each frame: quick to draw, and a failing example is easy to read.
-    palette = draw(st.lists(_styles(), min_size=1, max_size=3))
+    palette = draw(st.lists(_styles(dress), min_size=1, max_size=3))
     lines = _Lines()
     pieces = [lines.frame(frame, draw(st.sampled_from(palette))) for frame in frames]
-    before = draw(st.sampled_from((b"", b"", BOM)))
+    before = draw(st.sampled_from((b"", b"", BOM))) if dress.bom else b""
     # An unfinished comment is not an event.
-    behind = draw(st.sampled_from((b"", b"", b"\n", b": bye\n\n", b": by")))
-    return [before, *pieces, behind]
+    return [before, *pieces, draw(_endings(dress))]
 
 
 @cache
-def _styles() -> st.SearchStrategy[Style]:
+def _endings(dress: Dress) -> st.SearchStrategy[bytes]:
+    # An LF would end a CR LF that began in the body.
+    end = "\n" if dress.line_ends in (_ANY_LINE_END, {"\n"}) else "\r" if "\r" in dress.line_ends else "\r\n"
+    comments = [f": bye{end}{end}", ": by"] if dress.comments else []
+    return st.sampled_from([b"", b"", *(text.encode() for text in (end, *comments))])
+
+
+@cache
+def _styles(dress: Dress) -> st.SearchStrategy[Style]:
+    mixtures = [ends for ends in _MIXTURES if dress.line_ends.issuperset(ends)]
+    nothing: tuple[str, ...] = ()
     return st.one_of(
-        st.just(Style()),
+        st.just(Style(ends=mixtures[0])),
         st.builds(
             Style,
-            ends=st.sampled_from(_LINE_ENDS),
-            space=st.sampled_from((" ", "")),
+            ends=st.sampled_from(mixtures),
+            space=st.sampled_from((" ", "") if dress.tight else (" ",)),
             separators=st.sampled_from(JSON_SPACINGS),
             ascii=st.booleans(),
             padding=st.sampled_from(("", " ", "      ")),
-            indent=st.sampled_from((False, False, True)),
-            order=st.sampled_from(("as it is", "reversed", "sorted")),
-            name_last=st.sampled_from((False, False, True)),
-            noise=st.lists(_NOISE, max_size=2).map(tuple),
-            comment=st.sampled_from(("", "", ": keep-alive", ":")) | texts().map(_as_comment),
+            indent=st.sampled_from((False, False, True)) if dress.data_lines else st.just(False),
+            order=st.sampled_from(("as it is", "reversed", "sorted") if dress.reordered else ("as it is",)),
+            name_last=st.sampled_from((False, False, True)) if dress.reordered else st.just(False),
+            noise=st.lists(_NOISE, max_size=2).map(tuple) if dress.comments else st.just(nothing),
+            comment=_comments() if dress.comments else st.just(""),
         ),
     )
+
+
+@cache
+def _comments() -> st.SearchStrategy[str]:
+    return st.sampled_from(("", "", ": keep-alive", ":")) | texts().map(_as_comment)
 
 
 def _as_comment(text: str) -> str:
@@ -130,7 +179,7 @@ class _Lines:
         end = style.ends[self._turn % len(style.ends)]
         self._turn += 1
         if self._after_cr and not line and end == "\n":
-            end = "\r\n"
+            end = "\r"
         self._after_cr = end == "\r"
         return (line + end).encode()
 

@@ -118,12 +118,14 @@ def _pace(text: str) -> float:
 
 
 def _read_parse(parser: _Parser, words: list[str]) -> ParseArguments:
-    parser.add_argument("files", nargs="*", metavar="FILE", help="bodies, however they were saved; - is standard input")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="bodies, folders, globs; - is standard input")
     parser.add_argument("--events", action="store_true", help="every event as it comes, instead of the message")
     parser.add_argument("--strict", action="store_true", help="a deviation from the protocol is an error")
     parser.add_argument("-q", "--quiet", action="store_true", help="no warnings about deviations")
-    parser.add_argument("--pretty", action="store_true", default=None, help="indented JSON [if it is for a terminal]")
-    parser.add_argument("--compact", dest="pretty", action="store_false", help="one line a message")
+    parser.add_argument(
+        "--pretty", action="store_true", default=None, help="indented JSON [for one message in a terminal]"
+    )
+    parser.add_argument("--compact", dest="pretty", action="store_false", help="one line each")
     # Options may stand between the files.
     found = parser.parse_intermixed_args(words)
     if not found.files and sys.stdin.isatty():
@@ -219,9 +221,10 @@ _COMMANDS: Final = {
     "parse": _Command(
         "[FILE ...]",
         "Print the final message of each stream as JSON.",
-        "One document a message. What is wrong goes to stderr; the exit code is 0 if all\n"
-        "was whole, 1 if something was not, 2 for wrong arguments.",
-        ("sansio-step parse sky.sse", "curl -sN ... | sansio-step parse --events -"),
+        "A whole message is printed as it is. One that is not, and each of several files,\n"
+        'has an object that says so: {"file", "outcome", "error", "message"}, one a line.\n'
+        "What is wrong is on stderr, too; the exit code is 0 if all was whole, else 1.",
+        ("sansio-step parse sky.sse", "sansio-step parse captures/ > messages.jsonl"),
         _read_parse,
     ),
     "check": _Command(

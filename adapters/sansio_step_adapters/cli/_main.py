@@ -68,8 +68,7 @@ def _command(arguments: Arguments) -> Callable[[], bool]:
 
     from ._parse import Options, parse_bodies  # noqa: PLC0415
 
-    pretty = sys.stdout.isatty() if arguments.pretty is None else arguments.pretty
-    options = Options(arguments.events, arguments.strict, pretty, arguments.quiet)
+    options = Options(arguments.events, arguments.strict, arguments.pretty, arguments.quiet)
     return lambda: parse_bodies(arguments.files, options)
 
 

@@ -1,0 +1,72 @@
+"""The files that a command line names: by themselves, by folders, by globs that the shell did not expand."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+__all__ = ["Named", "find_files"]
+
+_TIMES: Final = ".times.jsonl"
+
+
+class Named(NamedTuple):
+    """A file to read, or a name by which there is none.
+
+    `found` says that it was found in a folder, where other files may lie beside captures; `problem` that there is
+    nothing to read, and why.
+    """
+
+    name: str
+    found: bool = False
+    problem: str | None = None
+
+
+def find_files(names: Iterable[str]) -> list[Named]:
+    """All files in the order of the names, each folder's by name; `-` is standard input.
+
+    Folders are read with those in them, but for what is hidden, for other than regular files (to open a pipe is to wait)
+    and for links to folders, which can lead back. A recording's times are left out if its body is there.
+    """
+    found = [each for name in names for each in _find(name)]
+    bodies = {each.name for each in found}
+    return [each for each in found if not _is_beside(each.name, bodies)]
+
+
+def _is_beside(name: str, bodies: set[str]) -> bool:
+    stem = name.removesuffix(_TIMES)
+    return stem != name and not bodies.isdisjoint((stem, stem + ".sse"))
+
+
+def _find(name: str) -> Iterator[Named]:
+    if name == "-":
+        yield Named(name)
+    elif Path(name).is_dir():
+        yield from _in_folder(name)
+    elif glob.has_magic(name) and not Path(name).exists():
+        matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207, Path's knows no absolute pattern
+        if not matches:
+            yield Named(name, problem="no file matches")
+        for match in matches:
+            yield from _in_folder(match) if Path(match).is_dir() else [Named(match)]
+    else:
+        yield Named(name)
+
+
+def _in_folder(folder: str) -> Iterator[Named]:
+    empty = True
+    unreadable: list[OSError] = []
+    for path, folders, files in os.walk(folder, onerror=unreadable.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            file = Path(path, name)
+            if not name.startswith(".") and file.is_file():
+                empty = False
+                yield Named(str(file), found=True)
+    for error in unreadable:
+        yield Named(str(error.filename), problem=error.strerror or str(error))
+    if empty and not unreadable:
+        yield Named(folder, problem="no file is in this folder")
