@@ -91,12 +91,12 @@ _GROWS: dict[str, Grows] = {kind: cls.grows for kind, cls in _DELTAS.items() if 
 # The type of a delta by the field that only it has.
 _KINDS_BY_FIELD = {grows.by: kind for kind, grows in _GROWS.items() if grows.by is not None}
 
-# The field that a block starts with, even if it is empty, since text that can be cut anywhere is added to it.
-_STARTED_BY: dict[type[Block], str] = {
-    grows.fits: "input" if grows.field == "input_json" else grows.field
-    for kind, grows in _GROWS.items()
-    if _DELTAS[kind].text_field is not None
-}
+# The fields with which blocks start even if they are empty: a block that a delta opens has them, and they are not None.
+_STARTED_BY: list[tuple[type[Block], str]] = [
+    (grows.fits, "input" if grows.field == "input_json" else grows.field)
+    for grows in _GROWS.values()
+    if getattr(grows.opens(), grows.field) is not None
+]
 
 # The kinds of JSON that a field can hold. Only the annotations of the classes say which kind a field has.
 _KINDS = (str, int, bool, dict, list)
@@ -132,9 +132,7 @@ def _kind_of(hint: Any) -> type | None:
     return next(kind for kind in _KINDS if kinds == {kind})
 
 
-_CONTENT = frozenset(
-    {"data", "content", "encrypted_content"} | {field for field in _STARTED_BY.values() if field != "input"}
-)
+_CONTENT = frozenset({"data", "content", "encrypted_content"} | {field for _, field in _STARTED_BY if field != "input"})
 # The fields of blocks that are content. Content of a wrong kind can't be read. A count, a name or an ornament of a
 # wrong kind is passed over: servers send 123.45 tokens and a model that is a number, and no answer should end over
 # that.
@@ -481,7 +479,7 @@ def _read_block_start(wire: JSON, note: Noter) -> ContentBlockStartEvent:
     if block is None:
         raise DecodeError("content_block_start without content_block")
     made = read_block(block, "content_block", note)
-    for kind, field in _STARTED_BY.items():
+    for kind, field in _STARTED_BY:
         if isinstance(made, kind):
             note_bare_block(block, field, note)
     return _build(ContentBlockStartEvent, wire, "content_block_start", note, index=index, content_block=made)

@@ -21,11 +21,9 @@ from ._deviations import Deviation, DeviationLog, Note
 from ._documents import documents, documents_before_cut, glued_events, glued_events_before_cut, json_object
 from ._errors import LimitExceeded, ProtocolViolation, StreamError, quoted
 from ._events import (
+    KNOWN_EVENTS,
     ContentBlockDeltaEvent,
-    ContentBlockStartEvent,
-    ContentBlockStopEvent,
     Half,
-    MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
     PingEvent,
@@ -47,19 +45,8 @@ Data = str | bytes | bytearray | memoryview | Mapping[str, Any]
 _OF_NAMES = ("no_event_line", "foreign_data")
 # Deviations of an event line. An event that shares its frame with others has no event line that could be wrong.
 
-# The names of the events of a clean stream, and their event lines.
-_NAMES: dict[type, bytes] = {
-    cls: cls.type.encode()
-    for cls in (
-        MessageStartEvent,
-        ContentBlockStartEvent,
-        ContentBlockDeltaEvent,
-        ContentBlockStopEvent,
-        MessageDeltaEvent,
-        MessageStopEvent,
-        PingEvent,
-    )
-}
+# The names of events, and their event lines.
+_NAMES: dict[type, bytes] = {cls: cls.type.encode() for cls in KNOWN_EVENTS}
 _EVENT_LINES = {b"event: " + name: cls for cls, name in _NAMES.items()}
 
 

@@ -14,7 +14,6 @@ import msgspec
 from ._events import ContentBlockDeltaEvent, Delta, WireIndex
 from ._json import CANT_DECODE
 
-DELTA_NAME = b"content_block_delta"
 DELTA_HEAD = b"event: content_block_delta\ndata: "
 _DATA_LINE = b"\ndata: "
 _NEXT_DELTA = b"\n\n" + DELTA_HEAD
