@@ -80,8 +80,8 @@ def framed(draw: st.DrawFn, frames: list[Frame]) -> list[bytes]:
     pieces = [lines.frame(frame, draw(st.sampled_from(palette))) for frame in frames]
     before = draw(st.sampled_from((b"", b"", BOM)))
     # An unfinished comment is not an event.
-    behind = draw(st.sampled_from((b"", b"", b"\n", b": bye\n\n", b": by")))
-    return [before, *pieces, behind]
+    after = draw(st.sampled_from((b"", b"", b"\n", b": bye\n\n", b": by")))
+    return [before, *pieces, after]
 
 
 @cache
