@@ -49,7 +49,7 @@ def decode_batch_result(line: str | bytes | bytearray | memoryview | Mapping[str
         message = read_message(_taken(result, "message", dict, "the result"))
     elif kind == "errored":
         said = result.pop("error", None)
-        # First comes the envelope of an error response, and the error object alone from some.
+        # The first party sends the envelope of an error response, some others the error object alone.
         error = error_of(said if isinstance(said, dict) else {"error": said})
     return BatchResult(custom_id, kind, message, error, {**wire, "result": result} if result else wire)
 

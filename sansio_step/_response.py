@@ -67,8 +67,8 @@ def decode_error(status: int, headers: Headers, body: str | bytes | bytearray | 
     body's. If the body has none, it is that of the header `request-id`, `x-request-id` or `X-Trace-Id` (names in any
     case, str or bytes).
 
-    A body in gzip is read too, since gateways pass one on without its Content-Encoding. If it is broken or cut, it is
-    read up to that place, and never further than 256 KiB.
+    A body in gzip is read too, since gateways pass such bodies on without their Content-Encoding. A body that is broken
+    or cut is read up to that place, and never further than 256 KiB.
     """
     data = as_json_bytes(body)
     data = (_decompressed(data) if data.startswith(_GZIP) else data).removeprefix(_BOM)

@@ -1,7 +1,7 @@
 """Runs of deltas written alike, which make up most of every stream: C code cuts them out and decodes them.
 
-This is the seam for an accelerator: only `cut_runs` and `decode_run` (`join_run`, if nobody wants the events) read many
-frames at once.
+Only `cut_runs`, `decode_run` and `join_run` (for callers who want no events) read many frames at once. An accelerator
+would replace these three.
 """
 
 from __future__ import annotations
