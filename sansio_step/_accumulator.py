@@ -337,7 +337,7 @@ class MessageAccumulator:
         index, kind = self._run[:2]
         if not self._append(len(texts), "".join(texts)):
             for text in texts:
-                self._add(ContentBlockDeltaEvent(index, kind(text)))  # type: ignore[arg-type]  # it has one field
+                self._add(ContentBlockDeltaEvent(index, kind(text)))  # type: ignore[arg-type]  # a class with a `piece`
 
     def _append(self, count: int, text: str) -> bool:
         """Add the joined text of deltas that continue the run.

@@ -50,7 +50,8 @@ class BlockDelta(Event, frozen=True):
     """Base of deltas. A new delta needs a class, a place in the union `Delta`, and an export.
 
     `text_field` names the field whose text a server can cut anywhere, even inside a character. Runs of such deltas
-    are read together. It is None for all other deltas. If a class names such a field, `piece` is that text.
+    are read together. It is None for all other deltas. If a class names such a field, it is the first of the class, and
+    `piece` is that text.
 
     Readers need no more than that. `message_events` writes what a delta brings with the start of its block, unless its
     module says how it comes in deltas.
@@ -161,6 +162,7 @@ CUT_ANYWHERE: frozenset[Any] = frozenset(cls for cls in get_args(Delta) if isins
 """The deltas that have a `piece`."""
 
 for _cls in CUT_ANYWHERE:
+    assert _cls.__struct_fields__[0] == _cls.text_field, f"{_cls.__name__}(text) would set another field"
     # The same slot under one name, so that runs are joined without a look at their kind.
     _cls.piece = vars(_cls)[_cls.text_field]
 

@@ -126,6 +126,13 @@ def core(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_text_of_a_delta_is_its_first_field(core: Path) -> None:
+    """A class whose text is not its first field is refused: runs of its deltas would land in the other field."""
+    insert(core / "sansio_step", "_events.py", ("    foo: str\n", "    first: str\n"))
+    done = subprocess.run([sys.executable, "-c", READS_BOTH], cwd=core, capture_output=True, text=True, check=False)
+    assert done.stderr.endswith("AssertionError: FooDelta(text) would set another field\n")
+
+
 def test_what_is_new_needs_the_places_of_the_map(core: Path) -> None:
     """A delta is its class and its union, a field its line. An event is decoded by its class, its union and its reader."""
     done = subprocess.run([sys.executable, "-c", READS_BOTH], cwd=core, capture_output=True, text=True, check=False)
