@@ -248,9 +248,10 @@ class MessageAccumulator:
         self.extend((event,))
 
     def extend(self, events: Iterable[StreamEvent], *, sizes: Mapping[int, int] = _NO_SIZES) -> None:
-        """Apply several events, as `add` would one after the other. Deltas in a row are applied together, when the row ends.
+        """Apply several events, as `add` would one after the other.
 
-        Raises as `add` does. If the iterable raises, what it gave before is applied.
+        Deltas in a row are applied together, when the row ends. Raises as `add` does. If the iterable raises, what it
+        gave before is applied.
 
         `sizes` holds the bytes of their JSON by event number, if the caller knows them. An event that is not in it is
         encoded to be counted, unless it is a delta of text.
@@ -308,7 +309,7 @@ class MessageAccumulator:
     def take(self, events: Sequence[StreamEvent]) -> bool:
         """Add a few deltas if all of them continue a run; False, and nothing is added, if they don't.
 
-        A delta in a chunk of its own takes 0.3 microseconds so.
+        A delta in a chunk of its own takes 0.3 microseconds this way.
         """
         run = self._run
         if run is None or not events:
@@ -372,7 +373,7 @@ class MessageAccumulator:
         self._number += 1
 
     def reserve(self, size: int) -> None:
-        """Count an entry of deviations that is kept elsewhere for the next event. Raises LimitExceeded, as `add` does."""
+        """Count, for the next event, an entry of deviations that is kept elsewhere. Raises LimitExceeded as `add` does."""
         try:
             self._count(size)
         except LimitExceeded as fault:

@@ -128,8 +128,8 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete, often none.
 
-        Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError for
-        anything but bytes, ValueError after `receive_eof`.
+        Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError
+        for anything but bytes, ValueError after `receive_eof`.
         """
         reader = self._reader
         # A reader is idle neither after a fault nor after the end.
@@ -181,9 +181,9 @@ class EventDecoder(FrameReceiver[StreamEvent]):
 
         `data` is the text of the frame's data, or the JSON object that it was parsed to. `event` is its name: "message"
         or "" if it had none though its transport has names, None if the transport has no names (a WebSocket). The rules
-        are those of `receive_data`: the same deviations, the same limit (for objects on their texts and values), and a fault
-        that is raised at once or, if events came before it, by the next call. The `byte_offset` of its errors is None.
-        TypeError for data or a name of another type, ValueError after `receive_eof`.
+        are those of `receive_data`: the same deviations, the same limit (for objects on their texts and values), and a
+        fault that is raised at once or, if events came before it, by the next call. The `byte_offset` of its errors is
+        None. TypeError for data or a name of another type, ValueError after `receive_eof`.
         """
         if self._fault is not None:
             return self._stopped()
@@ -449,7 +449,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             self._notes.append(Note(code, self._number, detail, self._message))
 
     def _continues(self, last: Note, code: str) -> bool:
-        """Whether the next event goes on with a row of events that deviate alike, in the same message."""
+        """Whether the next event continues a row of events that deviate alike, in the same message."""
         return last.code == code and last.event_number + last.count == self._number and last.message == self._message
 
     def _is_unnamed_again(self, event: StreamEvent | None) -> bool:

@@ -150,12 +150,15 @@ Delta: TypeAlias = (
     TextDelta | InputJSONDelta | ThinkingDelta | SignatureDelta | CitationsDelta | CompactionDelta | UnknownDelta
 )
 
+TEXT_DELTAS: tuple[Any, ...] = tuple(cls for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends)
+"""The deltas that append text to a field."""
+
 if TYPE_CHECKING:
     _WireDelta: TypeAlias = Delta
 else:
-    # The deltas that msgspec decodes itself. The others hold JSON of any shape or have no tag. They are rare,
-    # and `_decode` looks at them more closely.
-    _WireDelta = Union[tuple(cls for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends)]  # noqa: UP007  # of a tuple
+    # msgspec decodes these itself. The other deltas hold JSON of any shape or have no tag. They are rare, and `_decode`
+    # looks at them more closely.
+    _WireDelta = Union[TEXT_DELTAS]  # noqa: UP007  # of a tuple
 
 
 CUT_ANYWHERE: frozenset[Any] = frozenset(cls for cls in get_args(Delta) if isinstance(cls.text_field, str))
@@ -166,9 +169,7 @@ for _cls in CUT_ANYWHERE:
     # The same slot under one name, so that runs are joined without a look at their kind.
     _cls.piece = vars(_cls)[_cls.text_field]
 
-APPENDED: tuple[str, ...] = tuple(
-    cls.grows.field for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends
-)
+APPENDED: tuple[str, ...] = tuple(cls.grows.field for cls in TEXT_DELTAS)
 """The fields of blocks to which deltas append text."""
 
 

@@ -99,8 +99,8 @@ def has_halves(text: str) -> bool:
 
 
 def _read_by_json(text: str, controls: bool) -> Read:
-    """Read what msgspec refuses though it is JSON, or nearly so: halves of characters, raw control characters, and U+FFFD
-    in place of bytes that were not UTF-8.
+    """Read what msgspec refuses though it is JSON, or nearly so: halves of characters, raw control characters, and
+    U+FFFD in place of bytes that were not UTF-8.
 
     The standard library's scanner is in C: it takes 5 microseconds an event, and `_Reader` takes 20 to 40. Raises if the
     scanner refuses the text, or takes something that is not JSON. Then `_Reader` says where the text breaks.

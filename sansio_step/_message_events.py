@@ -42,7 +42,7 @@ from ._message import (
 from ._response import error_event
 
 _AT_THE_END = ("output_tokens", "output_tokens_details", "server_tool_use")
-"""The counts that are known only at the end. The official SDK takes these from a message_delta, and drops most others."""
+"""The counts that are known only at the end. The official SDK takes them from a message_delta, and drops most others."""
 
 _PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..", re.DOTALL)
 _PAIR_LENGTH = 12
@@ -172,7 +172,7 @@ def _closing(message: Message) -> MessageDeltaEvent:
 
 
 def _usage(message: Message) -> Usage | None:
-    """A copy of the usage, or what stands for none. It is None only if something else came under its name."""
+    """A copy of the usage, or 0 output tokens if there is none. None only if something else came under its name."""
     if message.usage is not None:
         return copy(message.usage)
     return None if "usage" in message.extra else Usage(output_tokens=0)

@@ -228,7 +228,7 @@ class MessageReader(_Reader):
 class AsyncMessageReader(_Reader):
     """As `MessageReader`, over an async iterable of chunks.
 
-    If waiting for a chunk is cancelled, nothing is lost: iterating goes on as far as the source does.
+    If waiting for a chunk is cancelled, nothing is lost: you can iterate on, if the source goes on after that.
     """
 
     def __init__(

@@ -39,10 +39,8 @@ def type_of(wire: JSON, name: str | None, note: Noter) -> str | None:
     kind = wire.get("type")
     if kind is None:
         kind = name or "message"
-        note(
-            "no_type",
-            f"JSON without type, read as {kind!r} {'by its event line' if name else 'for want of an event line'}",
-        )
+        because = "by its event line" if name else "because it has no event line"
+        note("no_type", f"JSON without type, read as {kind!r} {because}")
     elif isinstance(kind, str):
         check_name(name, kind, note)
     else:

@@ -7,11 +7,11 @@ would replace these three.
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import msgspec
 
-from ._events import ContentBlockDeltaEvent, Delta, WireIndex
+from ._events import TEXT_DELTAS, ContentBlockDeltaEvent, WireIndex
 from ._json import CANT_DECODE
 
 DELTA_HEAD = b"event: content_block_delta\ndata: "
@@ -101,7 +101,7 @@ def _lean(cls: Any) -> Any:
     return msgspec.defstruct(cls.__name__, fields, tag=cls.type, gc=False, forbid_unknown_fields=True)
 
 
-_KINDS = {_lean(cls): cls for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends}
+_KINDS = {_lean(cls): cls for cls in TEXT_DELTAS}
 
 if TYPE_CHECKING:
     _LeanDelta = Any

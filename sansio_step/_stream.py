@@ -143,7 +143,10 @@ class MessageStream(Receiver[StreamEvent]):
         return self._read().unapplied
 
     def finished(self, index: int) -> bool:
-        """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop. False if none began."""
+        """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop.
+
+        False if none began.
+        """
         return self._read().finished(index)
 
     def result(self) -> Message:
@@ -216,8 +219,8 @@ class MessageStream(Receiver[StreamEvent]):
     def receive_data(self, data: Bytes) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete, often none.
 
-        Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError for
-        anything but bytes, ValueError after `receive_eof`.
+        Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError
+        for anything but bytes, ValueError after `receive_eof`.
         """
         if data.__class__ is not bytes or self._fault is not None or self._unread or self._ended or len(data) > SLICE:
             return super().receive_data(data)
