@@ -1,9 +1,9 @@
 """Read a Messages stream, anywhere: bytes in, typed events and one final `Message` out, without I/O.
 
-`MessageStream` is what most people embed, `parse`, `iter_events` and `aiter_events` are its one-liners. Each
+`MessageStream` is what most people embed; `parse`, `iter_events` and `aiter_events` are its one-liners. Each
 layer below is usable alone: `SSEDecoder` (bytes to frames), `EventDecoder` (bytes to events),
-`MessageAccumulator` (events to the message). `JSONReader` reads the arguments of a tool call while they grow. Nothing here opens a socket, reads a clock or starts a thread;
-the package `sansio_step_adapters` does.
+`MessageAccumulator` (events to the message). `JSONReader` reads the arguments of a tool call while they grow.
+Nothing here opens a socket, reads a clock or starts a thread; the package `sansio_step_adapters` does.
 """
 
 from ._accumulator import MessageAccumulator, Outcome

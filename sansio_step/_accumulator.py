@@ -1,4 +1,4 @@
-"""Typed events to messages: where a message begins, what changes it, and how it ends."""
+"""Typed events to messages: when a message begins, what changes it, and how it ends."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ _DELTA_SIZE = 79
 # each are more than a megabyte.
 
 _MESSAGE_SIZE = 1024
-# The bytes for which a message counts beside its events. A body can carry endless messages of 60 bytes each, and each
-# takes a kilobyte of memory.
+# The bytes that a message counts for, besides those of its events. A body can carry endless messages of 60 bytes each,
+# and each takes a kilobyte of memory.
 
 _NO_SIZES: Mapping[int, int] = {}
 
@@ -57,7 +57,7 @@ _USAGE_FIELDS = tuple(name for name in Usage.__struct_fields__ if name != "extra
 _INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation")
 
 _MOST_COUNTS = 16
-# `cache_creation` has two.
+# The counts in an object of counts that are looked at. `cache_creation` has two.
 
 _Run = tuple[int, type[Delta], TextBuffer, ContentBlock]
 """Deltas of one index and kind, with the place where their text goes and the block that has it."""
@@ -160,7 +160,7 @@ class MessageAccumulator:
         self._sizes: Mapping[int, int] = {}
         self._block: ContentBlock | None = None
         self._usage_is_final = False
-        # Where the text of further deltas of the same index and kind goes, as long as nothing else comes between.
+        # Where the text of the next delta goes if it has the same index and kind as the last.
         self._run: _Run | None = None
 
     def __repr__(self) -> str:
@@ -248,9 +248,10 @@ class MessageAccumulator:
         self.extend((event,))
 
     def extend(self, events: Iterable[StreamEvent], *, sizes: Mapping[int, int] = _NO_SIZES) -> None:
-        """Apply several events, as `add` would one after the other. Deltas in a row are applied together, when the row ends.
+        """Apply several events, as `add` would one after the other.
 
-        Raises as `add` does. If the iterable raises, what it gave before is applied.
+        Deltas in a row are applied together, when the row ends. Raises as `add` does. If the iterable raises, what it
+        gave before is applied.
 
         `sizes` holds the bytes of their JSON by event number, if the caller knows them. An event that is not in it is
         encoded to be counted, unless it is a delta of text.
@@ -308,7 +309,7 @@ class MessageAccumulator:
     def take(self, events: Sequence[StreamEvent]) -> bool:
         """Add a few deltas if all of them continue a run; False, and nothing is added, if they don't.
 
-        A delta in a chunk of its own takes 0.3 microseconds so.
+        A delta in a chunk of its own takes 0.3 microseconds this way.
         """
         run = self._run
         if run is None or not events:
@@ -337,7 +338,7 @@ class MessageAccumulator:
         index, kind = self._run[:2]
         if not self._append(len(texts), "".join(texts)):
             for text in texts:
-                self._add(ContentBlockDeltaEvent(index, kind(text)))  # type: ignore[arg-type]  # it has one field
+                self._add(ContentBlockDeltaEvent(index, kind(text)))  # type: ignore[arg-type]  # a class with a `piece`
 
     def _append(self, count: int, text: str) -> bool:
         """Add the joined text of deltas that continue the run.
@@ -372,7 +373,7 @@ class MessageAccumulator:
         self._number += 1
 
     def reserve(self, size: int) -> None:
-        """Count an entry of deviations that is kept elsewhere for the next event. Raises LimitExceeded, as `add` does."""
+        """Count, for the next event, an entry of deviations that is kept elsewhere. Raises LimitExceeded as `add` does."""
         try:
             self._count(size)
         except LimitExceeded as fault:
@@ -689,15 +690,16 @@ def _is_reset(stood: Usage | None, usage: Usage) -> bool:
     if stood is None or usage.input_tokens:
         return False
     stated = [name for name in _INPUT_COUNTS if getattr(usage, name) is not None]
-    if any(_adds_up(getattr(usage, name)) for name in stated):
+    if any(_is_positive(getattr(usage, name)) for name in stated):
         return False
-    return any(_adds_up(getattr(stood, name)) for name in stated)
+    return any(_is_positive(getattr(stood, name)) for name in stated)
 
 
-def _adds_up(count: Any) -> bool:
+def _is_positive(count: Any) -> bool:
     """Whether a count, or one of the first in an object of counts, is not 0.
 
-    Of the first alone: a server can write an object of megabytes there, and ask for it with each of its deltas.
+    Only the first are looked at, because a server can write an object of megabytes there and have it looked at again
+    with each message_delta.
     """
     return any(islice(count.values(), _MOST_COUNTS)) if isinstance(count, dict) else bool(count)
 

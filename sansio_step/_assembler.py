@@ -36,7 +36,7 @@ class BlockList(Growing):
 
     def set_up(self) -> None:
         self.blocks: list[ContentBlock] = []
-        # The blocks by their index: where one is open, and where one was closed.
+        # By index: the lanes of blocks that are open, and of blocks that were closed.
         self.open: dict[int, Lane] = {}
         self.closed: dict[int, Lane] | None = None
         self.in_order = True
@@ -65,7 +65,7 @@ class OpenedBlock:
         self.is_open = is_open
         self.signed = False  # a signature_delta has come
         self.has_pieces = False  # an input_json_delta has come; an unknown block can have a field of that name anyway
-        self.arguments = ""  # the text that became the input of a block without a class; more of it may come late
+        self.arguments = ""  # the text that became the `input` of a block without a class; more of it may come later
         # Most blocks have one growing text. A dict for each would take 224 bytes.
         self.growing: tuple[str, TextBuffer] | None = None
         self.others: dict[str, TextBuffer] | None = None

@@ -78,7 +78,7 @@ class AWSFrameDecoder(Receiver[AWSFrame]):
         self._needed = _PRELUDE.size  # the bytes without which nothing more can be read: a prelude, then its frame
         self._number = 0  # of the next frame
         self.offsets: list[int] = []
-        """Where in the body each frame begins that was returned last."""
+        """Where in the body each of the frames begins that were returned last."""
 
     def __repr__(self) -> str:
         return f"<AWSFrameDecoder frames={self._number} fault={self._fault!r}>"
@@ -127,7 +127,7 @@ class AWSFrameDecoder(Receiver[AWSFrame]):
 
 
 def _frame_size(prelude: bytes, limit: int) -> int:
-    """The bytes of the frame that begins so. Raises DecodeError or LimitExceeded."""
+    """The size in bytes of the frame with this prelude. Raises DecodeError or LimitExceeded."""
     size, headers_size, checksum = _PRELUDE.unpack(prelude)
     if crc32(prelude[: -_CHECKSUM.size]) != checksum:
         raise DecodeError(f"no AWS frame begins with {short_repr(prelude)}: the checksum of its lengths is wrong")

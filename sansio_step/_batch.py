@@ -36,9 +36,9 @@ class BatchResult:
 def decode_batch_result(line: str | bytes | bytearray | memoryview | Mapping[str, Any]) -> BatchResult:
     """The result that one line of a batch's results file holds, or the JSON object parsed from it.
 
-    The lines of such a file end in LF alone. `str.splitlines` cuts at U+2028 too, which JSON may hold; `bytes.splitlines`
-    does not. Raises DecodeError for a line without a custom_id or a result, for one that succeeded without
-    a message, and for a message that can't be read.
+    The lines of such a file end in LF alone. `str.splitlines` cuts at U+2028 too, which JSON may hold;
+    `bytes.splitlines` does not. Raises DecodeError for a line without a custom_id or a result, for one that succeeded
+    without a message, and for a message that can't be read.
     """
     wire = read_object(line, "line")
     custom_id = _taken(wire, "custom_id", str, "the line")
@@ -49,7 +49,7 @@ def decode_batch_result(line: str | bytes | bytearray | memoryview | Mapping[str
         message = read_message(_taken(result, "message", dict, "the result"))
     elif kind == "errored":
         said = result.pop("error", None)
-        # First comes the envelope of an error response, and the error object alone from some.
+        # The first party sends the envelope of an error response, some others the error object alone.
         error = error_of(said if isinstance(said, dict) else {"error": said})
     return BatchResult(custom_id, kind, message, error, {**wire, "result": result} if result else wire)
 

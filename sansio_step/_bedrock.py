@@ -28,8 +28,8 @@ class BedrockDecoder(EventDecoder):
     """Bytes of Bedrock's `invoke-model-with-response-stream` to typed events, under the same rules as `EventDecoder`.
 
     A frame called `chunk` holds one event of the Messages API, in base64. An exception is an ErrorEvent with the
-    exception's name as its type, and a frame of any other name an event of that name. Frames have no event lines, so
-    that none is missing. Both checksums of each frame are compared. `max_event_size` bounds the bytes of a frame.
+    exception's name as its type, and a frame of any other name is an event of that name. Frames have no event lines, so
+    `no_event_line` never shows. Both checksums of each frame are compared. `max_event_size` bounds the bytes of a frame.
     `byte_offset` of a fault is where its frame begins.
     """
 

@@ -1,4 +1,4 @@
-"""What a body is that is no event stream, told by its first bytes, and which function reads it."""
+"""For a body that is no event stream: what it is, by its first bytes, and which function reads it."""
 
 from __future__ import annotations
 

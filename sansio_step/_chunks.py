@@ -1,4 +1,4 @@
-"""What gives the chunks of a body: whatever can't says in a TypeError what to do instead."""
+"""Checks of the object that gives the chunks of a body. The TypeError for a wrong one says what to do instead."""
 
 from __future__ import annotations
 

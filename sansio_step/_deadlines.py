@@ -20,19 +20,10 @@ from typing import Final
 import msgspec
 
 from ._errors import DeadlineExceeded
+from ._events import KNOWN_EVENTS
 
 # The events that carry a message. A ping doesn't, and an unknown event might be a heartbeat.
-_CONTENT: Final = frozenset(
-    {
-        "message_start",
-        "content_block_start",
-        "content_block_delta",
-        "content_block_stop",
-        "message_delta",
-        "message_stop",
-        "error",
-    }
-)
+_CONTENT: Final = frozenset(cls.type for cls in KNOWN_EVENTS) - {"ping"}
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +70,8 @@ class Deadlines:
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self.timeouts: Timeouts = timeouts
-        # When each limit ends that is running; never, if it is not. They are attributes, since all of them are looked
-        # at for each event of a live stream: a table of those that run took three times as long.
+        # When each limit ends; infinity if it is not running. They are attributes, since all of them are looked at for
+        # each event of a live stream: a table of those that run took three times as long.
         self._connect: float = _end(timeouts.connect, now)
         self._first_event: float = math.inf
         self._idle: float = math.inf

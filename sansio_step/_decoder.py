@@ -21,11 +21,9 @@ from ._deviations import Deviation, DeviationLog, Note
 from ._documents import documents, documents_before_cut, glued_events, glued_events_before_cut, json_object
 from ._errors import LimitExceeded, ProtocolViolation, StreamError, quoted
 from ._events import (
+    KNOWN_EVENTS,
     ContentBlockDeltaEvent,
-    ContentBlockStartEvent,
-    ContentBlockStopEvent,
     Half,
-    MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
     PingEvent,
@@ -45,21 +43,10 @@ Data = str | bytes | bytearray | memoryview | Mapping[str, Any]
 
 
 _OF_NAMES = ("no_event_line", "foreign_data")
-# Deviations of an event line. An event that shares its frame with others has no event line that could be wrong.
+# Deviations of an event line. They don't count for an event that shares its frame, since the line is not its own.
 
-# The names of the events of a clean stream, and their event lines.
-_NAMES: dict[type, bytes] = {
-    cls: cls.type.encode()
-    for cls in (
-        MessageStartEvent,
-        ContentBlockStartEvent,
-        ContentBlockDeltaEvent,
-        ContentBlockStopEvent,
-        MessageDeltaEvent,
-        MessageStopEvent,
-        PingEvent,
-    )
-}
+# The names of events, and their event lines.
+_NAMES: dict[type, bytes] = {cls: cls.type.encode() for cls in KNOWN_EVENTS}
 _EVENT_LINES = {b"event: " + name: cls for cls, name in _NAMES.items()}
 
 
@@ -72,7 +59,8 @@ class EventDecoder(FrameReceiver[StreamEvent]):
 
     There are two ways through: runs of deltas written alike (`_runs`), and all other frames, one by one
     (`_read_frames`). A chunk that is one delta, as servers flush them, has a third in `receive_data`: it takes 0.6
-    microseconds there, and 3 through the layers.
+    microseconds there, and 3 through the layers. A small chunk that is one frame of any other
+    kind goes to `_read_one`, past `FrameReader.feed`: that takes a quarter less time, and without an event line half.
     """
 
     __slots__ = (
@@ -100,10 +88,10 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         self._log = DeviationLog()
         self._ready: bytes | None = b""  # the frames read last, None if they were no bytes of a body
         self._ready_number = 0  # of their first event
-        # Where the frames of `_ready` start, each after the number of events up to its end. Made when it is asked for: a
-        # slice of 500 errors asks 500 times.
+        # For each frame of `_ready`, the number of the event after it and where it starts. Made when somebody asks, and
+        # kept, because a slice of 500 errors asks 500 times.
         self._places: list[tuple[int, int | None]] | None = None
-        self._placed: tuple[bytes, int] | None = None  # the frames, and the number, for which they were made
+        self._placed: tuple[bytes, int] | None = None  # the `_ready` and `_ready_number` for which they were made
         self._notes: list[Note] = []  # of the events that were returned last
         self._message = 0  # which message of the body, for the deviations
         self._message_id: str | None = None
@@ -113,7 +101,8 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         self.is_clean: bool = True
         """Whether what was read last has no fault and adds no entry to `deviations`."""
         self._decode_run: Callable[[list[bytes]], list[Any] | None] = decode_run
-        self._half: tuple[int, tuple[str, str], str] | None = None  # set if the last delta ended in half a pair
+        # If the last delta ended in half of a surrogate pair: its index, the kind of its text, the half.
+        self._half: tuple[int, tuple[str, str], str] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} events={self._number} fault={self._fault!r}>"
@@ -139,8 +128,8 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete, often none.
 
-        Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError for
-        anything but bytes, ValueError after `receive_eof`.
+        Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError
+        for anything but bytes, ValueError after `receive_eof`.
         """
         reader = self._reader
         # A reader is idle neither after a fault nor after the end.
@@ -155,7 +144,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             and len(data) <= reader.limit
         ):
             try:
-                event = decode_delta(data[_HEAD:])  # white space after JSON, as the blank line is, is no matter
+                event = decode_delta(data[_HEAD:])  # with the blank line, which is white space to a reader of JSON
             except CANT_DECODE:
                 return super().receive_data(data)
             reader.piece = self._ready = data
@@ -174,9 +163,9 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         return super().read_chunk(data)
 
     def read_joined(self, data: bytes) -> list[StreamEvent | DeltaRun]:
-        """Like `read_chunk`, for those who want no events: deltas in a row can come as one `DeltaRun`.
+        """Like `read_chunk`, for callers who want no events: deltas in a row can come as one `DeltaRun`.
 
-        If what was read is not `is_clean`, there are none.
+        There is no `DeltaRun` if what was read is not `is_clean`.
         """
         self._decode_run = join_run
         try:
@@ -192,9 +181,9 @@ class EventDecoder(FrameReceiver[StreamEvent]):
 
         `data` is the text of the frame's data, or the JSON object that it was parsed to. `event` is its name: "message"
         or "" if it had none though its transport has names, None if the transport has no names (a WebSocket). The rules
-        are those of `receive_data`: the same deviations, the same limit (for objects on their texts and values), and a fault
-        that is raised at once or, if events came before it, by the next call. The `byte_offset` of its errors is None.
-        TypeError for data or a name of another type, ValueError after `receive_eof`.
+        are those of `receive_data`: the same deviations, the same limit (for objects on their texts and values), and a
+        fault that is raised at once or, if events came before it, by the next call. The `byte_offset` of its errors is
+        None. TypeError for data or a name of another type, ValueError after `receive_eof`.
         """
         if self._fault is not None:
             return self._stopped()
@@ -307,6 +296,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     def _read_frames(self, ready: bytes, events: list[StreamEvent]) -> None:
         """Add the event of each frame, whatever its shape, up to one that can't be read."""
         start = 0
+        # Clean frames of an event line and a data line: 0.8 microseconds each this way, and 1 by `_read_each`.
         if ready[:7] == b"event: " and len(ready) <= self._reader.limit:
             for frame in ready.split(b"\n\n")[:-1]:
                 line, _, data = frame.partition(b"\ndata: ")
@@ -459,7 +449,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             self._notes.append(Note(code, self._number, detail, self._message))
 
     def _continues(self, last: Note, code: str) -> bool:
-        """Whether the next event goes on with a row of events that deviate alike, in the same message."""
+        """Whether the next event continues a row of events that deviate alike, in the same message."""
         return last.code == code and last.event_number + last.count == self._number and last.message == self._message
 
     def _is_unnamed_again(self, event: StreamEvent | None) -> bool:
@@ -479,12 +469,11 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         ready, at = self._ready, self._ready_number
         if ready is not None and (self._placed is None or self._placed[0] is not ready or self._placed[1] != at):
             self._placed = ready, at
-            lines_of = (
-                b"\n".join(ready.splitlines()) + b"\n" if 13 in ready else ready
-            )  # a chunk that was read as it came
+            if 13 in ready:  # a chunk that `_read_one` read as it came
+                ready = b"\n".join(ready.splitlines()) + b"\n"
             made: list[tuple[int, int | None]] = []
             self._places = made
-            for start, lines in split_frames(lines_of):
+            for start, lines in split_frames(ready):
                 at += _events_in(read_fields(b"\n".join(lines)))
                 made.append((at, start))
         places = self._places or []
@@ -509,7 +498,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         if "\ud800" <= text[-1:] <= "\udbff":
             self._half = (event.index, cut.kind, text[-1])
         elif text is cut.raw:
-            return event  # it shows what it should
+            return event  # it shows the right text already
         return showing(event, join_halves(text, hold_back=True), cut.raw)
 
     def read_end(self) -> list[StreamEvent]:

@@ -24,7 +24,7 @@ class Reading(NamedTuple):
     read: str
 
 
-# The one list of codes, in Markdown. README's table, the kit's streams and the tests are made from it.
+# The one list of codes, in Markdown. README has the same table, and `testing` a writer for each: tests compare them.
 READINGS: dict[str, Reading] = {
     "no_event_line": Reading("data without an `event:` line", "by the JSON's type"),
     "no_type": Reading("JSON without `type`", "by the event line"),
@@ -132,9 +132,8 @@ class DeviationLog:
     __slots__ = ("_entries", "_last")
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[int, str], Note] | None = (
-            None  # an empty dict takes 64 bytes in each of 10,000 streams
-        )
+        # By message and code. None until the first, because an empty dict takes 64 bytes in each of 10,000 streams.
+        self._entries: dict[tuple[int, str], Note] | None = None
         self._last: dict[str, Note] | None = None  # the last entry of each code, once there are too many
 
     def knows(self, key: tuple[int, str]) -> bool:

@@ -167,9 +167,10 @@ _RETRYABLE = frozenset({
 class ToolInputError(StreamError, ValueError):
     """Tool arguments that are not a whole JSON object, or not of the type that they were asked for as.
 
-    `what` says what is wrong, `input_json` is the raw text. `position` is where it breaks, in characters; it is the length of the text if the
-    text is cut short or the block is not finished. `path` names the value that is not of its type, as in
-    `$.places[2].name`, and `position` is then where that value starts, or None if the arguments came without a text.
+    `what` says what is wrong, `input_json` is the raw text. `position` is where it breaks, in characters; it is the
+    length of the text if the text is cut short or the block is not finished. `path` names the value that is not of its
+    type, as in `$.places[2].name`. `position` is then where that value starts, or None if the arguments came without a
+    text.
     """
 
     def __init__(self, reason: str, input_json: str, position: int | None, path: str | None = None) -> None:

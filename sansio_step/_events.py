@@ -41,16 +41,20 @@ class Grows(NamedTuple):
     opens: type[Block]
     """The block that it opens if there is none."""
     by: str | None
-    """Its own field that tells a delta without a type; None if it can be absent."""
+    """The delta's own field with what it adds, by which a delta without a type is known. None if it can be absent."""
     appends: bool = True
-    """Whether that field is a text, which is appended to the block's."""
+    """Whether what it adds is text, which is appended to the block's."""
 
 
 class BlockDelta(Event, frozen=True):
     """Base of deltas. A new delta needs a class, a place in the union `Delta`, and an export.
 
     `text_field` names the field whose text a server can cut anywhere, even inside a character. Runs of such deltas
-    are read together. It is None for all other deltas. Where a class names such a field, `piece` is that text.
+    are read together. It is None for all other deltas. If a class names such a field, it is the first of the class, and
+    `piece` is that text.
+
+    Readers need no more than that. `message_events` writes what a delta brings with the start of its block, unless its
+    module says how it comes in deltas.
     """
 
     grows: ClassVar[Grows | None] = None
@@ -146,25 +150,26 @@ Delta: TypeAlias = (
     TextDelta | InputJSONDelta | ThinkingDelta | SignatureDelta | CitationsDelta | CompactionDelta | UnknownDelta
 )
 
+TEXT_DELTAS: tuple[Any, ...] = tuple(cls for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends)
+"""The deltas that append text to a field."""
+
 if TYPE_CHECKING:
     _WireDelta: TypeAlias = Delta
 else:
-    # The deltas that msgspec decodes itself. The others hold JSON of any shape or have no tag. They are rare,
-    # and `_decode` looks at them more closely.
-    _WireDelta = Union[tuple(cls for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends)]  # noqa: UP007  # of a tuple
+    # msgspec decodes these itself. The other deltas hold JSON of any shape or have no tag. They are rare, and `_decode`
+    # looks at them more closely.
+    _WireDelta = Union[TEXT_DELTAS]  # noqa: UP007  # of a tuple
 
 
 CUT_ANYWHERE: frozenset[Any] = frozenset(cls for cls in get_args(Delta) if isinstance(cls.text_field, str))
 """The deltas that have a `piece`."""
 
 for _cls in CUT_ANYWHERE:
-    _cls.piece = vars(_cls)[
-        _cls.text_field
-    ]  # the same slot under one name: runs are joined without a look at their kind
+    assert _cls.__struct_fields__[0] == _cls.text_field, f"{_cls.__name__}(text) would set another field"
+    # The same slot under one name, so that runs are joined without a look at their kind.
+    _cls.piece = vars(_cls)[_cls.text_field]
 
-APPENDED: tuple[str, ...] = tuple(
-    cls.grows.field for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends
-)
+APPENDED: tuple[str, ...] = tuple(cls.grows.field for cls in TEXT_DELTAS)
 """The fields of blocks to which deltas append text."""
 
 
@@ -343,3 +348,6 @@ StreamEvent: TypeAlias = (
     | ErrorEvent
     | UnknownEvent
 )
+
+KNOWN_EVENTS: tuple[Any, ...] = tuple(cls for cls in get_args(StreamEvent) if cls is not UnknownEvent)
+"""The events that have a class of their own."""

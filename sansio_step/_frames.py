@@ -57,8 +57,9 @@ class FrameReader:
         self._after_cr = False  # the last byte was a CR; an LF right after it is the same line end
         self._in_comment = False  # the last line is a comment and still open; its bytes are not kept
         # What `offset_of` needs: the bytes of the body taken so far, the last piece as it was on the wire, how many of
-        # its first (normalised) bytes were dropped, and what was pending before it. While this is `idle`, a decoder that
-        # reads a chunk of whole frames itself sets the first two: a call for that would be 7 % of an event.
+        # its first (normalised) bytes were dropped, and the length and offset of what was pending before it. If the
+        # reader is `idle`, a decoder that reads a chunk of whole frames itself sets the first two, because a call for
+        # that would be 7 % of an event.
         self.taken = 0
         self.piece = b""
         self._skipped = 0
@@ -82,7 +83,7 @@ class FrameReader:
         # Only the new bytes are searched: searching all pending bytes again would make a long line quadratic.
         end = data.rfind(b"\n\n") + 2
         if end == 1 and not (carried and pending[-1] == 10 and data[:1] == b"\n"):
-            end = 0  # nor is there a blank line that the chunks share
+            end = 0  # there is no blank line, not even one that the end of the last chunk began
         if not end:
             ready = b""
             if data:
@@ -116,14 +117,14 @@ class FrameReader:
         return rest
 
     def offset_of(self, position: int) -> int:
-        """Where in the body the byte stood that is at this position of the frames returned last."""
+        """The offset in the body of the byte at this position of the frames that `feed` returned last."""
         if position < self._carried:
-            # Callers ask only for the start of the first frame, and that is where the pending bytes began.
+            # Callers ask only for the starts of frames. In the pending bytes only one frame starts, at their beginning.
             return self._carried_offset
         return self._absolute(position - self._carried)
 
     def _absolute(self, position: int) -> int:
-        """Where in the body a byte of the last piece stood, given its place after `_normalise`."""
+        """The offset in the body of a byte of the last piece, given its place after `_normalise`."""
         position += self._skipped
         if 13 in self.piece:
             for crlf in _CRLF.finditer(self.piece):
@@ -271,8 +272,8 @@ def read_fields(frame: bytes) -> Fields:
 # A match can begin only where a frame does: otherwise each line in a long row of comments, empty lines or data
 # lines would be a start, and everything after it would be searched again.
 _FIELDS = rb"(?:id: ?([^\n\0]*)\n)?(?:event: ?(.*)\n)?data: ?(.*(?:\ndata:.*)*)\n\n"
-# The match includes a few keep-alives before the fields, which is twice as fast as a gap. Their number is bounded for
-# the same reason.
+# The match includes a few keep-alives before the fields, which is twice as fast as a gap. Their number is bounded, so
+# that a long row of them is not searched again from each of its lines.
 _USUAL = re.compile(rb"(?:(?<=\n\n)|\A\n*)(?::.*\n\n?){0,3}" + _FIELDS)
 _COMMENTS = re.compile(rb"(?::.*\n|\n)*")
 _ONE_USUAL = re.compile(rb"(?::.*\n|\n)*" + _FIELDS)

@@ -24,7 +24,7 @@ _KINDS: set[type] = set()
 
 
 class Growing(Enum):
-    """What a field holds while the stream goes on. Its value is `current`, and a copy is the value of that moment.
+    """What a field holds while a stream adds to it. Its value is `current`, and a copy is the value of that moment.
 
     msgspec encodes a Struct from its slots, bypasses every property, and refuses types that it doesn't know. It
     knows Enums: it encodes the `_value_` of one, whatever that is. So these are Enums without members, made by `begin`.
@@ -193,7 +193,7 @@ _descriptor = cache(_in_class)
 
 
 class Copied:
-    """A Struct whose shallow copies stand still: whatever a stream changes in place is copied too."""
+    """A Struct whose shallow copies don't grow with the stream: whatever it changes in place is copied too."""
 
     __slots__ = ()
     growing: ClassVar[tuple[str, ...]] = ()

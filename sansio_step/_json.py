@@ -99,11 +99,11 @@ def has_halves(text: str) -> bool:
 
 
 def _read_by_json(text: str, controls: bool) -> Read:
-    """Read what msgspec refuses though it is JSON, or nearly: halves of characters, raw control characters, and U+FFFD for
-    bytes that were no UTF-8.
+    """Read what msgspec refuses though it is JSON, or nearly so: halves of characters, raw control characters, and
+    U+FFFD in place of bytes that were not UTF-8.
 
-    The standard library's scanner is in C: 5 microseconds an event, where `_Reader` takes 20 to 40. What it refuses, and
-    what it takes though it is no JSON, is for that reader, which says where the text breaks.
+    The standard library's scanner is in C: it takes 5 microseconds an event, and `_Reader` takes 20 to 40. Raises if the
+    scanner refuses the text, or takes something that is not JSON. Then `_Reader` says where the text breaks.
     """
     scan, has_controls = scan_json, False
     try:
@@ -120,7 +120,7 @@ def _read_by_json(text: str, controls: bool) -> Read:
 
 
 def _mend(escape: re.Match[str]) -> str:
-    """An escape of half a character as that of U+FFFD; any other, and two halves, as they are."""
+    """The escape of U+FFFD for that of half a character. Any other escape, and that of two halves, stays as it is."""
     return escape.group() if escape.group(1) is None else "\\ufffd"
 
 

@@ -29,7 +29,7 @@ class JSONOpened(_Delta, frozen=True, gc=False, tag="opened"):
 
 
 class JSONClosed(_Delta, frozen=True, gc=False, tag="closed"):
-    """An object or array is finished. `value` is all of it: the dict or list that the reader's `partial()` shows, too."""
+    """An object or array is finished. `value` is all of it: the dict or list that `JSONReader.partial` shows too."""
 
     kind: ClassVar[Literal["closed"]] = "closed"
     value: dict[str, Any] | list[Any]

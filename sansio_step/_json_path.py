@@ -30,7 +30,7 @@ def position_of(text: str, path: str) -> int:
 
 
 def _in_object(text: str, at: int, name: str) -> int | None:
-    """Where the value of a field starts, in the value that starts at `at`. Of several with the name the last counts."""
+    """Where the value of a field starts, in the value that starts at `at`. If the name comes twice, the last counts."""
     found = None
     if text[at] == "{":
         at = _after_space(text, at + 1)

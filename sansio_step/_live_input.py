@@ -16,7 +16,7 @@ from ._message import ContentBlock, ToolCallBlock
 class LiveInput:
     """Reads the arguments of each call on, one event after the other, as soon as somebody asks.
 
-    Asked again about the same event, it says the same. Events about which nobody asked are read without a word.
+    Asked again about the same event, it says the same. Events that nobody asks about are read, but say nothing.
     """
 
     def __init__(self) -> None:

@@ -96,7 +96,7 @@ class TextBlock(Block, tag="text"):
 
 
 class ThinkingBlock(Block, tag="thinking"):
-    """The model's thinking. It can be empty but for its signature, which a later request must repeat."""
+    """The model's thinking. It can be empty except for its signature, which a later request must repeat."""
 
     type: ClassVar[Literal["thinking"]] = "thinking"
     thinking: str = msgspec.field(default_factory=str)
@@ -158,8 +158,8 @@ class ToolCallBlock(Block):
         on is left out. If the text breaks, this is what came before that.
 
         A call reads what came since the last one, and copies the entries of the objects and arrays that are still open.
-        So what it returned stands still, but finished parts are shared by all calls: don't change them. The string that
-        is growing is copied, too, if what the last call returned is still held.
+        So what it returned does not change, but finished parts are shared by all calls: don't change them. The string
+        that is growing is copied, too, if what the last call returned is still held.
         """
         held: dict[str, Any] | Arguments = raw_field(self, "input")
         return held.current() if isinstance(held, Arguments) else held

@@ -42,7 +42,7 @@ from ._message import (
 from ._response import error_event
 
 _AT_THE_END = ("output_tokens", "output_tokens_details", "server_tool_use")
-"""The counts that are known at the end only. The official SDK takes these from a message_delta, and drops most others."""
+"""The counts that are known only at the end. The official SDK takes them from a message_delta, and drops most others."""
 
 _PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..", re.DOTALL)
 _PAIR_LENGTH = 12
@@ -109,7 +109,7 @@ def message_events(
 
 
 def _stays_broken(block: ContentBlock) -> bool:
-    """Whether a block counts as unfinished because its arguments are no JSON, as one without a class does for ever."""
+    """Whether a block without a class counts as unfinished for good, because its arguments are no JSON."""
     text = block.extra.get("input_json") if isinstance(block, UnknownBlock) else None
     if not isinstance(text, str) or not text:
         return False
@@ -172,7 +172,7 @@ def _closing(message: Message) -> MessageDeltaEvent:
 
 
 def _usage(message: Message) -> Usage | None:
-    """A copy of the usage, or what stands for none. It is None only if something else came under its name."""
+    """A copy of the usage, or 0 output tokens if there is none. None only if something else came under its name."""
     if message.usage is not None:
         return copy(message.usage)
     return None if "usage" in message.extra else Usage(output_tokens=0)

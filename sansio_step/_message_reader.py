@@ -59,8 +59,8 @@ class _Reader:
     def tool_input(self) -> list[JSONDelta]:
         """What the event given last says of a tool call's arguments, often nothing. `block` is the call.
 
-        A string shows in pieces as it grows, a number or key as soon as it can grow no more. Arguments that are broken
-        say nothing from there on; `block.input` raises. It costs nothing as long as nobody asks.
+        A string shows in pieces as it grows, a number or key as soon as it can grow no more. After the place at which
+        arguments are broken there is nothing more, and `block.input` raises. It costs nothing as long as nobody asks.
         """
         if self._live is None:
             self._live = LiveInput()
@@ -68,7 +68,7 @@ class _Reader:
 
     @property
     def messages(self) -> list[Message]:
-        """All messages of the body, the one on its way among them."""
+        """All messages of the body, including the one on its way."""
         return self._stream.messages
 
     @property
@@ -228,7 +228,7 @@ class MessageReader(_Reader):
 class AsyncMessageReader(_Reader):
     """As `MessageReader`, over an async iterable of chunks.
 
-    If waiting for a chunk is cancelled, nothing is lost: iterating goes on as far as the source does.
+    If waiting for a chunk is cancelled, nothing is lost: you can iterate on, if the source goes on after that.
     """
 
     def __init__(

@@ -18,12 +18,13 @@ _MOST_BITS = 14284
 
 
 def parsed_json(value: object, limit: int = maxsize) -> Read:
-    """A JSON value as its text would have been read: dicts, lists, str, int, float, bool and None alone.
+    """A JSON value as its text would have been read: in nothing but dicts, lists, str, int, float, bool and None.
 
-    Lone surrogate halves, which json.loads makes, are U+FFFD, except in the raw value. What `model_dump()` leaves in its
-    dicts beside JSON is what it is in JSON: tuples are arrays, enumerations their values, times and UUIDs texts. Raises
-    DecodeError for what no text could have held (an infinite number, a key that is no str, nesting beyond 200), TypeError
-    for any other object. It needs no recursion: the caller's stack can be deep, and an object can hold itself.
+    Lone surrogate halves, which json.loads makes, are U+FFFD, except in the raw value. Other objects that `model_dump()`
+    leaves in its dicts are written as JSON has them: tuples as arrays, enumerations as their values, times and UUIDs as
+    texts. Raises DecodeError for what no text could have held (an infinite number, a key that is no str, nesting beyond
+    200), TypeError for any other object. It does not recurse: the caller's stack can be deep, and an object can hold
+    itself.
     """
     texts: list[str] = []
     raw = _copied(value, texts.append, limit)
@@ -31,7 +32,7 @@ def parsed_json(value: object, limit: int = maxsize) -> Read:
 
 
 def _copied(value: object, see: Callable[[str], None], limit: int, *, mend: bool = False) -> Any:
-    """A copy in the types of JSON. Each text is shown to `see`, and is mended if it is asked for."""
+    """A copy in the types of JSON. `see` is shown each text. `mend` replaces the lone halves in them."""
     made: list[Any] = [None]
     waiting: list[tuple[Any, Any, object, int]] = [(made, 0, value, 1)]  # where each value goes, and how deep it stands
     size = 0  # an object that is shared is copied, so that a few of them can make millions of values
@@ -88,7 +89,7 @@ def _scalar(item: bool | int | float | None) -> Any:
 
 
 def _builtin(item: object) -> Any:
-    """What stands for an object beside JSON. It is looked at like any other value."""
+    """What stands in JSON for an object of any other type. It is then looked at like any other value."""
     if isinstance(item, (bytes, bytearray, memoryview)):
         raise TypeError(f"a value of a JSON object is {type(item).__name__}")  # msgspec would write base64
     if isinstance(item, Enum):

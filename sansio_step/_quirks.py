@@ -39,10 +39,8 @@ def type_of(wire: JSON, name: str | None, note: Noter) -> str | None:
     kind = wire.get("type")
     if kind is None:
         kind = name or "message"
-        note(
-            "no_type",
-            f"JSON without type, read as {kind!r} {'by its event line' if name else 'for want of an event line'}",
-        )
+        because = "by its event line" if name else "because it has no event line"
+        note("no_type", f"JSON without type, read as {kind!r} {because}")
     elif isinstance(kind, str):
         check_name(name, kind, note)
     else:
@@ -60,8 +58,8 @@ def check_name(name: str | None, kind: str, note: Noter) -> None:
 
 def is_bare_error(wire: JSON, name: str | None) -> bool:
     """Whether an object without a type is an error, by its event line or its `error` field (StepFun's error bodies)."""
-    named = name == "error" or (wire.get("error") is not None and name in (None, "message"))
-    return wire.get("type") is None and named
+    says_so = name == "error" or (wire.get("error") is not None and name in (None, "message"))
+    return wire.get("type") is None and says_so
 
 
 def error_detail(wire: JSON, note: Noter) -> JSON:
@@ -76,7 +74,7 @@ def error_detail(wire: JSON, note: Noter) -> JSON:
         return {"message": message if isinstance(message, str) else None}
     said = wire.get("message")
     if not isinstance(detail, str) and isinstance(said, str):
-        return {"message": said}  # beside an `error` of true or 429
+        return {"message": said}  # the words stand beside an `error` of true or 429
     return {"message": detail if isinstance(detail, str) else write_json(detail)}
 
 

@@ -67,7 +67,7 @@ class Receiver(ABC, Generic[Item]):
         return items if items or self._fault is None else self._stopped()
 
     def _stopped(self) -> list[Item]:
-        """What a call gives that comes after a fault: it raises the fault."""
+        """Raise the fault, in the call that met it and in each later one."""
         assert self._fault is not None
         # An error that is raised again and again would keep the call frames of each time, and each chunk in them.
         raise self._fault.with_traceback(None)
@@ -150,8 +150,6 @@ def slices(data: bytes) -> Iterable[bytes]:
 
 def as_bytes(data: object) -> bytes:
     """The bytes of a bytes-like object; TypeError for anything else, a str above all."""
-    if isinstance(data, bytes):
-        return bytes(data)
-    if isinstance(data, (bytearray, memoryview)):
+    if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
     raise TypeError(f"expected bytes, bytearray or memoryview, not {type(data).__name__}")

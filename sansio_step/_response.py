@@ -9,10 +9,10 @@ from typing import Any
 from ._decode import as_json_bytes, read_message
 from ._decoder import EventDecoder
 from ._encode import to_dict
-from ._errors import APIError, DecodeError, StreamError, quoted, short_repr
+from ._errors import APIError, DecodeError, StreamError, ToolInputError, quoted, short_repr
 from ._events import ErrorDetail, ErrorEvent, StreamEvent, UnknownEvent
 from ._json import NotJSON, read_json
-from ._message import Message
+from ._message import Message, ToolCallBlock
 from ._parsed import parsed_json
 from ._quirks import error_detail
 
@@ -34,6 +34,9 @@ def decode_message(body: str | bytes | bytearray | memoryview | Mapping[str, Any
 
     Raises DecodeError, or APIError for an error's envelope. The body's `type` must be "message". A body without a type
     is a message if it has `content`.
+
+    A call that has both `input` and `input_json` is one whose arguments were cut or broken, as `to_dict` writes it: its
+    `input` raises again.
     """
     wire = read_object(body, "body")
     if wire.get("type") == "error" or (wire.get("error") is not None and wire.get("content") is None):
@@ -43,7 +46,28 @@ def decode_message(body: str | bytes | bytearray | memoryview | Mapping[str, Any
         raise DecodeError(
             f"the body is not a message: its type is {quoted(kind, 300) if isinstance(kind, str) else short_repr(kind)}"
         )
-    return read_message(wire)
+    message = read_message(wire)
+    for block in message.content:
+        if isinstance(block, ToolCallBlock) and isinstance(block.extra.get("input_json"), str):
+            _unfinish(block, is_over=message.stop_reason is not None)
+    return message
+
+
+def _unfinish(call: ToolCallBlock, *, is_over: bool) -> None:
+    """Give a call the text of its arguments back, if it is one that was cut. Else the field is somebody else's, and stays."""
+    text, view = call.extra["input_json"], call.input
+    call.input_json = text
+    try:
+        _ = call.input
+        whole = True
+    except ToolInputError:
+        whole = False
+    if call.partial_input() != view or (whole and is_over):
+        call.input = view
+        return
+    call.extra = {key: value for key, value in call.extra.items() if key != "input_json"}
+    if whole:
+        call.set_finished(False)
 
 
 def read_object(data: str | bytes | bytearray | memoryview | Mapping[str, Any], what: str) -> JSON:
@@ -67,8 +91,8 @@ def decode_error(status: int, headers: Headers, body: str | bytes | bytearray | 
     body's. If the body has none, it is that of the header `request-id`, `x-request-id` or `X-Trace-Id` (names in any
     case, str or bytes).
 
-    A body in gzip is read too, since gateways pass one on without its Content-Encoding. If it is broken or cut, it is
-    read up to that place, and never further than 256 KiB.
+    A body in gzip is read too, since gateways pass such bodies on without their Content-Encoding. A body that is broken
+    or cut is read up to that place, and never further than 256 KiB.
     """
     data = as_json_bytes(body)
     data = (_decompressed(data) if data.startswith(_GZIP) else data).removeprefix(_BOM)

@@ -1,20 +1,19 @@
 """Runs of deltas written alike, which make up most of every stream: C code cuts them out and decodes them.
 
-This is the seam for an accelerator: only `cut_runs` and `decode_run` (`join_run`, if nobody wants the events) read many
-frames at once.
+Only `cut_runs`, `decode_run` and `join_run` (for callers who want no events) read many frames at once. An accelerator
+would replace these three.
 """
 
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import msgspec
 
-from ._events import ContentBlockDeltaEvent, Delta, WireIndex
+from ._events import TEXT_DELTAS, ContentBlockDeltaEvent, WireIndex
 from ._json import CANT_DECODE
 
-DELTA_NAME = b"content_block_delta"
 DELTA_HEAD = b"event: content_block_delta\ndata: "
 _DATA_LINE = b"\ndata: "
 _NEXT_DELTA = b"\n\n" + DELTA_HEAD
@@ -102,7 +101,7 @@ def _lean(cls: Any) -> Any:
     return msgspec.defstruct(cls.__name__, fields, tag=cls.type, gc=False, forbid_unknown_fields=True)
 
 
-_KINDS = {_lean(cls): cls for cls in get_args(Delta) if cls.grows is not None and cls.grows.appends}
+_KINDS = {_lean(cls): cls for cls in TEXT_DELTAS}
 
 if TYPE_CHECKING:
     _LeanDelta = Any

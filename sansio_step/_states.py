@@ -60,12 +60,12 @@ EVENTS: tuple[type, ...] = (
 
 _BEGIN, _REPEAT, _NEXT, _APPLY, _OPEN, _UNSTARTED, _UNOPENED, _LATE, _IGNORE = Rule
 _ROWS = {
-    #               message_start  block start  delta   stop    message_delta  message_stop  error   unknown  ping
-    State.EMPTY:   (_BEGIN,        _OPEN,       _OPEN,  _UNOPENED, _OPEN,        _UNSTARTED,   _APPLY, _IGNORE, _IGNORE),
-    State.OPEN:    (_REPEAT,       _APPLY,      _APPLY, _APPLY, _APPLY,        _APPLY,       _APPLY, _IGNORE, _IGNORE),
-    State.ENDING:  (_NEXT,         _APPLY,      _APPLY, _APPLY, _APPLY,        _APPLY,       _APPLY, _IGNORE, _IGNORE),
-    State.STOPPED: (_BEGIN,        _LATE,       _LATE,  _LATE,  _LATE,         _LATE,        _LATE,  _LATE,   _IGNORE),
-    State.FAILED:  (_BEGIN,        _IGNORE,       _IGNORE,  _IGNORE,  _IGNORE,         _IGNORE,        _IGNORE,  _IGNORE, _IGNORE),
+    #                message_start block_start block_delta block_stop message_delta message_stop error    unknown  ping
+    State.EMPTY:    (_BEGIN,       _OPEN,      _OPEN,      _UNOPENED, _OPEN,        _UNSTARTED,  _APPLY,  _IGNORE, _IGNORE),
+    State.OPEN:     (_REPEAT,      _APPLY,     _APPLY,     _APPLY,    _APPLY,       _APPLY,      _APPLY,  _IGNORE, _IGNORE),
+    State.ENDING:   (_NEXT,        _APPLY,     _APPLY,     _APPLY,    _APPLY,       _APPLY,      _APPLY,  _IGNORE, _IGNORE),
+    State.STOPPED:  (_BEGIN,       _LATE,      _LATE,      _LATE,     _LATE,        _LATE,       _LATE,   _LATE,   _IGNORE),
+    State.FAILED:   (_BEGIN,       _IGNORE,    _IGNORE,    _IGNORE,   _IGNORE,      _IGNORE,     _IGNORE, _IGNORE, _IGNORE),
 }  # fmt: skip
 
 RULES: dict[State, dict[type, Rule]] = {state: dict(zip(EVENTS, row, strict=True)) for state, row in _ROWS.items()}

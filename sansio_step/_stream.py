@@ -1,4 +1,8 @@
-"""Bytes to the final message: all layers in one object."""
+"""Bytes to the final message: all layers in one object.
+
+A chunk that comes here goes to `_decoder`, which makes events of it. `_accumulator` knows which message an event
+belongs to, and `_assembler` which block. The block's text grows there, in a `TextBuffer` that `Message.text` reads.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +26,21 @@ from ._runs import DeltaRun
 Item = TypeVar("Item", bound=StreamEvent | DeltaRun)
 
 _MOST_UNREAD = 1024
-# Pieces that wait in `consume`. Without this bound, 28 KiB in pieces of two bytes would take 600 KB.
+# The most pieces that wait in `consume`. Without this bound, 28 KiB in pieces of two bytes would take 600 KB.
 
 
 class MessageStream(Receiver[StreamEvent]):
     """`EventDecoder` and `MessageAccumulator` in one: what most people embed.
 
-    Feed each chunk to `receive_data` and use the events that it returns, call `receive_eof` when the body
-    has ended, then `result()` for the final message. Who wants no events feeds the chunks to `consume`. The two verbs
-    mix. A stream that ended early shows in `outcome` and raises in `result()`; `receive_eof` does not raise for it. A
-    fault after the last message_stop is raised by the receive calls and leaves the message COMPLETE.
+    Feed each chunk to `receive_data` and use the events that it returns, call `receive_eof` when the body has ended,
+    then `result()` for the final message. If you want no events, feed the chunks to `consume` instead; one stream can
+    take both calls. A stream that ended early shows in `outcome` and raises in `result()`; `receive_eof` does not raise
+    for it. A fault after the last message_stop is raised by the receive calls and leaves the message COMPLETE.
 
-    `keep="last"` forgets a message as soon as the next one begins. `on_fault="keep"` is for observers: no call but
-    `result` raises a fault, which `fault` has; what comes after it is passed over. `decoder` is a decoder for other
-    bytes than those of a text/event-stream, a BedrockDecoder, with its own `strict` and `max_event_size`. It is the
-    stream's from then on. Raises TypeError for any other object, ValueError if it has read something already.
+    `keep="last"` forgets a message as soon as the next one begins. `on_fault="keep"` is for observers: a fault is kept
+    in `fault`, only `result` raises it, and everything after it is ignored. `decoder` reads another format than
+    text/event-stream: it is a BedrockDecoder, with its own `strict` and `max_event_size`, and belongs to the stream from
+    then on. Raises TypeError for any other object, ValueError if it has read something already.
     """
 
     __slots__ = (
@@ -75,12 +79,12 @@ class MessageStream(Receiver[StreamEvent]):
         self._raises = on_fault == "raise"
         if not self._raises and on_fault != "keep":
             raise ValueError(f'on_fault is {on_fault!r}, must be "raise" or "keep"')
-        self._unread: list[bytes] | None = None  # what `consume` was given and nobody asked about yet
+        self._unread: list[bytes] | None = None  # the pieces that wait in `consume`
         self._unread_size = 0
         self._start = b""  # of the body, until a message begins
-        # What came before any message and was no event, but a text that the decoder made one of.
+        # How many texts came before any message, as UnknownEvents. A body of nothing else was no event stream.
         self._documents = 0
-        self._document: Message | None = None  # the last of these that is a whole message
+        self._document: Message | None = None  # the last of them that is a whole message in JSON
         self._is_ahead = False  # the decoder has read events that are not applied yet
 
     def __repr__(self) -> str:
@@ -93,7 +97,7 @@ class MessageStream(Receiver[StreamEvent]):
 
     @property
     def messages(self) -> list[Message]:
-        """The messages of the body that are kept, the one on its way among them."""
+        """The messages of the body that are kept, including the one on its way."""
         return self._read().messages
 
     @property
@@ -139,7 +143,10 @@ class MessageStream(Receiver[StreamEvent]):
         return self._read().unapplied
 
     def finished(self, index: int) -> bool:
-        """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop. False if none began."""
+        """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop.
+
+        False if none began.
+        """
         return self._read().finished(index)
 
     def result(self) -> Message:
@@ -148,13 +155,13 @@ class MessageStream(Receiver[StreamEvent]):
         Raises, with what there is as `error.partial`: IncompleteStream if the message is not whole, or
         not yet; APIError if the server said that it failed; the fault if there is one.
 
-        If the body was no event stream, the text of the IncompleteStream says what it starts with and which function
-        reads it; `error.partial` is the message of a body that was one in JSON.
+        If the body was no event stream, the IncompleteStream says what it starts with and which function reads it. If
+        it was a whole message in JSON, `error.partial` is that message.
         """
         try:
             return self._read().result()
         except IncompleteStream as error:
-            # Documents are given as events, too: they don't make the body a stream.
+            # Documents become events too, but they don't make the body a stream.
             if self._ended and self.event_count == self._documents:
                 reason = describe(self._start, is_message=self._document is not None)
                 if reason is not None:
@@ -176,9 +183,9 @@ class MessageStream(Receiver[StreamEvent]):
     def consume(self, data: Bytes) -> None:
         """Take the next bytes, for those who want the message and no events.
 
-        Small pieces wait until there are some 28 KiB of them, and are read together: one event a chunk then costs what
-        whole bodies do. Whatever is asked of the stream reads what waits first. A Message held from before is as of the
-        last time that something was asked.
+        Small pieces wait until there are some 28 KiB of them, and are then read together, so that one event a chunk
+        costs no more than a whole body does. Every attribute and every other call reads what waits before it answers. A
+        Message that you hold stays as it is until then.
 
         Raises the fault of the stream in the call that reads it and in each later one; TypeError for anything but bytes,
         ValueError after `receive_eof`.
@@ -198,7 +205,7 @@ class MessageStream(Receiver[StreamEvent]):
                 self._stopped()
 
     def _read(self) -> MessageAccumulator:
-        """Read what waits, and give what has the message."""
+        """Read what waits in `consume`, and return the accumulator as of then."""
         if self._unread:
             data = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
             self._unread.clear()
@@ -212,12 +219,12 @@ class MessageStream(Receiver[StreamEvent]):
     def receive_data(self, data: Bytes) -> list[StreamEvent]:
         """Take the next bytes and return the events that they complete, often none.
 
-        Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError for
-        anything but bytes, ValueError after `receive_eof`.
+        Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError
+        for anything but bytes, ValueError after `receive_eof`.
         """
         if data.__class__ is not bytes or self._fault is not None or self._unread or self._ended or len(data) > SLICE:
             return super().receive_data(data)
-        # An event or a packet a chunk does without the layer between.
+        # Small chunks, of one event or one packet, skip `read_chunk`.
         try:
             events = self._decoder.receive_data(data)
         except StreamError:
@@ -243,8 +250,8 @@ class MessageStream(Receiver[StreamEvent]):
     def receive_eof(self) -> list[StreamEvent]:
         """Say that the body has ended and return what that completes, often nothing.
 
-        An early end is no error here: see `outcome`, and `result()`. What only the end shows in strict
-        mode is kept in `fault`. A fault of the bytes before, also of those that waited in `consume`, is raised.
+        An early end is no error here: see `outcome`, and `result()`. In strict mode, a violation that only the end shows
+        is kept in `fault`. A fault in the bytes before the end is raised, even if they waited in `consume`.
         """
         self._read()
         fault = self._fault
@@ -258,9 +265,9 @@ class MessageStream(Receiver[StreamEvent]):
     def iter_data(self, data: Bytes) -> Iterator[StreamEvent]:
         """The events that `receive_data` would return, each applied only when it is given.
 
-        So everything that the stream shows is as of the event given last, however many these bytes hold. Iterate to the
-        end before anything else is received. A fault after the last event is not raised but kept in `fault`; the next
-        call raises it.
+        So everything that the stream shows is as of the event given last, however many events these bytes hold. Iterate
+        to the end before you feed anything else. A fault after the last event is not raised but kept in `fault`; the
+        next call raises it.
         """
         self._read()
         if self._fault is not None or self._ended:

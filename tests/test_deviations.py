@@ -672,7 +672,7 @@ SAID = [
     (message_start() + b'data: no\n\ndata: ' + b'x' * 50 + b'\n\nevent: y\ndata: z\n\n', [('foreign_data', 1, "'message' with data that is not a JSON object: 'no'", 3)]),
     (message_start() + b'event: error\ndata: no\n\n', [('bare_error', 1, 'an error event whose data is not a JSON object', 1)]),
     (message_start() + b'event: error\ndata: {"error":{}}\n\n', [('bare_error', 1, 'an error without its envelope', 1)]),
-    (b'data: {}\n\nevent: \ndata: {"a":1}\n\nevent: x\ndata: {}\n\n', [('no_type', 0, "JSON without type, read as 'message' for want of an event line", 3)]),
+    (b'data: {}\n\nevent: \ndata: {"a":1}\n\nevent: x\ndata: {}\n\n', [('no_type', 0, "JSON without type, read as 'message' because it has no event line", 3)]),
     (frame('message_start', message={'role': 'assistant', 'usage': {}}) + block_start({'type': 'thinking'}) + block_start({'type': 'tool_use'}, 1), [('bare_message_start', 0, 'message_start without content, model', 1), ('bare_block_start', 1, 'thinking block without thinking', 2)]),
     (frame('message_delta') + frame('message_delta', delta={}) + frame('message_delta', usage={}), [('bare_message_delta', 0, 'message_delta without delta, without usage', 3), ('no_message_start', 0, 'content before any message_start', 1)]),
     (b"data: " + b"x" * 50 + b"\n\n", [("foreign_data", 0, f"'message' with data that is not a JSON object: {'x' * 40!r}...", 1)]),

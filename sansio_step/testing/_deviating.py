@@ -27,7 +27,7 @@ class DeviatingStream(msgspec.Struct, frozen=True):
 
     `codes` has each way in which it does, with the number of the first event that shows it (the number of events for
     what only the end shows). `outcome` is how its message ends up, and `message` is that message as a JSON object: whole
-    where the outcome is COMPLETE, else as far as it came. Strict readers refuse the stream at the first event that has a
+    if the outcome is COMPLETE, else as far as it came. Strict readers refuse the stream at the first event that has a
     code; with `spliced_message_start` all do.
     """
 
@@ -70,7 +70,7 @@ def deviating_streams(
     `messages()`.
 
     ValueError for a code that isn't one of these, and for two that exclude each other (a stream can't both lack its
-    message_stop and have something behind it).
+    message_stop and have something after it).
     """
     for code in codes:
         if code not in DEVIATION_CODES:
@@ -145,7 +145,7 @@ class _Script:
         self.end_codes: list[str] = []
 
     def closing(self) -> int:
-        """Where the frames begin that end the message: a stop reason, message_stop, or what breaks it off."""
+        """Where the frames begin that end the message: with a stop reason, message_stop, or what breaks it off."""
         return self.frame_of(
             next(
                 place
@@ -167,7 +167,7 @@ class _Script:
         return self.draw(st.integers(0, self.closing()).filter(lambda place: not self.sent[place].is_glued))
 
     def read(self) -> list[_Sent]:
-        """The events that come to be read: those before a spliced message_start."""
+        """The events that are read: those before a spliced message_start."""
         upto = next((place for place, event in enumerate(self.sent) if "spliced_message_start" in event.codes), None)
         return self.sent[:upto]
 
@@ -242,16 +242,16 @@ def _bytes(draw: st.DrawFn, script: _Script) -> bytes:
         else:
             groups.append([event])
     dressed = [Frame(group[0].name, _data(group)) for group in groups if not group[0].is_bare]
-    before, *pieces, behind = draw(framed(dressed))
+    before, *pieces, after = draw(framed(dressed))
     written = iter(pieces)
     frames = [_bare_lines(draw, group) if group[0].is_bare else next(written) for group in groups]
     if script.unfinished:
-        behind = script.unfinished
+        after = script.unfinished
     elif not script.is_terminated or (groups[-1][0].is_bare and draw(st.booleans())):
         # Without the blank line, or without any line end: bytes that are only LF or CR end the last line.
         frames[-1] = frames[-1].rstrip(b"\r\n") + draw(st.sampled_from((b"", b"\n", b"\r\n")))
-        behind = b""
-    return b"".join((before, *frames, behind))
+        after = b""
+    return b"".join((before, *frames, after))
 
 
 def _data(group: list[_Sent]) -> JSON | str:
@@ -262,7 +262,7 @@ def _data(group: list[_Sent]) -> JSON | str:
 
 
 def _bare_lines(draw: st.DrawFn, group: list[_Sent]) -> bytes:
-    """A frame whose lines have no field, but for one that says nothing."""
+    """A frame whose lines are no fields, except for one that says nothing."""
     end = draw(st.sampled_from(("\n", "\r\n", "\r")))
     beside = draw(st.sampled_from(([], [": keep-alive"], ["id: 7"], ["retry: 3000"])))
     lines = [*beside, *(line for event in group for line in event.data.split("\n")), ""]
@@ -376,7 +376,7 @@ def _delta_after_stop(script: _Script) -> None:
 
 
 class _Implied(msgspec.Struct):
-    """A delta, and the block that it stands for where none of its kind is open."""
+    """A delta, and the block that it stands for if none of its kind is open."""
 
     delta: JSON
     block: JSON
@@ -444,11 +444,11 @@ def _delta_without_block(script: _Script) -> None:
 
 def _index_gap(script: _Script) -> None:
     index = script.next_index + script.draw(st.integers(1, 3))
-    script.start({"type": "text", "text": "behind the gap"}, "index_gap", index=index)
+    script.start({"type": "text", "text": "after the gap"}, "index_gap", index=index)
     script.stop(index)
-    script.read_as(index, {"type": "text", "text": "behind the gap"})
+    script.read_as(index, {"type": "text", "text": "after the gap"})
     if script.draw(st.booleans()):
-        # What fills the gap later is no deviation, and stands in front.
+        # A block that fills the gap later is no deviation, and comes before the other.
         script.start({"type": "text", "text": "in the gap"}, index=script.next_index)
         script.stop(script.next_index)
         script.read_as(script.next_index, {"type": "text", "text": "in the gap"})
@@ -477,12 +477,12 @@ def _lone_surrogate(script: _Script) -> None:
     where = script.draw(st.sampled_from(("text", "arguments", "alone", "unknown")))
     if where == "text":
         index = script.start({"type": "text", "text": ""})
-        before, behind = script.draw(st.sampled_from((("", ""), ("a", "b"))))
+        before, after = script.draw(st.sampled_from((("", ""), ("a", "b"))))
         script.delta(index, "text_delta", code, text=before + high)
         if script.draw(st.booleans()):
             script.add("ping")
-        script.delta(index, "text_delta", code, text=low + behind)
-        block: JSON = {"type": "text", "text": f"{before}🦜{behind}"}
+        script.delta(index, "text_delta", code, text=low + after)
+        block: JSON = {"type": "text", "text": f"{before}🦜{after}"}
     elif where == "arguments":
         index = script.start({"type": "tool_use", "id": "t", "name": "f", "input": {}})
         script.delta(index, "input_json_delta", code, partial_json='{"a":"' + high)
@@ -549,7 +549,7 @@ def _bare_delta(script: _Script) -> None:
 
 
 def _control_character(script: _Script) -> None:
-    """A character that JSON wants escaped; a line end is one where two data lines join."""
+    """A character that JSON wants escaped. A line end comes as two data lines of one frame."""
     character = script.draw(st.sampled_from("\t\n\0\x01\x0b\x0c\x1c\x1f"))
 
     def add(kind: str, code: str, **fields: Any) -> None:
@@ -609,7 +609,7 @@ def _bare_error(script: _Script) -> None:
             )
         )
     )
-    # Servers send nothing behind it.
+    # Servers send nothing after it.
     script.sent[place:] = [_Sent("error", data, ["bare_error"], name)]
     script.outcome = Outcome.FAILED
 
@@ -654,7 +654,7 @@ def _no_block_stop(script: _Script) -> None:
         if event.kind == "content_block_stop" and event.is_base and event.data["index"] in script.reusable
     ]
     if stops:
-        # StepFun documents streams without any; one that is missing must not matter either.
+        # StepFun documents streams without any stop. A single missing one must not matter either.
         gone = stops if script.draw(st.booleans()) else [script.draw(st.sampled_from(stops))]
         script.sent[:] = [event for event in script.sent if event not in gone]
     else:
@@ -701,7 +701,7 @@ def _wrong_type(script: _Script) -> None:
         field = draw(st.sampled_from(("stop_sequence", "container")))
         script.add("message_delta", code, delta={field: 7}, usage={})
     elif way == "nothing":
-        # To be absent is a deviation of its own.
+        # That the object is absent then is a deviation of its own.
         nothing = dict.fromkeys(draw(st.sampled_from((("delta",), ("usage",)))), draw(st.sampled_from(("", []))))
         script.add("message_delta", code, **{"delta": {}, "usage": {}, **nothing})
         script.sent[script.closing() - 1].codes.append("bare_message_delta")
@@ -718,7 +718,7 @@ def _wrong_type(script: _Script) -> None:
 
 
 def _usage_reset(script: _Script) -> None:
-    """All input counts that are stated are 0 where one stood. Nothing after it states another."""
+    """All input counts that are stated are 0, and one was positive before. Nothing after it states another."""
     sent = script.read()
     ends = (place for place, event in enumerate(sent) if event.kind in ("message_stop", "error"))
     place = script.frame_of(next(ends, len(sent)))
@@ -756,9 +756,9 @@ def _foreign_data(script: _Script) -> None:
     text = script.draw(st.sampled_from(("[DONE]", "", "plain\ntext", "null", "[]", '"text"', "1", "<html>")))
     name = script.draw(st.sampled_from((None, "done", "名")))
     stop = next((place for place, event in enumerate(script.sent) if event.kind == "message_stop"), None)
-    behind = stop is not None and script.outcome is Outcome.COMPLETE and script.draw(st.booleans())
-    codes = ["foreign_data", *(["event_after_stop"] if behind else [])]
-    place = len(script.sent) if behind else script.somewhere()
+    is_late = stop is not None and script.outcome is Outcome.COMPLETE and script.draw(st.booleans())
+    codes = ["foreign_data", *(["event_after_stop"] if is_late else [])]
+    place = len(script.sent) if is_late else script.somewhere()
     script.sent.insert(place, _Sent("future", text, codes, name))
 
 
@@ -794,7 +794,7 @@ def _no_index(script: _Script) -> None:
 
 
 def _no_blank_line(script: _Script) -> None:
-    """Two events in a frame, of which the event line says nothing; perhaps a `[DONE]` as well."""
+    """Two events in one frame, whose event line says nothing about them; perhaps a `[DONE]` as well."""
     sent = script.read()
     able = [place for place in range(1, len(sent)) if sent[place - 1].plain() and sent[place].plain()]
     if not able:
@@ -860,7 +860,7 @@ def _type_mismatch(script: _Script) -> None:
 
 
 _WRITERS: Final[dict[str, Callable[[_Script], None]]] = {
-    # In this order: content, then what stands around it, then the ends, then the lines of what is there by then.
+    # In this order: writers of content, of what stands around it, of ends, and of the lines of all events before them.
     "bare_block_start": _bare_block_start,
     "delta_after_stop": _delta_after_stop,
     "delta_kind_mismatch": _delta_kind_mismatch,

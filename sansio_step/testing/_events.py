@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from .._encode import to_dict
 from .._errors import ToolInputError
 from .._events import (
+    KNOWN_EVENTS,
     CitationsDelta,
     CompactionDelta,
     ContentBlockDeltaEvent,
@@ -50,19 +51,8 @@ from ._values import JSON, extras, json_objects, names
 _PARTS = ("stop_details", "container", "context_management")
 # A message_delta has its own use for these names, so an unknown field of the message can't travel there under them.
 _TAKEN = frozenset(("type", "delta", "usage", "message", "index"))
-_EVENT_NAMES = frozenset(
-    (
-        "message",  # what an event without a name is called
-        "message_start",
-        "content_block_start",
-        "content_block_delta",
-        "content_block_stop",
-        "message_delta",
-        "message_stop",
-        "ping",
-        "error",
-    )
-)
+_EVENT_NAMES = frozenset(cls.type for cls in KNOWN_EVENTS) | {"message"}
+# An event without a name is called "message".
 
 
 class Ways(NamedTuple):
