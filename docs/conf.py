@@ -1,0 +1,58 @@
+"""How the manual is built: `sphinx-build -n -W docs docs/_build`. A dead link or reference fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sansio_step
+
+project = "sansio-step"
+release = version = sansio_step.__version__
+project_copyright = "The sansio-step maintainers"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"sansio-step {release}"
+html_show_sphinx = False
+
+myst_heading_anchors = 3  # as GitHub makes them, so that a link works in both places
+
+# Single backticks in docstrings are code, as in the rest of the repository.
+default_role = "literal"
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+# Unions of twenty classes are called by their names.
+autodoc_type_aliases = {
+    name: f"sansio_step.{name}" for name in ("ContentBlock", "Delta", "JSONDelta", "StreamEvent")
+}
+
+# What archives need takes longer to install than the manual to build, and only its names are wanted here.
+autodoc_mock_imports = ["dask", "distributed", "fsspec", "pyarrow", "ray"]
+
+nitpick_ignore_regex = [
+    # Other projects' types: there are no inventories of theirs, since the build asks no network.
+    ("py:.*", r"(?!sansio_step).*"),
+    # Private types that show in public signatures: bases, what two modules share, what a caller gets and passes on.
+    ("py:class", r"sansio_step\._base\.(Extra|WireStruct)"),
+    ("py:class", r"sansio_step\._runs\.DeltaRun"),
+    ("py:class", r"sansio_step\.testing\._invariance\.Receiver"),
+    ("py:class", r"sansio_step_adapters\.(anyio|sockets)\._CallDriver"),
+    ("py:class", r"sansio_step_adapters\._(framing\.Framing|secrets\.Mask)"),
+]
+
+
+def show_examples_as_code(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """An indented part of a docstring is code, though no `::` says so."""
+    shown: list[str] = []
+    for line in lines:
+        before = [other for other in shown if other]
+        begins = line.startswith("    ") and before and not before[-1].startswith(" ") and not shown[-1]
+        shown += ["::", "", line] if begins else [line]
+    lines[:] = shown
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", show_examples_as_code)
