@@ -25,9 +25,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 # Unions of twenty classes are called by their names.
-autodoc_type_aliases = {
-    name: f"sansio_step.{name}" for name in ("ContentBlock", "Delta", "JSONDelta", "StreamEvent")
-}
+autodoc_type_aliases = {name: f"sansio_step.{name}" for name in ("ContentBlock", "Delta", "JSONDelta", "StreamEvent")}
 
 # What archives need takes longer to install than the manual to build, and only its names are wanted here.
 autodoc_mock_imports = ["dask", "distributed", "fsspec", "pyarrow", "ray"]
