@@ -80,9 +80,13 @@ def release(session: nox.Session) -> None:
     """
     if REHEARSE not in session.posargs and "home.invalid" in Path("pyproject.toml").read_text(encoding="utf-8"):
         session.error("pyproject.toml: the project's address is not set; replace https://home.invalid/sansio-step")
-    version = re.search(r'^__version__ = "(.+)"', Path("sansio_step/__init__.py").read_text(encoding="utf-8"), re.M)
+    version = re.search(
+        r'^__version__ = "(.+)"', Path("sansio_step/__init__.py").read_text(encoding="utf-8"), re.MULTILINE
+    )
     changelog = Path("CHANGELOG.md").read_text(encoding="utf-8")
-    if REHEARSE not in session.posargs and not re.search(rf"^## \[{version and version[1]}\] - \d", changelog, re.M):
+    if REHEARSE not in session.posargs and not re.search(
+        rf"^## \[{version and version[1]}\] - \d", changelog, re.MULTILINE
+    ):
         session.error("CHANGELOG.md: it has no entry for the version, with its date")
     session.install(*group("release"))
     shutil.rmtree(DIST, ignore_errors=True)
