@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import sansio_step
 
@@ -24,9 +24,15 @@ add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
-# Unions of twenty classes are called by their names.
-autodoc_type_aliases = {name: f"sansio_step.{name}" for name in ("ContentBlock", "Delta", "JSONDelta", "StreamEvent")}
-
+HIDDEN = [
+    # What the library's own layers ask of each other.
+    *("deviations_before", "growing", "grows", "is_clean", "is_fresh", "mutable", "new_entries", "offset_of_event"),
+    *("piece", "read_chunk", "read_end", "read_frames", "read_joined", "settle", "sizes", "text_field", "with_text"),
+    "type",  # which the tables of events.md have
+    "bytes",  # a field of that name, to which every `bytes` in a signature would be a link
+]
+autodoc_default_options = {"exclude-members": ", ".join(HIDDEN)}
+maximum_signature_line_length = 100
 # What archives need takes longer to install than the manual to build, and only its names are wanted here.
 autodoc_mock_imports = ["dask", "distributed", "fsspec", "pyarrow", "ray"]
 
@@ -35,6 +41,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!sansio_step).*"),
     # Private types that show in public signatures: bases, what two modules share, what a caller gets and passes on.
     ("py:class", r"sansio_step\._base\.(Extra|WireStruct)"),
+    ("py:class", r"sansio_step\._receiver\.Item"),
     ("py:class", r"sansio_step\._runs\.DeltaRun"),
     ("py:class", r"sansio_step\.testing\._invariance\.Receiver"),
     ("py:class", r"sansio_step_adapters\.(anyio|sockets)\._CallDriver"),
@@ -52,5 +59,26 @@ def show_examples_as_code(app: Any, what: str, name: str, obj: object, options: 
     lines[:] = shown
 
 
+UNIONS = {
+    " | ".join(f"{{}}{each.__module__}.{each.__qualname__}" for each in get_args(getattr(sansio_step, name))): name
+    for name in ("ContentBlock", "Delta", "JSONDelta", "StreamEvent")
+}
+
+
+def name_unions(
+    app: Any, what: str, name: str, obj: object, options: object, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """A union of twenty classes is called by its name."""
+
+    def shown(text: str | None) -> str | None:
+        for union, alias in UNIONS.items():
+            for mark in ("~", ""):
+                text = text and text.replace(union.format(*[mark] * 20), f"{mark}sansio_step.{alias}")
+        return text and text.replace("<factory>", "...")
+
+    return shown(signature), shown(returned)
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-signature", name_unions)
     app.connect("autodoc-process-docstring", show_examples_as_code)

@@ -349,7 +349,7 @@ def test_every_error_has_a_row():
 def test_the_reference_has_every_name(name):
     """Each public name of the core has a place in the API reference, and one only."""
     pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md"))
-    assert len(re.findall(rf"^\.\. auto\w+:: {name}$", pages, re.MULTILINE)) == 1
+    assert len(re.findall(rf"^\.\. (?:auto\w+|py:data):: {name}$", pages, re.MULTILINE)) == 1
 
 
 # --- links -------------------------------------------------------------------------------------------------------
