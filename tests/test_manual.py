@@ -134,9 +134,7 @@ def test_a_stack_looks_at_the_status(block, names):
     block.skip_without_packages()
     names["request"], names["headers"] = dict(manual.REFUSED), dict(manual.WRONG_KEY)
     if block.packages & set(ALONE):
-        said = run_alone(block, names)
-        assert "APIError" in said
-        assert "max_tokens: it is missing" in said
+        assert "APIError: 400 invalid_request_error: max_tokens: it is missing" in run_alone(block, names)
         return
     with pytest.raises(sansio_step.APIError) as caught:
         if "websocket_url" in block.code:
