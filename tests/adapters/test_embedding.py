@@ -1,4 +1,4 @@
-"""The engine in other people's HTTP stacks: each as the README shows it, against a real server on the loopback.
+"""The engine in other people's HTTP stacks: each as the manual shows it, against a real server on the loopback.
 
 The server holds the second half of its stream back until the client has seen the first, so that a stack which buffers
 would hang; and it is asked for a broken stream too, which no stack may pass off as a whole one.
