@@ -62,7 +62,7 @@ def engines(session: nox.Session) -> None:
 def stacks(session: nox.Session) -> None:
     """Run the manual's code, each recipe in its own stack."""
     session.install("-e", ".[test]", *group("stacks"))
-    session.run("pytest", "tests/test_manual.py", *session.posargs)
+    session.run("pytest", "tests/test_manual.py", "tests/adapters/test_embedding.py", *session.posargs)
 
 
 @nox.session
