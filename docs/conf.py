@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 import sansio_step
@@ -45,17 +46,21 @@ nitpick_ignore_regex = [
     ("py:class", r"sansio_step\._runs\.DeltaRun"),
     ("py:class", r"sansio_step\.testing\._invariance\.Receiver"),
     ("py:class", r"sansio_step_adapters\.(anyio|sockets)\._CallDriver"),
-    ("py:class", r"sansio_step_adapters\._(framing\.Framing|secrets\.Mask)"),
+    ("py:class", r"sansio_step_adapters\._(framing\.Framing|options\.UpstreamOptions|secrets\.Mask)"),
 ]
 
 
-def show_examples_as_code(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """An indented part of a docstring is code, though no `::` says so."""
+_MARKS = re.compile(r"(`[^`]*`)|([*|]|(?<=\w)_(?!\w))")
+
+
+def read_docstring(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Docstrings are plain words with code in single backticks: other marks say nothing, an indented part is code."""
     shown: list[str] = []
     for line in lines:
         before = [other for other in shown if other]
         begins = line.startswith("    ") and before and not before[-1].startswith(" ") and not shown[-1]
-        shown += ["::", "", line] if begins else [line]
+        plain = line if line.startswith("    ") else _MARKS.sub(lambda mark: mark[1] or f"\\{mark[2]}", line)
+        shown += ["::", "", line] if begins else [plain]
     lines[:] = shown
 
 
@@ -81,4 +86,4 @@ def name_unions(
 
 def setup(app: Any) -> None:
     app.connect("autodoc-process-signature", name_unions)
-    app.connect("autodoc-process-docstring", show_examples_as_code)
+    app.connect("autodoc-process-docstring", read_docstring)
