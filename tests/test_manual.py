@@ -47,9 +47,10 @@ def cloud():
 
 @pytest.fixture
 def names(base_url, cloud, tmp_path, monkeypatch):
-    """What the pages take for granted: names, and `capture.sse` in a folder of one's own."""
+    """What the pages take for granted: names, and two captures in the folder that one is in."""
     monkeypatch.chdir(tmp_path)
-    Path("capture.sse").write_bytes(manual.BODY)
+    for name in ("capture.sse", "sky.sse"):
+        Path(name).write_bytes(manual.BODY)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     message = sansio_step.parse(manual.BODY)
