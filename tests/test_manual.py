@@ -61,6 +61,7 @@ def names(base_url, cloud, tmp_path, monkeypatch):
         "url": f"{base_url}/v1/messages",
         "headers": dict(manual.KEY),
         "request": dict(manual.REQUEST),
+        "model_request": {name: value for name, value in manual.REQUEST.items() if name != "stream"},
         "chunks": [manual.BODY[:100], manual.BODY[100:]],
         "message": message,
         "tool_message": sansio_step.parse(manual.CALL_BODY),
