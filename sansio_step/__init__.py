@@ -86,7 +86,7 @@ from ._sse import ServerSentEvent, SSEDecoder, encode_sse
 from ._stream import MessageStream
 from ._turn import to_param
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "APIError",

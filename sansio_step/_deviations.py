@@ -24,7 +24,7 @@ class Reading(NamedTuple):
     read: str
 
 
-# The one list of codes, in Markdown. README has the same table, and `testing` a writer for each: tests compare them.
+# The one list of codes, in Markdown. The manual's headings, the kit's streams and the tests are held to it.
 READINGS: dict[str, Reading] = {
     "no_event_line": Reading("data without an `event:` line", "by the JSON's type"),
     "no_type": Reading("JSON without `type`", "by the event line"),

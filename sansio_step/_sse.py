@@ -32,7 +32,7 @@ _COMMON_START = re.compile(r"event: .+\ndata: .*\n\n(?:\Z|event: .+\ndata: .*\n\
 
 
 class SSEDecoder(FrameReceiver[ServerSentEvent]):
-    """Bytes of any text/event-stream to `ServerSentEvent`s.
+    """Bytes of any text/event-stream to its frames, each a `ServerSentEvent`.
 
     `max_event_size` bounds the bytes of one event (each line end counts as one, comments don't count):
     the fault for a larger one is `LimitExceeded`. A client needs `last_event_id` and `retry` to

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib.util
 import json
 import re
 import runpy
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio_step import APIError, IncompleteStream, encode_event, message_events
+from sansio_step import APIError, IncompleteStream, Message, ToolUseBlock, encode_event, message_events
 from sansio_step.testing import chunked, event_streams, messages
+from sansio_step_adapters.anyio import AsyncClient
+from sansio_step_adapters.replay import serve
 
 from .helpers import (
     MESSAGE_STOP,
@@ -33,19 +36,32 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))
 
 
+def skip_without_packages(path):
+    """Skip the test of a file whose packages are not here, and say that it is not tested."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        names = (
+            [alias.name for alias in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None)]
+        )
+        for name in filter(None, names):
+            if importlib.util.find_spec(name.split(".")[0]) is None:
+                pytest.skip(f"no {name}: {path.name} is NOT TESTED")
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_it_runs(path, capsys):
     """As a program, it prints something and ends."""
+    skip_without_packages(path)
+    if path.stem == "archive_to_duckdb":
+        pytest.importorskip("pyarrow", reason="no pyarrow: archive_to_duckdb.py is NOT TESTED")
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_it_says_what_it_replaces_and_in_how_many_lines(path):
-    """The docstring names the project with its version and counts the lines; those of the file are counted here."""
+def test_it_says_in_how_many_lines(path):
+    """The docstring counts the lines of what it shows; those of the file are counted here."""
     text = path.read_text(encoding="utf-8")
     said = ast.get_docstring(ast.parse(text))
-    assert re.search(r"replaces .* \d+\.\d+", said)
     named = re.search(r"Here .*?((?:`\w+`(?: and )?)+), (\d+) lines", said, re.DOTALL)
     lines = {
         node.name: node.end_lineno - node.lineno + 1
@@ -53,6 +69,13 @@ def test_it_says_what_it_replaces_and_in_how_many_lines(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     }
     assert sum(lines[name] for name in re.findall(r"`(\w+)`", named[1])) == int(named[2])
+
+
+@pytest.mark.parametrize("name", ["llm_anthropic_loop", "metering_relay", "sdk_observer", "live_tool_arguments"])
+def test_it_says_what_it_replaces(name):
+    """The docstring names a project with its version."""
+    said = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8")))
+    assert re.search(r"replaces .* \d+\.\d+", said)
 
 
 def run(name):
@@ -264,3 +287,81 @@ def test_the_observer_of_a_caller_that_left():
     observed.close()
     assert OBSERVER["attributes"](ends[0])["text"] == "Hi"
     assert OBSERVER["attributes"](ends[0])["outcome"] == "truncated"
+
+
+# --- a file that a tool call writes -----------------------------------------------------------------------------------
+
+LIVE = run("live_tool_arguments")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(1, 9))
+def test_the_content_is_written_as_it_grows(content, piece):
+    """In pieces that add up to it; the other arguments say nothing."""
+    arguments = json.dumps({"path": "a.txt", "content": content, "mode": 420, "then": {"content": "no"}})
+    call = Message(content=[ToolUseBlock("toolu_1", "write_file", input_json=arguments)], stop_reason="tool_use")
+    chunks = [encode_event(event) for event in message_events(call, piece=piece)]
+    assert "".join(LIVE["written"](chunks, "a.txt".__eq__)) == content
+
+
+def test_a_path_that_is_refused_ends_the_call():
+    """Before anything after the path is read, and the source is closed."""
+    starts = message_start() + block_start(TOOL)
+    closed = []
+
+    def chunks():
+        try:
+            yield starts + delta(partial_json='{"path": "/etc/passwd"')
+            pytest.fail("the rest is not asked for")
+        finally:
+            closed.append(True)
+
+    with pytest.raises(PermissionError, match="/etc/passwd"):
+        list(LIVE["written"](chunks(), lambda path: False))
+    assert closed
+
+
+def test_content_that_breaks_off_raises():
+    """After the pieces that came: nobody takes the file for a whole one."""
+    body = message_start() + block_start(TOOL) + delta(partial_json='{"path": "a", "content": "half')
+    pieces = LIVE["written"]([body], lambda path: True)
+    assert next(pieces) == "half"
+    with pytest.raises(IncompleteStream):
+        next(pieces)
+
+
+# --- the web page -----------------------------------------------------------------------------------------------------
+
+
+def asked(body):
+    """What the page is told of an answer."""
+    page = run("web_page")
+
+    async def main():
+        async with serve(body) as server, AsyncClient(base_url=server.base_url, api_key="none") as client:
+            return [event async for event in page["told"](client, "?")]
+
+    events = b"".join(asyncio.run(main())).decode().split("\n\n")[:-1]
+    return [(event.split("\n")[0][7:], json.loads(event.split("data: ")[1])) for event in events]
+
+
+def test_the_page_is_told_of_a_whole_answer():
+    """Each piece, markup and line ends as they are, and its end."""
+    assert asked(whole(text_block("<b>\n", "!"))) == [
+        ("text", "<b>\n"),
+        ("text", "!"),
+        ("end", {"stop_reason": "end_turn", "output_tokens": 5}),
+    ]
+
+
+def test_the_page_is_told_of_an_answer_that_broke_off():
+    """After the pieces that came."""
+    (text, (name, words)) = asked(message_start() + text_block("Hi"))
+    assert (text, name) == (("text", "Hi"), "failed")
+    assert "the stream ended before the message did" in words
+
+
+def test_the_page_shows_text_as_text():
+    """It appends text nodes: nothing that a model writes becomes markup."""
+    page = run("web_page")["PAGE"]
+    assert "answer.append(JSON.parse(event.data))" in page
+    assert "innerHTML" not in page

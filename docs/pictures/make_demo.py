@@ -1,6 +1,6 @@
 """Makes docs/pictures/demo.svg: `sansio-step demo` as it runs in a terminal of 80 by 24, as a picture that moves.
 
-    pip install -e ".[pictures]" && python docs/pictures/make_demo.py [FILE]
+    pip install -e ".[cli]" --group pictures && python docs/pictures/make_demo.py [FILE]
 
 The program runs in a pseudo-terminal (so this needs Linux or macOS), pyte keeps its screen, and ten times a second the
 screen is a frame. A line that is in several frames is in the picture once. Browsers show it wherever they show pictures:

@@ -1,4 +1,4 @@
-"""The engine in other people's HTTP stacks: each as the README shows it, against a real server on the loopback.
+"""The engine in other people's HTTP stacks: each as the manual shows it, against a real server on the loopback.
 
 The server holds the second half of its stream back until the client has seen the first, so that a stack which buffers
 would hang; and it is asked for a broken stream too, which no stack may pass off as a whole one.
@@ -102,6 +102,53 @@ def with_niquests(url: str, see: See) -> None:
             see(event)
 
 
+def with_httpcore(url: str, see: See) -> None:
+    httpcore = pytest.importorskip("httpcore")
+    with httpcore.stream("POST", url, content=json.dumps(REQUEST).encode()) as response:
+        for event in iter_events(response.iter_stream()):
+            see(event)
+
+
+def with_httpx_sse(url: str, see: See) -> None:
+    httpx, httpx_sse = pytest.importorskip("httpx"), pytest.importorskip("httpx_sse")
+    stream = MessageStream()
+    with httpx.Client() as client, httpx_sse.connect_sse(client, "POST", url, json=REQUEST) as source:
+        for sse in source.iter_sse():
+            for event in stream.receive_frame(sse.data, sse.event):
+                see(event)
+    stream.receive_eof()
+    stream.result()
+
+
+def with_curl_cffi(url: str, see: See) -> None:
+    requests = pytest.importorskip("curl_cffi.requests", reason="no curl_cffi: NOT TESTED; nox -s stacks does it")
+    with requests.Session() as session:
+        response = session.post(url, json=REQUEST, stream=True)
+        try:
+            for event in iter_events(response.iter_content()):
+                see(event)
+        finally:
+            response.close()
+
+
+def with_tornado(url: str, see: See) -> None:
+    client = pytest.importorskip("tornado.httpclient", reason="no tornado: NOT TESTED; nox -s stacks does it")
+    stream = MessageStream()
+
+    def receive(chunk: bytes) -> None:
+        for event in stream.receive_data(chunk):
+            see(event)
+
+    async def main() -> None:
+        request = client.HTTPRequest(url, "POST", body=json.dumps(REQUEST), streaming_callback=receive)
+        response = await client.AsyncHTTPClient(force_instance=True).fetch(request, raise_error=False)
+        response.rethrow()
+
+    asyncio.run(main())
+    stream.receive_eof()
+    stream.result()
+
+
 def with_a_bare_protocol(url: str, see: See) -> None:
     """No HTTP library at all: asyncio's own Protocol, with an exchange that reads HTTP."""
 
@@ -145,6 +192,10 @@ STACKS = {
     "requests": with_requests,
     "urllib3": with_urllib3,
     "niquests": with_niquests,
+    "httpcore": with_httpcore,
+    "httpx-sse": with_httpx_sse,
+    "curl_cffi": with_curl_cffi,
+    "tornado": with_tornado,
     "asyncio.Protocol": with_a_bare_protocol,
 }
 
