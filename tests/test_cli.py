@@ -508,7 +508,7 @@ def test_nothing_but_msgspec_is_imported_to_parse():
     ended = run("parse", "-", code=f"import sys; {code}", stdin=FIRST_PARTY)
     assert ended.returncode == 0
     loaded = set(ended.stderr.decode().split())
-    assert "sansio_step_adapters.cli._parse" in loaded
+    assert "sansio_step_adapters.cli.parse" in loaded
     assert not {"anyio", "h11", "rich", "typer", "asyncio"} & loaded
 
 

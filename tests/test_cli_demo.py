@@ -15,6 +15,7 @@ from sansio_step import Outcome, parse
 from sansio_step_adapters.cli import _captures, _other_readers, demo
 from sansio_step_adapters.cli._demo_report import Report, Tally, facts_of
 from sansio_step_adapters.cli._demo_view import PlainView, TerminalView
+from sansio_step_adapters.cli.arguments.demo import DemoArguments
 from sansio_step_adapters.record import read_recording
 from sansio_step_adapters.replay import serve
 
@@ -101,7 +102,7 @@ def test_it_writes_utf_8_whatever_the_locale():
 
 
 def test_in_this_process(capsys):
-    assert demo.run(0.0)
+    assert demo.run(DemoArguments(0.0, None))
     shown = capsys.readouterr().out
     assert shown.count("outcome ") == 4
 
@@ -110,7 +111,7 @@ def test_one_that_fails_says_why_in_one_line(monkeypatch, capsys):
     """It shows what came, as ever, and the reason on stderr."""
     scene = demo.Scene("Nothing", "an empty body", "Hello?", b"", "nothing.sse")
     monkeypatch.setattr(demo, "scenes", lambda: [scene])
-    assert not demo.run(0.0)
+    assert not demo.run(DemoArguments(0.0, None))
     out, err = capsys.readouterr()
     assert "you: Hello?" in out
     assert err.startswith("sansio-step: ")
@@ -134,7 +135,7 @@ def test_any_capture_can_be_a_scene(capture, in_colours, monkeypatch):
     scene = demo.Scene("Another", "note", "Hello?", capture, "other.sse")
     monkeypatch.setattr(demo, "scenes", lambda: [scene])
     monkeypatch.setattr(demo, "make_view", lambda _: view)
-    assert demo.run(0.0) == bool(capture)
+    assert demo.run(DemoArguments(0.0, None)) == bool(capture)
     shown = plain(out.getvalue())
     if capture:
         assert "server_tool_use" in shown

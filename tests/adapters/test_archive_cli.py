@@ -16,6 +16,7 @@ from archivefiles import line, rows_in, stream
 from sansio_step_adapters import cli
 from sansio_step_adapters.archive import Failure, Progress, Report, Split, Summary
 from sansio_step_adapters.cli import archive as program
+from sansio_step_adapters.cli.arguments.archive import ArchiveArguments
 
 ROOT = Path(__file__).parents[2]
 
@@ -221,8 +222,8 @@ def test_progress_in_a_terminal(log: Path, tmp_path: Path, monkeypatch: pytest.M
         return Report(Summary(captures=10_000), [])
 
     monkeypatch.setattr("sansio_step_adapters.archive.decode_archive", job)
-    arguments = program.ArchiveArguments(["a"], "o", "local", None, False, False, {})
-    assert program.build_table(arguments)
+    arguments = ArchiveArguments(["a"], "o", "local", None, False, False, {})
+    assert program.run(arguments)
     assert terminal.getvalue().split("\r\x1b[K") == [
         "",
         "2 of 10 parts, 2,000 captures, 2 of them from an earlier run",

@@ -1,7 +1,7 @@
-"""The program `sansio-step`: `parse` needs msgspec alone, `demo`, `chat` and `inspect` the extra `cli`.
+"""The program `sansio-step`: `parse` needs msgspec alone, `archive` the extra of its name, the other commands the extra `cli`.
 
-`_main` starts and ends it, `_arguments` says what it takes, `_parse`, `demo`, `chat` and `inspect` are its commands.
-`_body` reads captures in whatever form they were saved.
+`_main` starts and ends it. Each command has a module in `arguments`, which says what it takes, and one here, whose `run` is
+told so. `_terminal` says what may be shown.
 """
 
 from __future__ import annotations

@@ -6,14 +6,11 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from ._arguments import Arguments, ChatArguments, DemoArguments, InspectArguments, read_arguments
-from ._serve_arguments import ServeArguments
-from .archive import ArchiveArguments, build_table
-from .check import CheckArguments
-from .check import run as run_check
+from .arguments import read_arguments
 
 __all__ = ["main"]
 
@@ -34,42 +31,14 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # What is shown is text in any script, and pipes want it in one encoding: not the locale's.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    arguments = read_arguments(sys.argv[1:])
+    name, arguments = read_arguments(sys.argv[1:])
     try:
-        run = _command(arguments)
+        # Each command has a module, which imports what it needs: parse needs nothing of the others'.
+        command = import_module(f".{name}", __package__)
     except ModuleNotFoundError as error:
         _say(f'no module {error.name!r}; run: pip install "sansio-step[cli]"')
         raise SystemExit(1) from None
-    raise SystemExit(_code(run))
-
-
-def _command(arguments: Arguments) -> Callable[[], bool]:
-    """What is to be run. Each command imports what it needs, and parse needs nothing of the others'."""
-    if isinstance(arguments, ArchiveArguments):
-        return lambda: build_table(arguments)
-    if isinstance(arguments, CheckArguments):
-        return lambda: run_check(arguments)
-    if isinstance(arguments, ServeArguments):
-        from . import serve  # noqa: PLC0415
-
-        return lambda: serve.run(arguments)
-    if isinstance(arguments, DemoArguments):
-        from . import demo  # noqa: PLC0415
-
-        return lambda: demo.run(arguments.pace, arguments.save)
-    if isinstance(arguments, ChatArguments):
-        from . import chat  # noqa: PLC0415
-
-        return lambda: chat.run(arguments)
-    if isinstance(arguments, InspectArguments):
-        from . import inspect  # noqa: PLC0415
-
-        return lambda: inspect.run(arguments)
-
-    from ._parse import Options, parse_bodies  # noqa: PLC0415
-
-    options = Options(arguments.events, arguments.strict, arguments.pretty, arguments.quiet)
-    return lambda: parse_bodies(arguments.files, options)
+    raise SystemExit(_code(lambda: command.run(arguments)))
 
 
 def _code(run: Callable[[], bool]) -> int:

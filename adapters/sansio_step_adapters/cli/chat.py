@@ -26,10 +26,10 @@ from sansio_step import (
 
 from ..record import Recordings
 from ..sockets import Client
-from ._arguments import ChatArguments
 from ._chat_view import ChatView, EventsView, MessageView, TerminalView, TextView
 from ._prompt import ask
 from ._terminal import escaped
+from .arguments.chat import ChatArguments
 
 __all__ = ["run"]
 

@@ -39,6 +39,7 @@ from . import _captures
 from ._demo_report import Report, Tally
 from ._demo_view import View, make_view
 from ._other_readers import OtherReaders
+from .arguments.demo import DemoArguments
 
 __all__ = ["Scene", "run", "scenes"]
 
@@ -100,14 +101,14 @@ def scenes() -> list[Scene]:
     ]
 
 
-def run(pace: float, save: str | None = None) -> bool:
-    """Show all scenes on standard output, with `pace` seconds between two events; tell whether it worked.
+def run(arguments: DemoArguments) -> bool:
+    """Show all scenes on standard output, and record them if that is asked for; tell whether it worked.
 
-    `save` is a directory, made if it is not there, that keeps the streams as recordings. OSError if they can't be written.
+    OSError if they can't be recorded.
     """
-    saved = _Saved(Path(save)) if save is not None else None
+    saved = _Saved(Path(arguments.save)) if arguments.save is not None else None
     try:
-        anyio.run(_show, make_view(sys.stdout), pace, saved)
+        anyio.run(_show, make_view(sys.stdout), arguments.pace, saved)
     except CancelledError:  # what Ctrl-C becomes in Python 3.10
         raise KeyboardInterrupt from None
     except StreamError as failure:

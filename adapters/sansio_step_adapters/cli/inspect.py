@@ -10,9 +10,9 @@ import msgspec
 from sansio_step import Outcome
 
 from .._captured import Unreadable
-from ._arguments import InspectArguments
 from ._inspection import inspect_body
 from ._terminal import escaped
+from .arguments.inspect import InspectArguments
 
 __all__ = ["run"]
 

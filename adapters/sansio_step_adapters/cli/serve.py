@@ -10,8 +10,8 @@ from typing import Final
 import anyio
 
 from ..replay import Call, Playable, ReplayServer, echo, read_script, serve
-from ._serve_arguments import ServeArguments
 from ._terminal import escaped
+from .arguments.serve import ServeArguments
 
 __all__ = ["run"]
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final, NamedTuple
 
-from .._replay.timeline import Dials
+from ..._replay.timeline import Dials
+from ._parser import Command, Parser
 
-__all__ = ["MORE", "ServeArguments", "read_serve"]
-
-MORE: Final = """\
-FILE is a capture, a recording or a message as JSON. A request gets the one that
-its model names (sky: sky.sse), else the next. Without any of them it echoes."""
+__all__ = ["COMMAND", "ServeArguments"]
 
 _PORT: Final = 8787
 _OPTIONS: Final = {"chunk_size": "--chunk", "fail_after": "--fail-after"}
@@ -29,8 +26,7 @@ class ServeArguments(NamedTuple):
     dials: dict[str, Any]
 
 
-def read_serve(parser: argparse.ArgumentParser, words: list[str]) -> ServeArguments:
-    """The arguments as given, read by a parser of the program's."""
+def _read(parser: Parser, words: list[str]) -> ServeArguments:
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help=argparse.SUPPRESS)
     add("--by", choices=["model", "order"], metavar="HOW", help="model: a file for its name alone; order: in turn")
@@ -71,3 +67,14 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) < 2**16):
         raise argparse.ArgumentTypeError(f"{text!r} is no port")
     return int(text)
+
+
+COMMAND: Final = Command(
+    "[FILE ...]",
+    "Be a Messages server for tests and demos.",
+    """\
+FILE is a capture, a recording or a message as JSON. A request gets the one that
+its model names (sky: sky.sse), else the next. Without any of them it echoes.""",
+    ("sansio-step serve sky.sse --pace recorded", "sansio-step serve --echo --error overloaded_error@3"),
+    _read,
+)

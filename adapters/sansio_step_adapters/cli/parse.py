@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -35,8 +35,9 @@ from ._foreign import START_SIZE, recognized
 from ._names import Named, find_files
 from ._progress import Progress
 from ._terminal import escaped
+from .arguments.parse import ParseArguments
 
-__all__ = ["Options", "parse_bodies"]
+__all__ = ["run"]
 
 _UNREADABLE: Final = "unreadable"
 # What is called so in a folder was meant as a capture, whatever it holds.
@@ -45,16 +46,7 @@ _CAPTURE_NAME: Final = re.compile(r"\.sse(\.\w+)?$")
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class Options(NamedTuple):
-    """How `parse_bodies` reads and writes. `pretty` is None for what suits a terminal, if it is one."""
-
-    events: bool = False
-    strict: bool = False
-    pretty: bool | None = None
-    quiet: bool = False
-
-
-def parse_bodies(names: Iterable[str], options: Options) -> bool:
+def run(arguments: ParseArguments) -> bool:
     """Parse each file (`-` is standard input), those of folders and globs too; tell whether all of them were whole.
 
     A whole message is written as it is. One that isn't stands in an object that says so, and so does all that comes of
@@ -63,22 +55,22 @@ def parse_bodies(names: Iterable[str], options: Options) -> bool:
     `unreadable` if there was nothing to read. With `events` these are `{"file":...,"event":...}` for each event, and at
     the end of each file an object with its outcome.
     """
-    files = find_files(names)
+    files = find_files(arguments.files)
     is_one = len(files) == 1 and not files[0].found
-    if options.pretty is None:
-        options = options._replace(pretty=is_one and not options.events and sys.stdout.isatty())
+    if arguments.pretty is None:
+        arguments = arguments._replace(pretty=is_one and not arguments.events and sys.stdout.isatty())
     with Progress(len(files)) as progress:
         whole = []
         for number, file in enumerate(files):
             progress.show(number, file.name)
-            whole.append(_Parser(file, options, progress, is_one=is_one).parse())
+            whole.append(_Parser(file, arguments, progress, is_one=is_one).parse())
     return all(whole)
 
 
 class _Parser:
     """One response body on its way from a file to stdout."""
 
-    def __init__(self, file: Named, options: Options, progress: Progress, *, is_one: bool) -> None:
+    def __init__(self, file: Named, options: ParseArguments, progress: Progress, *, is_one: bool) -> None:
         self.named = file
         self.body = Body(file.name)
         self.options = options
