@@ -48,8 +48,9 @@ def skip_without_packages(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_it_runs(path, capsys):
+def test_it_runs(path, capsys, monkeypatch):
     """As a program, it prints something and ends."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # coverage is of these tests, not of those in an example
     skip_without_packages(path)
     if path.stem == "archive_to_duckdb":
         pytest.importorskip("pyarrow", reason="no pyarrow: archive_to_duckdb.py is NOT TESTED")

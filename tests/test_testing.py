@@ -300,7 +300,7 @@ def test_a_cut_body_shrinks_too():
 
     chunks = find(streams, is_cut_in_a_line_end, settings=SHRINK)
     assert len(chunks) == 2
-    assert len(b"".join(chunks)) < 500
+    assert len(b"".join(chunks)) < 1000  # the shortest has 357 bytes, half of those that are drawn more than 1,300
 
 
 @given(st.binary(max_size=60).flatmap(lambda data: st.tuples(st.just(data), kit.chunked(data, empty=False))))
