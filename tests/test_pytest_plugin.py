@@ -63,7 +63,9 @@ def run_pytest(folder, *options):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *options]
     # `-p` is what the entry point does where the package is installed; both together load it once.
     command += ["-p", PLUGIN, "--rootdir", str(folder), "-c", "/dev/null", str(folder)]
-    return subprocess.run(command, cwd=folder, env=environment(PYTEST_ADDOPTS=""), capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, env=environment(PYTEST_ADDOPTS=""), capture_output=True, text=True, timeout=60
+    )
 
 
 def test_the_fixture(folder):
