@@ -376,6 +376,19 @@ def test_the_page_is_light_and_dark(tmp_path):
     assert max(dark) < 60
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the page is NOT TESTED in a browser")
+@pytest.mark.parametrize("width", [800, 1130, 1200, 1600])
+def test_a_short_picture_is_seen_whole(width, tmp_path):
+    """Its end, with the last events and the time, is not beyond a scroll bar, in a window of any usual width."""
+    page = tmp_path / "tea.html"
+    run("inspect", recorded(tmp_path / "tea", WHOLE), "--html", str(page))
+    measure = "const lanes = document.querySelector('.lanes'); document.title = lanes.scrollWidth - lanes.clientWidth;"
+    text = re.sub("<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"))  # its policy lets no script run
+    page.write_text(text.replace("</body>", f"<script>{measure}</script></body>"), encoding="utf-8")
+    shown = in_chromium(page, tmp_path / "profile", f"--window-size={width},900", "--dump-dom").decode()
+    assert re.findall("<title>(.*?)</title>", shown)[0] == "0"
+
+
 def first_pixel(png: bytes) -> tuple[int, ...]:
     """The upper left pixel of an RGB or RGBA picture, which is stored as it is in its first row."""
     data, place = b"", 8
