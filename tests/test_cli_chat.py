@@ -224,12 +224,12 @@ def test_a_refused_key_is_one_line_without_the_key():
 
 
 WRONG = [
-    (["--max-tokens", "0", "?"], "max_tokens"), (["--max-tokens", "x", "?"], "--max-tokens"), (["--effort", "huge", "?"], "effort"),
-    (["--base-url", "ftp://x", "?"], "base_url"), (["--auth", "basic", "?"], "--auth"), (["--extra", "[1]", "?"], "--extra: a JSON object"),
+    (["--max-tokens", "0", "?"], "chat: --max-tokens: "), (["--max-tokens", "x", "?"], "--max-tokens"), (["--effort", "huge", "?"], "chat: --effort: "),
+    (["--base-url", "ftp://x", "?"], "chat: --base-url: "), (["--auth", "basic", "?"], "--auth"), (["--extra", "[1]", "?"], "--extra: a JSON object"),
     (["--extra", "{", "?"], "--extra: no JSON"), (["--extra", '{"top_k": -1}', "?"], "top_k"), (["--image", "missing", "?"], "missing"),
     (["--image", __file__, "?"], "is no PNG, JPEG, GIF or WebP"), (["--tool-schema", __file__, "?"], "no JSON"),
     (["--with-request", "?"], "--record"), (["--record", "missing/a", "?"], "--record: No such directory"), (["--model", "", "?"], "model"),
-    (["--extra", '{"messages": []}', "?"], "messages"), ([], "there is no question"), (["a", "b"], "b"),
+    (["--extra", '{"max_tokens": 0}', "?"], "chat: max_tokens: "), (["--extra", '{"messages": []}', "?"], "messages"), ([], "there is no question"), (["a", "b"], "b"),
 ]  # fmt: skip
 
 
@@ -317,6 +317,9 @@ def test_an_answer_in_a_terminal(columns, colours):
     text = plain(shown)
     for part in (message.content[0].thinking, message.text, "find_tea_house\n  city: 杭州\n", "312 in, 196 out"):  # type: ignore[union-attr]
         assert text.count(part) == 1
+    if colours != "dumb":  # its width is not known
+        facts = text[text.index("step-3.7-flash \N{MIDDLE DOT}") :].splitlines()
+        assert max(map(len, facts)) <= columns, "words of the last line are whole"
     assert ("\x1b[2;3m" in shown) == (colours != "dumb")
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]m", shown)) == (colours == "on")
     if colours == "dumb":
@@ -368,6 +371,8 @@ def test_control_c_leaves_what_came_and_a_clean_terminal(when):
     assert re.search(r"(\n|\x1b\[2K)\Z", shown), "the shell's prompt begins a line, or one that was cleared"
     if when == "thinking":
         assert "One afternoon, tea, a view" in plain(shown)
+        assert "312 in" in shown
+        assert " out" not in shown.rpartition("312 in")[2], "the count in message_start is a placeholder"
         assert "cut short" in shown
         assert shown.rstrip("\r\n").endswith("\x1b[0m")
 

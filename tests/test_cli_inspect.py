@@ -94,6 +94,15 @@ def test_usage_and_blocks_are_tables(tmp_path):
     assert call[:4] == ["2", "tool_use", str(len(message.tool_uses[0].input_json)), "26"]
 
 
+@pytest.mark.parametrize("body", [CUT, message_start() + MESSAGE_STOP], ids=["cut", "whole"])
+def test_a_count_that_is_no_last_one_says_so(body, tmp_path):
+    """message_start has a placeholder: who takes it for the count pays, or bills, too little."""
+    (tmp_path / "tea").write_bytes(body)
+    assert re.search(r"1 +output_tokens \(not final\)", run("inspect", str(tmp_path / "tea")).stdout.decode())
+    found = inspected(str(tmp_path / "tea"))
+    assert (found["usage"]["output_tokens"], found["usage_is_final"]) == (1, False)
+
+
 def test_blocks_of_a_capture_without_times_have_bytes(tmp_path):
     (tmp_path / "tea").write_bytes(CUT)
     shown = run("inspect", str(tmp_path / "tea")).stdout.decode()

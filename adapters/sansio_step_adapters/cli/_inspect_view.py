@@ -104,6 +104,8 @@ def usage_of(seen: Inspection) -> list[tuple[str, str]]:
     message = seen.message
     usage = to_dict(message).get("usage") if message is not None else None
     rows = list(_rows("", usage)) if isinstance(usage, dict) else []
+    if not seen.usage_is_final:
+        rows = [(f"{name} (not final)" if name == "output_tokens" else name, count) for name, count in rows]
     more = len(rows) - _MOST_COUNTS
     return rows[:_MOST_COUNTS] + ([(f"and {more:,} more: --json has them all", "")] if more > 0 else [])
 

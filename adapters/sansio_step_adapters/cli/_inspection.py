@@ -145,10 +145,15 @@ class Inspection:
         message = self.message
         usage = message.usage if message is not None else None
         content = [event.ns for event in self.events if event.text and event.block is not None and event.ns is not None]
-        if usage is None or not usage.output_tokens or not self.stream.usage_is_final or len(content) < 2:
+        if usage is None or not usage.output_tokens or not self.usage_is_final or len(content) < 2:
             return None
         taken = content[-1] - content[0]
         return usage.output_tokens * 1e9 / taken if taken > 0 else None
+
+    @property
+    def usage_is_final(self) -> bool:
+        """Whether the count of output tokens is the last one, not a placeholder or a part."""
+        return self.is_document or self.stream.usage_is_final
 
     @property
     def gaps(self) -> list[Gap]:
@@ -179,6 +184,7 @@ class Inspection:
             "first_content_ns": self.first_content_ns,
             "tokens_per_second": self.tokens_per_second,
             "usage": to_dict(message).get("usage") if message is not None and usage is not None else None,
+            "usage_is_final": self.usage_is_final,
             "blocks": [
                 {
                     "index": block.index,

@@ -44,6 +44,8 @@ _IMAGES: Final = {
 _LISTED: Final = {
     name for name, parameter in signature(MessageRequest).parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY
 } - {"effort", "extra", "stream", "messages"}
+# What the library calls by another name than the command line does.
+_OPTIONS: Final = frozenset(("base_url", "effort", "max_tokens", "model", "system"))
 
 Turn = dict[str, Any]
 
@@ -79,6 +81,7 @@ class _Chat:
         self._turns: list[Turn] = []
         self._images = [_image(name) for name in arguments.images]
         extra = _json_object("--extra", arguments.extra.encode()) if arguments.extra is not None else {}
+        extra_names = frozenset(extra)
         tools = [tool for name in arguments.tool_schemas for tool in _tools(name)]
         given: dict[str, Any] = {
             "model": arguments.model,
@@ -97,7 +100,7 @@ class _Chat:
         except OSError as error:
             raise _Wrong(f"--record: {error.strerror}: {error.filename}") from None
         except (ValueError, TypeError) as error:
-            raise _Wrong(str(error)) from None
+            raise _Wrong(_by_option(str(error), but=extra_names)) from None
         self._view = _view_for(arguments)
 
     def run(self) -> bool:
@@ -177,7 +180,7 @@ class _Chat:
                     message = stream.message
             message, whole = stream.result(), True
         finally:
-            view.finish(message, whole=whole)
+            view.finish(message, whole=whole, counted=stream.usage_is_final)
         return message
 
     def _request(self, turns: list[Turn]) -> MessageRequest:
@@ -233,6 +236,12 @@ def _json_object(what: str, text: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise _Wrong(f"{what}: a JSON object is expected")
     return found
+
+
+def _by_option(said: str, but: frozenset[str]) -> str:
+    """What is wrong with an argument, by the name of its option, unless it is one of the fields in --extra."""
+    name, colon, rest = said.partition(": ")
+    return f"--{name.replace('_', '-')}{colon}{rest}" if name in _OPTIONS and name not in but else said
 
 
 def _advised(error: StreamError) -> str:
