@@ -103,6 +103,36 @@ def test_a_count_that_is_no_last_one_says_so(body, tmp_path):
     assert (found["usage"]["output_tokens"], found["usage_is_final"]) == (1, False)
 
 
+FOREIGN = {
+    "chunks": (b'data: {"object":"chat.completion.chunk","choices":[]}\n\ndata: [DONE]\n\n', "OpenAI's chat completion chunks"),
+    "document": (b'{"object":"chat.completion","choices":[]}', "an OpenAI chat completion"),
+    "log": (b'{"sessionId":"s","uuid":"u"}\n{"sessionId":"s","uuid":"v"}\n', "a log of Claude Code"),
+    "page": (b"<!doctype html><title>Log in</title>", "an HTML page"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "name"), FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_format_is_named(body, name, tmp_path):
+    """As `parse` names it: who takes another API's capture for one of this learns it, and what to do."""
+    (tmp_path / "a").write_bytes(body)
+    error = inspected(str(tmp_path / "a"))["error"]
+    assert error.startswith(f"this is {'' if name.startswith('a') else 'a stream of '}{name}, no Messages stream; ")
+
+
+@pytest.mark.parametrize("body", [CUT, b'{"type":"error","error":{"type":"overloaded_error","message":"later"}}', b"event: error\ndata: {\n\n", b""])  # fmt: skip
+def test_what_an_endpoint_sends_is_not_foreign(body, tmp_path):
+    (tmp_path / "a").write_bytes(body)
+    error = inspected(str(tmp_path / "a"))["error"]
+    assert error is not None
+    assert "this is" not in error
+
+
+def test_lines_in_a_pipe_have_no_blanks_at_their_ends(tmp_path):
+    shown = run("inspect", recorded(tmp_path / "tea", STEPFUN)).stdout.decode()
+    assert [line for line in shown.split("\n") if line != line.rstrip()] == []
+    assert shown.endswith(" s\n")
+
+
 def test_blocks_of_a_capture_without_times_have_bytes(tmp_path):
     (tmp_path / "tea").write_bytes(CUT)
     shown = run("inspect", str(tmp_path / "tea")).stdout.decode()

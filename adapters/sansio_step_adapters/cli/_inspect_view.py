@@ -37,7 +37,10 @@ def show(seen: Inspection, out: TextIO) -> None:
     # At once, and by our own hand: rich ends the program by itself if nobody reads any more.
     with console.capture() as shown:
         _show(seen, console)
-    out.write(shown.get())
+    text = shown.get()
+    if not in_terminal:  # rich fills the cells of a table, which in a file are blanks at the ends of lines
+        text = "".join(f"{line.rstrip(' ')}\n" for line in text.splitlines())
+    out.write(text)
     out.flush()
 
 
