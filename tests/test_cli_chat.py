@@ -241,6 +241,14 @@ def test_wrong_arguments_are_2_and_say_which(arguments, said, tmp_path):
     assert b"Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("variable", ["STEP_API_KEY", "STEPFUN_API_KEY"])
+def test_a_key_that_no_header_carries_is_said_by_its_variable(variable):
+    ended = run("chat", "?", **(NO_KEY | {variable: "sk-a\nb"}))
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert f"chat: {variable}: ".encode() in ended.stderr
+    assert b"sk-a" not in ended.stderr
+
+
 def test_a_file_that_holds_no_tool_is_said(tmp_path):
     (tmp_path / "t").write_text("[1]")
     ended = run("chat", "--tool-schema", str(tmp_path / "t"), "?", **KEY)

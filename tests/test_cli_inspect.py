@@ -127,6 +127,13 @@ def test_what_an_endpoint_sends_is_not_foreign(body, tmp_path):
     assert "this is" not in error
 
 
+def test_a_page_that_cant_be_written_is_said(tmp_path):
+    (tmp_path / "a").write_bytes(WHOLE)
+    ended = run("inspect", str(tmp_path / "a"), "--html", str(tmp_path / "missing" / "page"))
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert ended.stderr.startswith(b"sansio-step inspect: --html: No such file or directory: ")
+
+
 def test_lines_in_a_pipe_have_no_blanks_at_their_ends(tmp_path):
     shown = run("inspect", recorded(tmp_path / "tea", STEPFUN)).stdout.decode()
     assert [line for line in shown.split("\n") if line != line.rstrip()] == []

@@ -239,8 +239,11 @@ def _json_object(what: str, text: bytes) -> dict[str, Any]:
 
 
 def _by_option(said: str, but: frozenset[str]) -> str:
-    """What is wrong with an argument, by the name of its option, unless it is one of the fields in --extra."""
+    """What is wrong with an argument, by the name of its option or variable, unless it is one of the fields in --extra."""
     name, colon, rest = said.partition(": ")
+    if name == "api_key":
+        name = next((variable for variable in _KEYS if os.environ.get(variable)), name)
+        return f"{name}{colon}{rest}"
     return f"--{name.replace('_', '-')}{colon}{rest}" if name in _OPTIONS and name not in but else said
 
 
