@@ -18,6 +18,7 @@ import pytest
 from sansio_step import iter_events, parse, to_dict, to_param
 from sansio_step_adapters.cli import _captures
 from sansio_step_adapters.record import read_recording
+from sansio_step_adapters.replay import Dials, Failure, Rule, serve
 
 from .program import POSIX, START, STOPPABLE, Server, Terminal, commands_in, environment, run
 
@@ -257,6 +258,18 @@ def test_a_file_that_holds_no_tool_is_said(tmp_path):
 
 
 # --- recording -------------------------------------------------------------------------------------------
+
+
+def test_record_says_where_the_answer_is_if_it_was_asked_for_again(tmp_path):
+    """The file of the name as given has the refusal then: whoever looks into it has to know."""
+    rules = [Rule(times=2, dials=Dials(error=Failure("overloaded_error", retry_after=0)))]
+    with serve(WHOLE, rules=rules) as server:
+        ended = run("chat", "--base-url", server.base_url, "--record", str(tmp_path / "tea"), "?", **KEY)
+    assert ended.returncode == 0
+    said = "sansio-step chat: asked 3 times: tea-3.sse has the last answer, tea.sse, tea-2.sse what came before it\n"
+    assert ended.stderr.decode() == said
+    assert (tmp_path / "tea-3.sse").read_bytes() == WHOLE
+    assert read_recording(tmp_path / "tea").status == 529
 
 
 @pytest.mark.parametrize("with_request", [False, True])

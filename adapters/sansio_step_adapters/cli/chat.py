@@ -169,6 +169,7 @@ class _Chat:
         if self.recordings is not None and self._arguments.with_request:
             self.recordings.request = request.to_dict()
         view, message, whole = self._view, None, False
+        before = len(self.recordings.paths) if self.recordings is not None else 0
         view.begin()
         stream = self.client.stream(request)
         try:
@@ -181,6 +182,8 @@ class _Chat:
             message, whole = stream.result(), True
         finally:
             view.finish(message, whole=whole, counted=stream.usage_is_final)
+            if self.recordings is not None:
+                _say_places(self.recordings.paths[before:])
         return message
 
     def _request(self, turns: list[Turn]) -> MessageRequest:
@@ -256,6 +259,13 @@ def _advised(error: StreamError) -> str:
     if unconnected or isinstance(error, ConnectError) or (isinstance(error, ConnectionLost) and error.partial is None):
         return f"{said}; check the network and --base-url (`sansio-step demo` needs neither)"
     return said
+
+
+def _say_places(paths: list[Path]) -> None:
+    """Which recording has the answer, if a question was asked again: it is not the one that has the name as given."""
+    if len(paths) > 1:
+        *earlier, last = (path.name for path in paths)
+        _say(f"chat: asked {len(paths)} times: {last} has the last answer, {', '.join(earlier)} what came before it")
 
 
 def _say(what: str) -> None:
