@@ -112,8 +112,9 @@ class APIError(StreamError):
         status: int | None = None,
     ) -> None:
         words = [] if status is None else [str(status)]
-        words += [] if type is None and code is not None else [shown(type or "error")]
-        if code is not None and code != type:
+        named = code is not None and code != status  # some write the status into the body, too: it is said once
+        words += [] if type is None and named else [shown(type or "error")]
+        if named and code != type:
             words.append(shown(code, 80) if isinstance(code, str) else short_repr(code))
         super().__init__(f"{' '.join(words)}: {shown(message or 'no message given')}")
         self.type = type

@@ -353,6 +353,12 @@ def test_what_the_head_may_say(body, headers):
     assert checked(body, headers) == []
 
 
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json", "text/html"])
+def test_of_a_body_that_has_not_begun_nobody_knows_the_kind(kind):
+    """Its end is found, and no type is wrong for it: a time limit that passes after the head is no wrong head."""
+    assert codes(checked(b"", {"content-type": kind, "request-id": "r"})) == ["unexpected_answer"]
+
+
 def test_no_request_id():
     assert codes(checked(GOOD, {"content-type": "text/event-stream"})) == ["no_request_id"]
 

@@ -18,6 +18,7 @@ import pytest
 from sansio_step import iter_events, parse, to_dict, to_param
 from sansio_step_adapters.cli import _captures
 from sansio_step_adapters.record import read_recording
+from sansio_step_adapters.replay import Dials, Failure, Rule, serve
 
 from .program import POSIX, START, STOPPABLE, Server, Terminal, commands_in, environment, run
 
@@ -224,12 +225,12 @@ def test_a_refused_key_is_one_line_without_the_key():
 
 
 WRONG = [
-    (["--max-tokens", "0", "?"], "max_tokens"), (["--max-tokens", "x", "?"], "--max-tokens"), (["--effort", "huge", "?"], "effort"),
-    (["--base-url", "ftp://x", "?"], "base_url"), (["--auth", "basic", "?"], "--auth"), (["--extra", "[1]", "?"], "--extra: a JSON object"),
+    (["--max-tokens", "0", "?"], "chat: --max-tokens: "), (["--max-tokens", "x", "?"], "--max-tokens"), (["--effort", "huge", "?"], "chat: --effort: "),
+    (["--base-url", "ftp://x", "?"], "chat: --base-url: "), (["--auth", "basic", "?"], "--auth"), (["--extra", "[1]", "?"], "--extra: a JSON object"),
     (["--extra", "{", "?"], "--extra: no JSON"), (["--extra", '{"top_k": -1}', "?"], "top_k"), (["--image", "missing", "?"], "missing"),
     (["--image", __file__, "?"], "is no PNG, JPEG, GIF or WebP"), (["--tool-schema", __file__, "?"], "no JSON"),
     (["--with-request", "?"], "--record"), (["--record", "missing/a", "?"], "--record: No such directory"), (["--model", "", "?"], "model"),
-    (["--extra", '{"messages": []}', "?"], "messages"), ([], "there is no question"), (["a", "b"], "b"),
+    (["--extra", '{"max_tokens": 0}', "?"], "chat: max_tokens: "), (["--extra", '{"messages": []}', "?"], "messages"), ([], "there is no question"), (["a", "b"], "b"),
 ]  # fmt: skip
 
 
@@ -241,6 +242,14 @@ def test_wrong_arguments_are_2_and_say_which(arguments, said, tmp_path):
     assert b"Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("variable", ["STEP_API_KEY", "STEPFUN_API_KEY"])
+def test_a_key_that_no_header_carries_is_said_by_its_variable(variable):
+    ended = run("chat", "?", **(NO_KEY | {variable: "sk-a\nb"}))
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert f"chat: {variable}: ".encode() in ended.stderr
+    assert b"sk-a" not in ended.stderr
+
+
 def test_a_file_that_holds_no_tool_is_said(tmp_path):
     (tmp_path / "t").write_text("[1]")
     ended = run("chat", "--tool-schema", str(tmp_path / "t"), "?", **KEY)
@@ -249,6 +258,18 @@ def test_a_file_that_holds_no_tool_is_said(tmp_path):
 
 
 # --- recording -------------------------------------------------------------------------------------------
+
+
+def test_record_says_where_the_answer_is_if_it_was_asked_for_again(tmp_path):
+    """The file of the name as given has the refusal then: whoever looks into it has to know."""
+    rules = [Rule(times=2, dials=Dials(error=Failure("overloaded_error", retry_after=0)))]
+    with serve(WHOLE, rules=rules) as server:
+        ended = run("chat", "--base-url", server.base_url, "--record", str(tmp_path / "tea"), "?", **KEY)
+    assert ended.returncode == 0
+    said = "sansio-step chat: asked 3 times: tea-3.sse has the last answer, tea.sse, tea-2.sse what came before it\n"
+    assert ended.stderr.decode() == said
+    assert (tmp_path / "tea-3.sse").read_bytes() == WHOLE
+    assert read_recording(tmp_path / "tea").status == 529
 
 
 @pytest.mark.parametrize("with_request", [False, True])
@@ -317,6 +338,9 @@ def test_an_answer_in_a_terminal(columns, colours):
     text = plain(shown)
     for part in (message.content[0].thinking, message.text, "find_tea_house\n  city: 杭州\n", "312 in, 196 out"):  # type: ignore[union-attr]
         assert text.count(part) == 1
+    if colours != "dumb":  # its width is not known
+        facts = text[text.index("step-3.7-flash \N{MIDDLE DOT}") :].splitlines()
+        assert max(map(len, facts)) <= columns, "words of the last line are whole"
     assert ("\x1b[2;3m" in shown) == (colours != "dumb")
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]m", shown)) == (colours == "on")
     if colours == "dumb":
@@ -368,6 +392,8 @@ def test_control_c_leaves_what_came_and_a_clean_terminal(when):
     assert re.search(r"(\n|\x1b\[2K)\Z", shown), "the shell's prompt begins a line, or one that was cleared"
     if when == "thinking":
         assert "One afternoon, tea, a view" in plain(shown)
+        assert "312 in" in shown
+        assert " out" not in shown.rpartition("312 in")[2], "the count in message_start is a placeholder"
         assert "cut short" in shown
         assert shown.rstrip("\r\n").endswith("\x1b[0m")
 

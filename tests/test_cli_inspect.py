@@ -94,6 +94,52 @@ def test_usage_and_blocks_are_tables(tmp_path):
     assert call[:4] == ["2", "tool_use", str(len(message.tool_uses[0].input_json)), "26"]
 
 
+@pytest.mark.parametrize("body", [CUT, message_start() + MESSAGE_STOP], ids=["cut", "whole"])
+def test_a_count_that_is_no_last_one_says_so(body, tmp_path):
+    """message_start has a placeholder: who takes it for the count pays, or bills, too little."""
+    (tmp_path / "tea").write_bytes(body)
+    assert re.search(r"1 +output_tokens \(not final\)", run("inspect", str(tmp_path / "tea")).stdout.decode())
+    found = inspected(str(tmp_path / "tea"))
+    assert (found["usage"]["output_tokens"], found["usage_is_final"]) == (1, False)
+
+
+FOREIGN = {
+    "chunks": (b'data: {"object":"chat.completion.chunk","choices":[]}\n\ndata: [DONE]\n\n', "OpenAI's chat completion chunks"),
+    "document": (b'{"object":"chat.completion","choices":[]}', "an OpenAI chat completion"),
+    "log": (b'{"sessionId":"s","uuid":"u"}\n{"sessionId":"s","uuid":"v"}\n', "a log of Claude Code"),
+    "page": (b"<!doctype html><title>Log in</title>", "an HTML page"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "name"), FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_format_is_named(body, name, tmp_path):
+    """As `parse` names it: who takes another API's capture for one of this learns it, and what to do."""
+    (tmp_path / "a").write_bytes(body)
+    error = inspected(str(tmp_path / "a"))["error"]
+    assert error.startswith(f"this is {'' if name.startswith('a') else 'a stream of '}{name}, no Messages stream; ")
+
+
+@pytest.mark.parametrize("body", [CUT, b'{"type":"error","error":{"type":"overloaded_error","message":"later"}}', b"event: error\ndata: {\n\n", b""])  # fmt: skip
+def test_what_an_endpoint_sends_is_not_foreign(body, tmp_path):
+    (tmp_path / "a").write_bytes(body)
+    error = inspected(str(tmp_path / "a"))["error"]
+    assert error is not None
+    assert "this is" not in error
+
+
+def test_a_page_that_cant_be_written_is_said(tmp_path):
+    (tmp_path / "a").write_bytes(WHOLE)
+    ended = run("inspect", str(tmp_path / "a"), "--html", str(tmp_path / "missing" / "page"))
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert ended.stderr.startswith(b"sansio-step inspect: --html: No such file or directory: ")
+
+
+def test_lines_in_a_pipe_have_no_blanks_at_their_ends(tmp_path):
+    shown = run("inspect", recorded(tmp_path / "tea", STEPFUN)).stdout.decode()
+    assert [line for line in shown.split("\n") if line != line.rstrip()] == []
+    assert shown.endswith(" s\n")
+
+
 def test_blocks_of_a_capture_without_times_have_bytes(tmp_path):
     (tmp_path / "tea").write_bytes(CUT)
     shown = run("inspect", str(tmp_path / "tea")).stdout.decode()
@@ -374,6 +420,19 @@ def test_the_page_is_light_and_dark(tmp_path):
     light, dark = corners
     assert min(light) > 200
     assert max(dark) < 60
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the page is NOT TESTED in a browser")
+@pytest.mark.parametrize("width", [800, 1130, 1200, 1600])
+def test_a_short_picture_is_seen_whole(width, tmp_path):
+    """Its end, with the last events and the time, is not beyond a scroll bar, in a window of any usual width."""
+    page = tmp_path / "tea.html"
+    run("inspect", recorded(tmp_path / "tea", WHOLE), "--html", str(page))
+    measure = "const lanes = document.querySelector('.lanes'); document.title = lanes.scrollWidth - lanes.clientWidth;"
+    text = re.sub("<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"))  # its policy lets no script run
+    page.write_text(text.replace("</body>", f"<script>{measure}</script></body>"), encoding="utf-8")
+    shown = in_chromium(page, tmp_path / "profile", f"--window-size={width},900", "--dump-dom").decode()
+    assert re.findall("<title>(.*?)</title>", shown)[0] == "0"
 
 
 def first_pixel(png: bytes) -> tuple[int, ...]:

@@ -183,7 +183,7 @@ def make_config(
     if user_info is not None:
         raise ValueError(f"{url_name}: a user and password don't belong there; the key is the argument api_key")
     if re.search(r"/v1(/messages)?$", path):
-        raise ValueError(f"{url_name}: it is given without /v1, which the client adds")
+        raise ValueError(f"{url_name}: give it without /v1, which the client adds")
     policy = retries if retries is not None else RetryPolicy()
     max_retries = given["max_retries"]
     if max_retries is not None:
@@ -305,6 +305,8 @@ def _parse_url(what: str, url: str) -> tuple[Origin, str, str | None]:
     except ValueError:
         raise ValueError(f"{what}: no valid URL") from None
     if parts.scheme not in _DEFAULT_PORTS:
+        if "://" not in url:  # `localhost:8000` has a scheme, to the letter
+            raise ValueError(f"{what}: it has to begin with http:// or https://")
         raise ValueError(f"{what}: the scheme is {parts.scheme!r}, not http or https")
     if not host:
         raise ValueError(f"{what}: the URL has no host")

@@ -18,6 +18,8 @@ Error = TypeVar("Error", bound=BaseException)
 _HIDDEN: Final = "***"
 # A shorter key is a placeholder (`ollama`, `test`, `k`) that ordinary words contain: only as a whole word is it masked.
 _LONG: Final = 8
+# What stands for a key where none is needed. Messages have the word in a sense of its own: "none of request-id, ...".
+_NO_KEY: Final = "none"
 # Of a key that a text was cut inside, no less than this is taken for one.
 _LEAST_PART: Final = 4
 _CUT: Final = re.compile(r"""['"]?\.\.\.""")
@@ -62,7 +64,7 @@ class Mask:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        self._secrets = sorted({secret for secret in secrets if secret not in ("", _NO_KEY)}, key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """The text with *** for each secret, however it is spelt, and for the part of one that "..." has left."""

@@ -45,12 +45,14 @@ def test_base_url(url: str, origin: Origin, host: str, path: str | None) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"base_url": "api.stepfun.ai"}, "scheme is ''"),
+        ({"base_url": "api.stepfun.ai"}, "it has to begin with http:// or https://"),
         ({"base_url": "ftp://example.org"}, "scheme is 'ftp'"),
         ({"base_url": "https://"}, "no host"),
         ({"base_url": "https://example.org:no"}, "no valid URL"),
         ({"base_url": "https://me:pass@example.org"}, "user and password"),
-        ({"base_url": "https://example.org/v1"}, "without /v1"),
+        ({"base_url": "https://example.org/v1"}, "base_url: give it without /v1"),
+        ({"base_url": "127.0.0.1:8000"}, "base_url: it has to begin with http:// or https://"),
+        ({"base_url": "localhost:8000"}, "base_url: it has to begin with http:// or https://"),
         ({"base_url": "https://example.org/v1/messages"}, "without /v1"),
         ({"base_url": "https://example.org/a b"}, "percent-encoded"),
         ({"base_url": "https://example.org?key=x"}, "a query"),

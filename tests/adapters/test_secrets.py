@@ -402,6 +402,12 @@ def test_a_short_secret_is_hidden_as_a_word(key: str) -> None:
         assert mask.text(other) == other
 
 
+def test_the_word_for_no_key_is_no_secret() -> None:
+    """`none` is given where no key is needed, and messages say it of other things: "none of request-id, x-request-id"."""
+    assert Mask(["Bearer none", "none"]).text("none of a, b; bad 'Bearer none'") == "none of a, b; bad '***'"
+    assert Mask(["None"]).text("None") == "***"
+
+
 def test_a_long_secret_is_hidden_anywhere() -> None:
     """Eight characters and more are a key wherever they stand."""
     assert Mask(["12345678"]).text("x12345678y 1234567 12345678") == "x***y 1234567 ***"

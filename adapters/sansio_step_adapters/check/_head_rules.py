@@ -38,6 +38,8 @@ def shown(text: object) -> str:
 
 def wrong_content_type(seen: Observation) -> str | None:
     """EventSource and most clients go by the type alone; others take a document under a stream's type for an empty stream."""
+    if not seen.size:
+        return None  # a body that has not begun can still be either
     kind = seen.headers.get("content-type", "")
     wanted = ("text/event-stream", AWS_STREAM) if seen.is_stream else ("application/json",)
     if kind.partition(";")[0].strip().lower() in wanted:

@@ -51,8 +51,8 @@ class ChatView(ABC):
         """An event has come."""
 
     @abstractmethod
-    def finish(self, message: Message | None, *, whole: bool) -> None:
-        """No more comes: of what there is, `message` is all. Also after Ctrl-C."""
+    def finish(self, message: Message | None, *, whole: bool, counted: bool) -> None:
+        """No more comes: of what there is, `message` is all. Also after Ctrl-C. `counted` if its output count is final."""
 
 
 class EventsView(ChatView):
@@ -65,7 +65,7 @@ class EventsView(ChatView):
         """Write it."""
         write_json(to_json(event))
 
-    def finish(self, message: Message | None, *, whole: bool) -> None:
+    def finish(self, message: Message | None, *, whole: bool, counted: bool) -> None:
         """Nothing: the events have said it."""
 
 
@@ -78,7 +78,7 @@ class MessageView(ChatView):
     def update(self, event: StreamEvent) -> None:
         """Nothing yet."""
 
-    def finish(self, message: Message | None, *, whole: bool) -> None:
+    def finish(self, message: Message | None, *, whole: bool, counted: bool) -> None:
         """Write what there is of it."""
         if message is not None:
             document = to_json(message)
@@ -113,7 +113,7 @@ class TextView(ChatView):
         if not thinks and not (isinstance(event, ContentBlockDeltaEvent) and isinstance(event.delta, ThinkingDelta)):
             self._lines.update(event)
 
-    def finish(self, message: Message | None, *, whole: bool) -> None:
+    def finish(self, message: Message | None, *, whole: bool, counted: bool) -> None:
         """End the line, and say what is cut."""
         self._lines.finish(whole=whole)
 
@@ -169,7 +169,7 @@ class TerminalView(ChatView):
             self._live.stop()
             self._live = None
 
-    def finish(self, message: Message | None, *, whole: bool) -> None:
+    def finish(self, message: Message | None, *, whole: bool, counted: bool) -> None:
         """End the line; the count of what it took."""
         self._stop_waiting()
         self._lines.finish(whole=whole)
@@ -177,12 +177,12 @@ class TerminalView(ChatView):
             return
         facts = [
             message.model or "",
-            _tokens(message.usage),
+            _tokens(message.usage, counted=counted),
             f"{monotonic() - self._began:.1f} s, the first event after {self._first:.1f}",
             (message.stop_reason or "") if whole else "cut short",
         ]
         self._console.print()
-        self._console.print(Text(escaped(" · ".join(filter(None, facts))), "dim"), soft_wrap=True)
+        self._console.print(Text(escaped(" · ".join(filter(None, facts))), "dim"))
 
 
 class _TerminalLines(AnswerLines):
@@ -207,8 +207,9 @@ class _TerminalLines(AnswerLines):
         self.say(text, _THINKING if kind == "thinking" else PLAIN)
 
 
-def _tokens(usage: Usage | None) -> str:
+def _tokens(usage: Usage | None, *, counted: bool) -> str:
+    """The counts. Before the last one, the output's is a placeholder or a part, which nobody should take for the price."""
     if usage is None:
         return ""
-    counts = ((usage.input_tokens, "in"), (usage.output_tokens, "out"))
+    counts = ((usage.input_tokens, "in"), (usage.output_tokens if counted else None, "out"))
     return ", ".join(f"{count} {what}" for count, what in counts if count is not None)

@@ -31,6 +31,10 @@ class Foreign(NamedTuple):
     def __str__(self) -> str:
         return f"this is {self.name}, no Messages stream" + (f"; {self.remedy}" if self.remedy else "")
 
+    def said_of(self, problem: object | None) -> object:
+        """What is said of a body that is this, in which a reader has found `problem`: one that has a remedy tells more."""
+        return self if self.remedy or problem is None else f"{problem}; this is {self.name}"
+
 
 _OTHER_API: Final = "capture the answer of a Messages endpoint (/v1/messages) instead"
 _ARCHIVE: Final = "`sansio-step archive FILE --body PATH --out DIR` reads captures out of JSON lines"

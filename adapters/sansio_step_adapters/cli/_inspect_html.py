@@ -22,6 +22,7 @@ __all__ = ["page"]
 
 _LANE: Final = 26  # pixels
 _LEFT: Final = 120
+_RIGHT: Final = 10
 # A short capture has room, a long one is scrolled.
 _WIDTHS: Final = (600, 6000)  # pixels
 _MARK: Final = 3  # pixels an event, the gap after it included
@@ -36,7 +37,7 @@ _STYLE: Final = """
 @media (prefers-color-scheme: dark) { :root { --text: #3fb950; --thinking: #bc8cff; --tool: #d29922; --other: #58a6ff; --gap: #ff7b72; } }
 body { font: 14px/1.5 system-ui, sans-serif; margin: 1.5rem; }
 h1 { font-size: 1.3rem; overflow-wrap: anywhere; } h2 { font-size: 1.05rem; }
-main { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 2rem; }
+main { display: grid; grid-template-columns: minmax(var(--lanes), 3fr) minmax(0, 2fr); gap: 2rem; }
 @media (max-width: 70rem) { main { grid-template-columns: minmax(0, 1fr); } }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; } dt { opacity: .7; }
 dd, pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; } pre { font: 12px/1.5 ui-monospace, monospace; }
@@ -57,7 +58,8 @@ def page(seen: Inspection) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>\n<body><h1>{_text(seen.body.label)}</h1>\n"
+        # Beside the message is room for all of a short picture: what is beyond a scroll bar is taken for what isn't there.
+        f"<title>{title}</title><style>:root {{ --lanes: {_LEFT + _WIDTHS[0] + _RIGHT}px; }}{_STYLE}</style></head>\n<body><h1>{_text(seen.body.label)}</h1>\n"
         f"<main><section>{_facts(seen)}{_blocks(seen)}{_time(seen)}</section>\n"
         f"<section><h2>Message</h2><pre>{_text(shortened(message, _MOST_OF_MESSAGE))}</pre></section></main></body></html>\n"
     )
@@ -106,7 +108,7 @@ def _picture(seen: Inspection) -> Iterator[str]:
     least, most = _WIDTHS
     width = min(max(least, len(seen.events) * _MARK), most)
     height = _LANE * (len(lanes) + 1)
-    yield f'<svg width="{_LEFT + width + 10}" height="{height}" role="img" aria-label="events by block">'
+    yield f'<svg width="{_LEFT + width + _RIGHT}" height="{height}" role="img" aria-label="events by block">'
     for gap in seen.gaps:
         stop = seen.events[gap.before].ns or 0
         left, right = (_LEFT + place * width / end for place in (stop - gap.ns, stop))

@@ -37,7 +37,10 @@ def show(seen: Inspection, out: TextIO) -> None:
     # At once, and by our own hand: rich ends the program by itself if nobody reads any more.
     with console.capture() as shown:
         _show(seen, console)
-    out.write(shown.get())
+    text = shown.get()
+    if not in_terminal:  # rich fills the cells of a table, which in a file are blanks at the ends of lines
+        text = "".join(f"{line.rstrip(' ')}\n" for line in text.splitlines())
+    out.write(text)
     out.flush()
 
 
@@ -104,6 +107,8 @@ def usage_of(seen: Inspection) -> list[tuple[str, str]]:
     message = seen.message
     usage = to_dict(message).get("usage") if message is not None else None
     rows = list(_rows("", usage)) if isinstance(usage, dict) else []
+    if not seen.usage_is_final:
+        rows = [(f"{name} (not final)" if name == "output_tokens" else name, count) for name, count in rows]
     more = len(rows) - _MOST_COUNTS
     return rows[:_MOST_COUNTS] + ([(f"and {more:,} more: --json has them all", "")] if more > 0 else [])
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from sansio_step import (
+    APIError,
     ContentBlock,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
@@ -36,6 +37,7 @@ from sansio_step import (
 
 from .._captured import Body, Piece, Unreadable, has_field_lines, is_document
 from .._reader import MAX_MESSAGE_SIZE
+from ._foreign import START_SIZE, recognized
 
 __all__ = ["BlockSeen", "EventSeen", "Gap", "Inspection", "inspect_body"]
 
@@ -145,10 +147,15 @@ class Inspection:
         message = self.message
         usage = message.usage if message is not None else None
         content = [event.ns for event in self.events if event.text and event.block is not None and event.ns is not None]
-        if usage is None or not usage.output_tokens or not self.stream.usage_is_final or len(content) < 2:
+        if usage is None or not usage.output_tokens or not self.usage_is_final or len(content) < 2:
             return None
         taken = content[-1] - content[0]
         return usage.output_tokens * 1e9 / taken if taken > 0 else None
+
+    @property
+    def usage_is_final(self) -> bool:
+        """Whether the count of output tokens is the last one, not a placeholder or a part."""
+        return self.is_document or self.stream.usage_is_final
 
     @property
     def gaps(self) -> list[Gap]:
@@ -179,6 +186,7 @@ class Inspection:
             "first_content_ns": self.first_content_ns,
             "tokens_per_second": self.tokens_per_second,
             "usage": to_dict(message).get("usage") if message is not None and usage is not None else None,
+            "usage_is_final": self.usage_is_final,
             "blocks": [
                 {
                     "index": block.index,
@@ -209,7 +217,8 @@ class Inspection:
 def inspect_body(name: str) -> Inspection:
     """Read a body by its name. What is wrong with it is in the inspection; Unreadable if nothing of it can be read."""
     seen = Inspection(Body(name))
-    pieces = seen.body.pieces()
+    start = bytearray()  # as much as tells a foreign format
+    pieces = _kept(seen.body.pieces(), start)
     begun = [piece for piece in [next(pieces, None)] if piece is not None]
     seen.stream = MessageStream(decoder=seen.body.decoder())
     try:
@@ -222,7 +231,19 @@ def inspect_body(name: str) -> Inspection:
         _read_stream(seen, chain(begun, pieces))
     except (StreamError, Unreadable) as error:
         seen.error = str(error)
+        answered = isinstance(error, APIError) or seen.message is not None or seen.body.is_aws
+        foreign = None if answered else recognized(bytes(start))
+        if foreign is not None:
+            seen.error = str(foreign.said_of(error))
     return seen
+
+
+def _kept(pieces: Iterator[Piece], start: bytearray) -> Iterator[Piece]:
+    """The pieces, of which the first bytes are kept."""
+    for data, ns in pieces:
+        if len(start) < START_SIZE:
+            start += data[: START_SIZE - len(start)]
+        yield data, ns
 
 
 def _rest(pieces: Iterator[Piece]) -> Iterator[Piece]:

@@ -44,6 +44,8 @@ _IMAGES: Final = {
 _LISTED: Final = {
     name for name, parameter in signature(MessageRequest).parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY
 } - {"effort", "extra", "stream", "messages"}
+# What the library calls by another name than the command line does.
+_OPTIONS: Final = frozenset(("base_url", "effort", "max_tokens", "model", "system"))
 
 Turn = dict[str, Any]
 
@@ -79,6 +81,7 @@ class _Chat:
         self._turns: list[Turn] = []
         self._images = [_image(name) for name in arguments.images]
         extra = _json_object("--extra", arguments.extra.encode()) if arguments.extra is not None else {}
+        extra_names = frozenset(extra)
         tools = [tool for name in arguments.tool_schemas for tool in _tools(name)]
         given: dict[str, Any] = {
             "model": arguments.model,
@@ -97,7 +100,7 @@ class _Chat:
         except OSError as error:
             raise _Wrong(f"--record: {error.strerror}: {error.filename}") from None
         except (ValueError, TypeError) as error:
-            raise _Wrong(str(error)) from None
+            raise _Wrong(_by_option(str(error), but=extra_names)) from None
         self._view = _view_for(arguments)
 
     def run(self) -> bool:
@@ -166,6 +169,7 @@ class _Chat:
         if self.recordings is not None and self._arguments.with_request:
             self.recordings.request = request.to_dict()
         view, message, whole = self._view, None, False
+        before = len(self.recordings.paths) if self.recordings is not None else 0
         view.begin()
         stream = self.client.stream(request)
         try:
@@ -177,7 +181,9 @@ class _Chat:
                     message = stream.message
             message, whole = stream.result(), True
         finally:
-            view.finish(message, whole=whole)
+            view.finish(message, whole=whole, counted=stream.usage_is_final)
+            if self.recordings is not None:
+                _say_places(self.recordings.paths[before:])
         return message
 
     def _request(self, turns: list[Turn]) -> MessageRequest:
@@ -235,6 +241,15 @@ def _json_object(what: str, text: bytes) -> dict[str, Any]:
     return found
 
 
+def _by_option(said: str, but: frozenset[str]) -> str:
+    """What is wrong with an argument, by the name of its option or variable, unless it is one of the fields in --extra."""
+    name, colon, rest = said.partition(": ")
+    if name == "api_key":
+        name = next((variable for variable in _KEYS if os.environ.get(variable)), name)
+        return f"{name}{colon}{rest}"
+    return f"--{name.replace('_', '-')}{colon}{rest}" if name in _OPTIONS and name not in but else said
+
+
 def _advised(error: StreamError) -> str:
     """What went wrong, and what to do about it if that is not the server's business."""
     said = f"{error}"
@@ -244,6 +259,13 @@ def _advised(error: StreamError) -> str:
     if unconnected or isinstance(error, ConnectError) or (isinstance(error, ConnectionLost) and error.partial is None):
         return f"{said}; check the network and --base-url (`sansio-step demo` needs neither)"
     return said
+
+
+def _say_places(paths: list[Path]) -> None:
+    """Which recording has the answer, if a question was asked again: it is not the one that has the name as given."""
+    if len(paths) > 1:
+        *earlier, last = (path.name for path in paths)
+        _say(f"chat: asked {len(paths)} times: {last} has the last answer, {', '.join(earlier)} what came before it")
 
 
 def _say(what: str) -> None:

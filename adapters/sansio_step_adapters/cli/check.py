@@ -26,14 +26,17 @@ def run(arguments: CheckArguments) -> bool:
     try:
         check, go = _check(arguments)
     except (ValueError, TypeError, ModuleNotFoundError) as error:
-        raise _wrong(str(error)) from None
+        said = str(error)  # the library calls the URL by its argument's name
+        raise _wrong(f"{arguments.target}: {said[10:]}" if said.startswith("base_url: ") else said) from None
     interrupted = False
     try:
         go()
     except KeyboardInterrupt:
         interrupted = True
     except OSError as error:
-        raise _wrong(f"{arguments.target}: {error.strerror or error}") from None
+        # `localhost:8000` is a good name of a file, too.
+        hint = "; a server's URL begins with http://" if isinstance(error, FileNotFoundError) else ""
+        raise _wrong(f"{arguments.target}: {error.strerror or error}{hint}") from None
     label = "<stdin>" if arguments.target == "-" else arguments.target
     shown = Shown(label, check.findings, arguments.allow, interrupted)
     if arguments.json:

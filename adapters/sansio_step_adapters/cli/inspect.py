@@ -23,14 +23,16 @@ def run(arguments: InspectArguments) -> bool:
         seen = inspect_body(arguments.file)
     except Unreadable as error:
         label = "<stdin>" if arguments.file == "-" else arguments.file
-        line = escaped(f"{label}: error: {error}").replace("\n", "\\n") + "\n"
-        sys.stderr.buffer.write(line.encode("utf-8", "surrogateescape"))
-        sys.stderr.buffer.flush()
+        _say(f"{label}: error: {error}")
         return False
     if arguments.html is not None:
         from ._inspect_html import page  # noqa: PLC0415
 
-        Path(arguments.html).write_text(page(seen), encoding="utf-8", errors="backslashreplace")
+        try:
+            Path(arguments.html).write_text(page(seen), encoding="utf-8", errors="backslashreplace")
+        except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+            _say(f"sansio-step inspect: --html: {getattr(error, 'strerror', None) or error}: {arguments.html}")
+            return False
     if arguments.json:
         from ._chat_view import write_json  # noqa: PLC0415
 
@@ -41,3 +43,9 @@ def run(arguments: InspectArguments) -> bool:
 
         show(seen, sys.stdout)
     return seen.outcome is Outcome.COMPLETE and seen.error is None
+
+
+def _say(what: str) -> None:
+    line = escaped(what).replace("\n", "\\n") + "\n"
+    sys.stderr.buffer.write(line.encode("utf-8", "surrogateescape"))
+    sys.stderr.buffer.flush()

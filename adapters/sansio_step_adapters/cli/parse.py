@@ -207,7 +207,7 @@ class _Parser:
             self._warn()
         else:
             outcome = _UNREADABLE
-            problem = foreign if foreign.remedy or problem is None else f"{problem}; this is {foreign.name}"
+            problem = foreign.said_of(problem)
         if problem is not None:
             self._complain(problem)
         if not self.is_one:

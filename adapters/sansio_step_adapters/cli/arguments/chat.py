@@ -62,7 +62,7 @@ def _read(parser: Parser, words: list[str]) -> ChatArguments:
 COMMAND: Final = Command(
     "[PROMPT]",
     "Ask a model and see the answer as it comes. The key is STEP_API_KEY.",
-    "PROMPT is the question. Without one it is a conversation, or what stdin has.\n"
+    "PROMPT is the question. Without one: what stdin has, or talk until Ctrl-D.\n"
     "A pipe gets the text of the answer and its calls, without the thinking.",
     ('sansio-step chat --record sky "Why is the sky blue?"',),
     _read,
