@@ -30,7 +30,17 @@ python_use_unqualified_type_names = True
 HIDDEN = [
     # What the library's own layers ask of each other.
     *("deviations_before", "growing", "grows", "is_clean", "is_fresh", "mutable", "new_entries", "offset_of_event"),
-    *("piece", "read_chunk", "read_end", "read_frames", "read_joined", "set_finished", "set_unapplied", "settle", "sizes"),
+    *(
+        "piece",
+        "read_chunk",
+        "read_end",
+        "read_frames",
+        "read_joined",
+        "set_finished",
+        "set_unapplied",
+        "settle",
+        "sizes",
+    ),
     *("text_field", "with_text"),
     "type",  # which the tables of events.md have
     "bytes",  # a field of that name, to which every `bytes` in a signature would be a link
