@@ -16,6 +16,8 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"sansio-step {release}"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]  # code has 120 columns, which the theme cuts off
 
 myst_heading_anchors = 3  # as GitHub makes them, so that a link works in both places
 
@@ -28,7 +30,18 @@ python_use_unqualified_type_names = True
 HIDDEN = [
     # What the library's own layers ask of each other.
     *("deviations_before", "growing", "grows", "is_clean", "is_fresh", "mutable", "new_entries", "offset_of_event"),
-    *("piece", "read_chunk", "read_end", "read_frames", "read_joined", "settle", "sizes", "text_field", "with_text"),
+    *(
+        "piece",
+        "read_chunk",
+        "read_end",
+        "read_frames",
+        "read_joined",
+        "set_finished",
+        "set_unapplied",
+        "settle",
+        "sizes",
+    ),
+    *("text_field", "with_text"),
     "type",  # which the tables of events.md have
     "bytes",  # a field of that name, to which every `bytes` in a signature would be a link
 ]

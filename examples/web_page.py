@@ -4,7 +4,7 @@ The browser reads an event stream of the application's own: `text` with a piece,
 knows a broken answer from a whole one, and the key stays on the server. Here it is `told` and `application`, 28 lines.
 
 See it: `uvicorn --factory examples.web_page:web`, with the key in STEP_API_KEY.
-Run it without a key, a browser and a network: `python examples/web_page.py`.
+Run it without a key, a browser and a network: `python examples/web_page.py` (with the packages `starlette` and `httpx2`).
 """
 
 from __future__ import annotations

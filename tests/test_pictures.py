@@ -27,6 +27,8 @@ def assert_shows_the_demo(picture: Path) -> None:
     assert len(text.encode()) < 200_000
     assert not re.search(r"<script|\bon\w+=|url\(|@import|<image", text)
     assert set(re.findall(r'href="([^"]{2})', text)) == {"#r"}
+    film = ET.fromstring(text).find(f".//{SVG}g[@id='film']")
+    assert all(len(frame) for frame in film), "a frame is empty: it is the first thing that a reader sees"
     shown = words_of(picture)
     for word in ("sansio-step", "find_tea_house", "bare_message_start", "tea/order.py", "TRUNCATED", "cut here", "sansio-step chat"):  # fmt: skip
         assert word in shown

@@ -691,6 +691,12 @@ def test_cut_arguments_are_no_input():
     assert len(repr(kit.essence(sansio_step.Message(content=[TextBlock("x" * 10**6)])))) < 300
 
 
+@pytest.mark.parametrize("returned", [None, [("content", [])], "Hi"])
+def test_a_consumer_that_returns_no_message_is_told_so(returned):
+    with pytest.raises(TypeError, match="essence takes a Message or its JSON object, not "):
+        kit.essence(returned)
+
+
 # --- the assertion on a stream ---------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 from zlib import crc32
@@ -19,10 +19,11 @@ from sansio_step import BedrockDecoder, EventDecoder
 from ._coding import CODINGS, CodingError, content_decoder
 from .record import Recording, read_recording
 
-__all__ = ["Body", "Piece", "Unreadable", "has_field_lines", "is_document"]
+__all__ = ["Body", "Piece", "Unreadable", "has_field_lines", "is_beside", "is_document"]
 
 Piece: TypeAlias = "tuple[bytes, int | None]"
 
+_TIMES: Final = ".times.jsonl"
 _CHUNK: Final = 64 * 1024
 _MAX_HEAD: Final = 64 * 1024
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -38,6 +39,12 @@ _PLAIN: Final = (b":", b"data", b"event", b"id", b"retry", b"{", b"[", b"<", b"\
 
 class Unreadable(Exception):
     """A body that can't be opened or read to its end, with the reason."""
+
+
+def is_beside(name: str, names: Container[str]) -> bool:
+    """Whether a file has the times of a recording whose body is among `names`, so that it is no capture itself."""
+    stem = name.removesuffix(_TIMES)
+    return stem != name and (stem in names or f"{stem}.sse" in names)
 
 
 class Body:
@@ -88,8 +95,8 @@ class Body:
             yield from ((data, None) for data in _read(sys.stdin.buffer))
             return
         path = Path(self._name)
-        if path.name.endswith(".times.jsonl"):
-            path = path.with_name(path.name.removesuffix(".times.jsonl"))
+        if path.name.endswith(_TIMES):
+            path = path.with_name(path.name.removesuffix(_TIMES))
         if not path.exists() and path.with_name(path.name + ".sse").exists():
             path = path.with_name(path.name + ".sse")
         with open(path, "rb") as file:  # noqa: PTH123, any name that the system takes

@@ -45,7 +45,7 @@ Row = tuple[tuple[int, str, str], ...]
 
 
 def screens() -> Iterator[tuple[float, list[Row]]]:
-    """Frames of the demo: the time of each, in seconds, and its rows."""
+    """Frames of the demo: the time of each, in seconds from the first one that shows anything, and its rows."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     command = [sys.executable, "-m", "sansio_step_adapters", "demo"]
@@ -53,7 +53,7 @@ def screens() -> Iterator[tuple[float, list[Row]]]:
     kept = {name: value for name, value in os.environ.items() if name not in hidden} | {"TERM": "xterm-256color"}
     screen = pyte.Screen(COLUMNS, LINES)
     feed = pyte.ByteStream(screen).feed
-    began = shown = time.monotonic()
+    began = shown = 0.0
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=kept)
     os.close(theirs)
     try:
@@ -61,9 +61,9 @@ def screens() -> Iterator[tuple[float, list[Row]]]:
             feed(DIM.sub(b"\x1b[90", data))
             now = time.monotonic()
             # Between two redraws there are moments at which lines are cleared: none of them is a frame.
-            if now - shown >= FRAME and data.endswith((b"\x1b[0m", b"\n")):
-                shown = now
-                yield now - began, rows_of(screen)
+            if now - shown >= FRAME and data.endswith((b"\x1b[0m", b"\n")) and any(rows := rows_of(screen)):
+                began, shown = began or now, now
+                yield now - began, rows
     finally:
         os.close(ours)  # hangs up, which ends it, too, if something went wrong here
         process.wait()

@@ -44,9 +44,11 @@ def essence(message: Message | Mapping[str, Any]) -> Essence:
     readers fill one in for the other. What is kept is what a caller acts on: a wrong text is shown, a wrong call is run,
     a wrong stop_reason ends a loop or doesn't, a wrong count is paid.
 
-    Raises what `decode_message` does if the object is no message.
+    Raises TypeError for anything else, None among it, and what `decode_message` does if the object is no message.
     """
     if not isinstance(message, Message):
+        if not isinstance(message, Mapping):
+            raise TypeError(f"essence takes a Message or its JSON object, not {short_repr(message)}")
         message = decode_message(dict(message))
     usage = message.usage or Usage()
     counts = {name: getattr(usage, name) for name in _COUNTS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from archivefiles import decode, line, only, stream
 
 from sansio_step import to_dict
 from sansio_step_adapters.archive import FILE_SCHEMA, Options, find_splits, run_split
+from sansio_step_adapters.record import record
 
 
 def lines_of(tmp_path: Path, *lines: bytes, name: str = "log.jsonl", **options: Any) -> list[dict[str, Any]]:
@@ -452,6 +454,19 @@ def test_a_folder_of_files(tmp_path: Path) -> None:
         ("sub/log.jsonl", "req_0", "stream", "text 0"),
     ]
     assert rows[3]["capture_truncated"] is True
+
+
+def test_a_folder_of_recordings(tmp_path: Path) -> None:
+    """A recording is one capture: its times stand beside its body, and are a file of lines only without it."""
+    folder = tmp_path / "captures"
+    folder.mkdir()
+    for name in ("sky", "tea"):
+        deque(record([stream(name)], folder / name), maxlen=0)
+    (folder / "lost.times.jsonl").write_bytes(line(0))
+    rows = decode([folder], tmp_path / "out")
+    assert sorted(only(rows, "form", "text")) == [("stream", "sky"), ("stream", "tea"), ("stream", "text 0")]
+    assert len(decode([folder / "s*"], tmp_path / "glob")) == 1
+    assert len(decode(sorted(folder.glob("s*")), tmp_path / "by the shell")) == 1
 
 
 def test_a_file_that_cant_be_read_is_a_row(tmp_path: Path) -> None:

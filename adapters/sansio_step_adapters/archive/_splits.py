@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from sansio_step import __version__
 
+from .._captured import is_beside
 from ._body import MAX_BODY_SIZE
 
 __all__ = ["CODINGS", "Kind", "Options", "Split", "Summary", "find_splits", "full_name", "kind_of"]
@@ -120,7 +121,8 @@ def find_splits(
 
     A file of JSON lines that is not compressed is split by its bytes, a Parquet file by its row groups, into parts of
     about `split_size` bytes. Small files that are a capture each are put together. In folders, names that begin with
-    a dot or an underscore are passed over. Raises FileNotFoundError if nothing is at a path.
+    a dot or an underscore are passed over. The times of a recording (`sky.times.jsonl`) are passed over if its body was found
+    before them. Raises FileNotFoundError if nothing is at a path.
     """
     options = options or Options()
     seen: set[str] = set()
@@ -132,7 +134,7 @@ def find_splits(
         small: list[tuple[str, dict[str, Any]]] = []
         for info in found:
             uri = full_name(fs, info["name"])
-            if uri in seen:
+            if uri in seen or is_beside(uri, seen):  # a recording's body comes before its times by name
                 continue
             seen.add(uri)
             kind = options.format or kind_of(uri)

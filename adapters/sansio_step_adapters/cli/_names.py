@@ -6,11 +6,11 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
+
+from .._captured import is_beside
 
 __all__ = ["Named", "find_files"]
-
-_TIMES: Final = ".times.jsonl"
 
 
 class Named(NamedTuple):
@@ -33,12 +33,7 @@ def find_files(names: Iterable[str]) -> list[Named]:
     """
     found = [each for name in names for each in _find(name)]
     bodies = {each.name for each in found}
-    return [each for each in found if not _is_beside(each.name, bodies)]
-
-
-def _is_beside(name: str, bodies: set[str]) -> bool:
-    stem = name.removesuffix(_TIMES)
-    return stem != name and not bodies.isdisjoint((stem, stem + ".sse"))
+    return [each for each in found if not is_beside(each.name, bodies)]
 
 
 def _find(name: str) -> Iterator[Named]:
