@@ -166,7 +166,7 @@ class Inspection:
         message = self.message
         usage = message.usage if message is not None else None
         return {
-            "file": self.body.label.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+            "file": self.body.name,
             "forms": self.body.forms,
             "is_document": self.is_document,
             "status": self.body.status,
