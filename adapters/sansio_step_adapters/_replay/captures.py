@@ -50,11 +50,14 @@ _TIMES: Final = ".times.jsonl"
 # Of a recorded head: what the body is, and what a client does because of it. The others belong to the connection that
 # was, or to whoever recorded it.
 _KEPT: Final = re.compile(r"content-type|retry-after(?:-ms)?|x-should-retry|anthropic-ratelimit-[a-z-]+")
+# RFC 9110, 15.3.5 and 15.4.5; its 5.5 has what a header's value is.
+_BODYLESS: Final = (204, 304)
+_VALUE: Final = re.compile("[\t -~\x80-\xff]*")
 
 
 @dataclass(frozen=True)
 class Capture:
-    """A body to serve, and what is known of it beside its bytes."""
+    """A body to serve, and what is known of it beside its bytes. ValueError for a head that HTTP can't carry."""
 
     body: bytes
     name: str = ""
@@ -70,6 +73,13 @@ class Capture:
     """Whether the connection broke at its end, and does so again."""
     document: bytes | None = None
     """The answer to a request without `stream`, if it is not to be read out of the body."""
+
+    def __post_init__(self) -> None:
+        if not 200 <= self.status <= 999 or self.status in _BODYLESS:
+            raise ValueError(f"status: no response under {self.status} has a body")
+        for name, value in self.headers.items():
+            if _VALUE.fullmatch(value) is None or value != value.strip():
+                raise ValueError(f"headers: {name} is {value!r}, which HTTP can't carry")
 
     @property
     def is_error(self) -> bool:
