@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from sansio_step import parse, to_dict
+from sansio_step import Outcome, parse, to_dict
 from sansio_step_adapters.cli import _captures
+from sansio_step_adapters.cli._inspection import inspect_body
 from sansio_step_adapters.record import Recorder
 
 from .helpers import MESSAGE_STOP, block_start, block_stop, delta, message_delta, message_start
@@ -312,6 +313,33 @@ class _Tags(html.parser.HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def test_a_page_replaces_a_page_and_no_capture(tmp_path):
+    """`inspect --html sky.sse` in a script: the option takes the name, and the capture would be gone."""
+    capture, page = tmp_path / "sky.sse", tmp_path / "sky.html"
+    capture.write_bytes(WHOLE)
+    for arguments in ([], [str(capture)]):
+        ended = run("inspect", *arguments, "--html", str(capture))
+        assert (ended.returncode, ended.stdout) == (1, b"")
+        assert ended.stderr.decode() == f"{capture}: error: it is there already, and is no page\n"
+        assert capture.read_bytes() == WHOLE
+    pages = []
+    for _ in range(2):
+        assert run("inspect", str(capture), "--html", str(page)).returncode == 0
+        pages.append(page.read_text())
+    assert pages[0] == pages[1]
+    ended = run("inspect", str(capture), "--html", "a" * 300)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(b"sansio-step: ")
+    assert b"Traceback" not in ended.stderr
+
+
+def test_of_an_endless_body_the_begin_is_shown(tmp_path):
+    (tmp_path / "a").write_bytes(message_start() + b'event: ping\ndata: {"type":"ping"}\n\n' * 50 + WHOLE)
+    seen = inspect_body(str(tmp_path / "a"), most_events=20)
+    assert (len(seen.events), seen.pings, seen.outcome) == (20, 19, Outcome.STREAMING)
+    assert seen.error == "only the first 20 events are shown"
 
 
 def test_the_page_is_one_file_in_which_a_hostile_capture_stays_text(tmp_path):
