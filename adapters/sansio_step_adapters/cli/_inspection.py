@@ -42,6 +42,8 @@ __all__ = ["BlockSeen", "EventSeen", "Gap", "Inspection", "inspect_body"]
 # An event ends at a line end, so that feeding line by line tells which bytes it took.
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _MOST_GAPS: Final = 5
+_MOST_EVENTS: Final = 1 << 20
+"""Each is kept, with some 200 bytes, and a body of nothing but pings can be endless."""
 # A silence of less than this part of the whole is none that anybody looks for.
 _GAP_PART: Final = 0.05
 
@@ -206,8 +208,11 @@ class Inspection:
         }
 
 
-def inspect_body(name: str) -> Inspection:
-    """Read a body by its name. What is wrong with it is in the inspection; Unreadable if nothing of it can be read."""
+def inspect_body(name: str, *, most_events: int = _MOST_EVENTS) -> Inspection:
+    """Read a body by its name, so many events of it at most.
+
+    What is wrong with it is in the inspection; Unreadable if nothing of it can be read.
+    """
     seen = Inspection(Body(name))
     pieces = seen.body.pieces()
     begun = [piece for piece in [next(pieces, None)] if piece is not None]
@@ -219,7 +224,7 @@ def inspect_body(name: str) -> Inspection:
             if not has_field_lines(body):
                 _read_document(seen, body)
                 return seen
-        _read_stream(seen, chain(begun, pieces))
+        _read_stream(seen, chain(begun, pieces), most_events)
     except (StreamError, Unreadable) as error:
         seen.error = str(error)
     return seen
@@ -245,7 +250,7 @@ def _read_document(seen: Inspection, body: bytes) -> None:
         seen.blocks.append(one)
 
 
-def _read_stream(seen: Inspection, pieces: Iterable[Piece]) -> None:
+def _read_stream(seen: Inspection, pieces: Iterable[Piece], most_events: int) -> None:
     start = place = 0
     ns = None
     open_blocks: dict[int, BlockSeen] = {}
@@ -255,6 +260,9 @@ def _read_stream(seen: Inspection, pieces: Iterable[Piece]) -> None:
             events = seen.stream.receive_data(line)
             for event in events:
                 _note(seen, open_blocks, event, start, place, ns)
+            if len(seen.events) >= most_events:
+                seen.error = f"only the first {most_events:,} events are shown"
+                return
             if events:
                 start = place
     for event in seen.stream.receive_eof():
