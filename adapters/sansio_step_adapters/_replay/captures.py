@@ -32,7 +32,7 @@ from sansio_step import (
     to_json,
 )
 
-from .._captured import Body, Unreadable
+from .._captured import Body, Unreadable, has_field_lines, is_document
 from .answers import status_of
 from .requests import last_text, token_count
 
@@ -42,9 +42,6 @@ _MOST_BYTES: Final = 256 * 1024 * 1024
 _PIECE: Final = 12
 """Characters of a delta of a message that was no stream: about three tokens of English."""
 
-_BOM: Final = b"\xef\xbb\xbf"
-# A line of an event stream, which no line of a JSON text begins like.
-_FIELD_LINE: Final = re.compile(rb"[\r\n](?:data|event|id|retry):")
 _CODED: Final = (".gz", ".zst", ".br")
 _TIMES: Final = ".times.jsonl"
 # Of a recorded head: what the body is, and what a client does because of it. The others belong to the connection that
@@ -131,8 +128,7 @@ def _load(body: Body, name: str) -> Capture:
     status = 200 if body.status is None else body.status
     if body.is_aws:
         headers.pop("content-type", None)  # it goes out as an event stream
-    start = bytes(data[:4096]).removeprefix(_BOM).lstrip()
-    if status < 400 and start.startswith(b"{") and not _FIELD_LINE.search(data):
+    if status < 400 and is_document(bytes(data[:4096])) and not has_field_lines(data):
         return _of_document(bytes(data), name)
     recording = body.recording
     return Capture(
