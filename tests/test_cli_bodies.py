@@ -122,6 +122,21 @@ def test_times_that_are_none_are_said_in_one_line(tmp_path):
     assert ended.stderr.endswith(b"error: line 1 of the times is none\n")
 
 
+@pytest.mark.parametrize("command", ["parse", "inspect", "check"])
+@pytest.mark.parametrize("number", [-1, 2**63, 10**40])
+@pytest.mark.parametrize("line", [1, 2, 3])
+def test_times_that_no_clock_has(tmp_path, line, number, command):
+    """Before the request, or centuries after it."""
+    lines = [b'{"recording":1,"head_ns":%d}', b"[0,%d]", b'{"end":"eof","ns":%d}']
+    times = [each % (number if at == line else at) for at, each in enumerate(lines, 1)]
+    (tmp_path / "a.sse").write_bytes(WHOLE)
+    (tmp_path / "a.times.jsonl").write_bytes(b"\n".join([*times, b""]))
+    ended = run(command, str(tmp_path / "a.sse"))
+    assert ended.returncode == 1
+    assert b"line %d of the times is none" % line in ended.stdout + ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
 def test_a_cut_coding_gives_what_came_and_says_so():
     coded = gzip.compress(WHOLE)[:-30]
     ended = run("parse", "-", stdin=coded)

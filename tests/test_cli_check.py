@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -52,6 +53,16 @@ def shown_as_json(*arguments: str, stdin: bytes = b"") -> dict[str, Any]:
 
 
 # --- in a pipe -------------------------------------------------------------------------------------------
+
+
+@POSIX
+def test_a_name_of_any_bytes(tmp_path):
+    """JSON is UTF-8, and a file's name need not be: what was found in it says so in escapes."""
+    path = os.fsencode(tmp_path) + b"/\xff"
+    Path(os.fsdecode(path)).write_bytes(WHOLE[:-40])
+    found = shown_as_json(os.fsdecode(path))
+    assert found["target"].endswith("/\\xff")
+    assert {each["source"] for each in found["findings"]} == {found["target"]}
 
 
 def test_a_good_capture_is_0(saved):

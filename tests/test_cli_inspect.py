@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from sansio_step import parse, to_dict
+from sansio_step import Outcome, parse, to_dict
 from sansio_step_adapters.cli import _captures
+from sansio_step_adapters.cli._inspection import inspect_body
 from sansio_step_adapters.record import Recorder
 
 from .helpers import MESSAGE_STOP, block_start, block_stop, delta, message_delta, message_start
@@ -129,9 +130,10 @@ def test_what_an_endpoint_sends_is_not_foreign(body, tmp_path):
 
 def test_a_page_that_cant_be_written_is_said(tmp_path):
     (tmp_path / "a").write_bytes(WHOLE)
-    ended = run("inspect", str(tmp_path / "a"), "--html", str(tmp_path / "missing" / "page"))
+    page = tmp_path / "missing" / "page"
+    ended = run("inspect", str(tmp_path / "a"), "--html", str(page))
     assert (ended.returncode, ended.stdout) == (1, b"")
-    assert ended.stderr.startswith(b"sansio-step inspect: --html: No such file or directory: ")
+    assert ended.stderr.decode() == f"--html {page}: error: No such file or directory\n"
 
 
 def test_lines_in_a_pipe_have_no_blanks_at_their_ends(tmp_path):
@@ -358,6 +360,33 @@ class _Tags(html.parser.HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def test_a_page_replaces_a_page_and_no_capture(tmp_path):
+    """`inspect --html sky.sse` in a script: the option takes the name, and the capture would be gone."""
+    capture, page = tmp_path / "sky.sse", tmp_path / "sky.html"
+    capture.write_bytes(WHOLE)
+    for arguments in ([], [str(capture)]):
+        ended = run("inspect", *arguments, "--html", str(capture))
+        assert (ended.returncode, ended.stdout) == (1, b"")
+        assert ended.stderr.decode() == f"--html {capture}: error: it is there already, and is no page\n"
+        assert capture.read_bytes() == WHOLE
+    pages = []
+    for _ in range(2):
+        assert run("inspect", str(capture), "--html", str(page)).returncode == 0
+        pages.append(page.read_text())
+    assert pages[0] == pages[1]
+    ended = run("inspect", str(capture), "--html", "a" * 300)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(b"--html aaa")
+    assert ended.stderr.count(b"\n") == 1
+
+
+def test_of_an_endless_body_the_begin_is_shown(tmp_path):
+    (tmp_path / "a").write_bytes(message_start() + b'event: ping\ndata: {"type":"ping"}\n\n' * 50 + WHOLE)
+    seen = inspect_body(str(tmp_path / "a"), most_events=20)
+    assert (len(seen.events), seen.pings, seen.outcome) == (20, 19, Outcome.STREAMING)
+    assert seen.error == "only the first 20 events are shown"
 
 
 def test_the_page_is_one_file_in_which_a_hostile_capture_stays_text(tmp_path):

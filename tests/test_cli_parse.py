@@ -121,6 +121,33 @@ def test_a_pipe_and_a_link_that_leads_back_are_not_read(tmp_path):
     assert len(told(run("parse", str(tmp_path)))) == 1
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "[a]" * 100])
+def test_a_name_that_nobody_can_ask_about_ends_no_other_file(folder, name):
+    ended = run("parse", name, str(folder / "a[1].sse"))
+    assert ended.returncode == 1
+    assert [json.loads(line)["outcome"] for line in ended.stdout.splitlines()] == ["unreadable", "complete"]
+
+
+@POSIX
+def test_a_file_that_nobody_can_ask_about_ends_no_other_file(folder):
+    """Its folder can be listed, and its path is longer than the system takes."""
+    longest = os.pathconf(folder, "PC_PATH_MAX")
+    path, place = str(folder / "b"), os.open(folder / "b", os.O_RDONLY)
+    while (left := longest - len(path) - 10) > 1:
+        part = "d" * min(200, left - 1)
+        os.mkdir(part, dir_fd=place)
+        inner = os.open(part, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        path, place = f"{path}/{part}", inner
+    os.close(os.open("cut of a long name.sse", os.O_CREAT | os.O_WRONLY, dir_fd=place))
+    os.close(place)
+    ended = run("parse", str(folder / "b"))
+    assert ended.returncode == 1
+    outcomes = {json.loads(line)["file"][-10:]: json.loads(line)["outcome"] for line in ended.stdout.splitlines()}
+    assert outcomes == {"b/cut.body": "truncated", "ked.sse.gz": "complete", "g name.sse": "unreadable"}
+    assert b"cut of a long name.sse: error: File name too long\n" in ended.stderr
+
+
 def test_events_of_several_files_end_with_their_outcome(folder):
     ended = run("parse", "--events", str(folder / "b"))
     ends = [(Path(each["file"]).name, each["outcome"]) for each in told(ended) if "event" not in each]

@@ -75,9 +75,27 @@ class Driver(Generic[Machine]):
         self._transport: ByteStream | None = None
         # What the present step waits in, so that another task can end the wait.
         self._waiting: anyio.CancelScope | LoopStream | None = None
+        self._scope: anyio.CancelScope | None = None  # around the steps of `run`
         self._doing: Want | None = None
         loop = asyncio_loop()
         self._clock: Callable[[], float] = anyio.current_time if loop is None else loop.time
+
+    async def run(self, heard: Callable[[], object]) -> None:
+        """Step after step until it is over; `heard` is called after each. What has a caller to give to is run so.
+
+        One scope stands around many steps, since it has to be there before what a caller does: that can open scopes of
+        its own, which must end within it. One for each message would cost more than the message does.
+        """
+        machine = self.machine
+        while not machine.over:
+            with anyio.CancelScope() as scope:
+                self._scope = scope
+                while not (machine.over or scope.cancel_called):
+                    await self.step()
+                    heard()
+            self._waiting = None
+            if scope.cancelled_caught:
+                machine.waited(self._clock())
 
     async def step(self) -> None:
         """One thing, and what follows from it without waiting. A cancelled step can be repeated, and loses nothing."""
@@ -98,7 +116,12 @@ class Driver(Generic[Machine]):
             await anyio.lowlevel.checkpoint()
             machine.proceeded(self._clock())
         else:
-            await self._in_time(self._do(want), want.until)
+            with anyio.CancelScope(deadline=_deadline(want.until)) as scope:
+                self._waiting = scope
+                await self._do(want)
+            self._waiting = None
+            if scope.cancelled_caught:
+                machine.waited(self._clock())
         if machine.over:
             await self._settle()
 
@@ -116,16 +139,6 @@ class Driver(Generic[Machine]):
         """End the present step, and give back what is held. Tell the machine first why."""
         self.interrupt()
         await self._settle()
-
-    async def _in_time(self, doing: Awaitable[None], until: float | None) -> bool:
-        """Do it until that time at most; tell whether it was done."""
-        with anyio.CancelScope(deadline=math.inf if until is None else until) as scope:
-            self._waiting = scope
-            await doing
-        self._waiting = None
-        if scope.cancelled_caught:
-            self.machine.waited(self._clock())
-        return not scope.cancelled_caught
 
     async def _do(self, want: Connect | Send | Receive | Sleep) -> None:
         transport = self._transport
@@ -221,17 +234,20 @@ class Driver(Generic[Machine]):
                 self._waiting.deadline = want.until
 
     async def _hand_over(self, want: Give) -> None:
-        """Give it to the caller. Servers take nearly all at once, and a cancel scope costs more than they do then."""
+        """Give it to the caller. Servers take nearly all at once: only one that waits needs a limit."""
+        scope = self._scope
         assert self._give is not None
+        assert scope is not None, "what has a caller to give to is run"
         giving = self._give(want.message)
         try:
             waits_for = giving.send(None)
         except StopIteration:
-            given = True
+            pass
         else:
-            given = await self._in_time(_rest_of(giving, waits_for), want.until)
-        if given:
-            self.machine.given(self._clock())
+            self._waiting, scope.deadline = scope, _deadline(want.until)
+            await _rest_of(giving, waits_for)
+            self._waiting, scope.deadline = None, math.inf
+        self.machine.given(self._clock())
 
     async def _open(self, want: Connect) -> None:
         machine, pool, home = self.machine, self._pool, here()
@@ -272,6 +288,10 @@ class Driver(Generic[Machine]):
         rests = not isinstance(transport, LoopStream) or transport.rest()
         if not rests or not self._pool.put(idle):
             await close(transport, connection.farewell())
+
+
+def _deadline(until: float | None) -> float:
+    return math.inf if until is None else until
 
 
 @types.coroutine

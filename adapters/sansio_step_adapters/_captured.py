@@ -66,6 +66,11 @@ class Body:
         self.is_aws = False
         self._name = name
 
+    @property
+    def name(self) -> str:
+        """The label as text that any encoding of Unicode carries. A file's name can be of any bytes."""
+        return self.label.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
     def pieces(self) -> Iterator[Piece]:
         """The decoded bytes as they come, each with its time if that is known. Raises Unreadable after what came."""
         try:

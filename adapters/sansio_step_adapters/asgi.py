@@ -200,10 +200,7 @@ class _Relay:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._take_in)
                 try:
-                    while not forward.over:
-                        await driver.step()
-                        if not forward.full:
-                            self._room.set()
+                    await driver.run(self._make_room)
                 except Exception as error:  # noqa: BLE001, raised below
                     self._failure = error
                 tasks.cancel_scope.cancel()
@@ -231,6 +228,10 @@ class _Relay:
             self._failure = error
         forward.caller_left()
         driver.interrupt()
+
+    def _make_room(self) -> None:
+        if not self._forward.full:
+            self._room.set()
 
     async def _give(self, message: ASGIMessage) -> None:
         try:

@@ -89,8 +89,9 @@ def event_streams(
     A consumer that can't take all of that turns some of it down. Without `unknown` there are no unknown events and
     deltas, and no unknown fields but those of the message; without `pings` no pings. Without `prefilled` all text,
     thinking and arguments come in deltas, as the first party streams them; without `interleaved` one block ends before
-    the next begins. There are at most so many `message_deltas`, and at least one. Without `usage_anywhere` the
-    message_start has all of the usage but the final output_tokens, and the last message_delta has all of it.
+    the next begins. There are at most so many `message_deltas`, and at least one if the message_start does not carry it
+    all. Without `usage_anywhere` the message_start has all of the usage but the final output_tokens, and the last
+    message_delta has all of it.
 
     Raises ValueError if a Message lacks what every legal stream has (id, role, model, stop_reason, usage, finished
     blocks), and for less than one message_delta.

@@ -678,6 +678,34 @@ def test_a_servers_send_is_told_that_its_wait_is_over(backend: str) -> None:
     anyio.run(main, backend=backend)
 
 
+@pytest.mark.parametrize("limit", [Timeouts(caller=30), Timeouts(caller=None, total=None)])
+def test_a_servers_send_has_scopes_of_its_own(backend: str, limit: Timeouts) -> None:
+    """A middleware gives each message a time limit, or may not be cancelled in it: scopes that end within the gateway's."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(200, CHUNKED) + chunked(WHOLE) + LAST_CHUNK)
+        peer.wait_closed()
+
+    async def main() -> None:
+        caller = Caller(BODY)
+
+        async def send(message: Any) -> None:
+            with anyio.fail_after(30):
+                await anyio.sleep(0)
+            with anyio.CancelScope(shield=True):
+                await anyio.lowlevel.checkpoint()
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(caller.send, message)
+
+        with FaultServer(script) as server:
+            async with PassThrough(server.base_url, timeouts=limit) as app:
+                await app(scope(), caller.receive, send)
+        assert caller.body == WHOLE
+
+    anyio.run(main, backend=backend)
+
+
 def test_bytes_that_nobody_can_read_are_no_stall(backend: str) -> None:
     """After a fault the bytes still go through for as long as they come."""
     reports: list[Report] = []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import re
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -469,3 +471,19 @@ def test_an_answer_that_is_still_coming_has_its_findings():
         with pytest.raises(KeyboardInterrupt):
             check.run()
     assert codes(check.findings) == [(NAMES[0], "no_event_line")]
+
+
+def test_large_answers_do_not_add_up() -> None:
+    """Nothing of an answer is left when the next is asked for, whenever the collector would run by itself."""
+    size = 4 << 20
+    answer = stream(b'{"a":"' + b"x" * size, content_type="application/json")
+    gc.disable()
+    tracemalloc.start()
+    try:
+        found = checked(lambda _: answer)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert ("max_tokens 0", "unexpected_answer") in codes(found)
+    assert peak < 16 * size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,39 @@ def test_an_error_is_an_error_again(tmp_path: Path, data: bytes, status: int, ki
 def test_json_that_is_no_message(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(ValueError, match="sky.json: it is neither an event stream nor a message"):
         load_capture(saved(tmp_path, data, "sky.json"))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"100 Continue",
+        b"204 No Content",
+        b"304 Not Modified",
+        b"200 OK\r\nretry-after: a\0b",
+        b"200 OK\r\nretry-after: \x1b",
+    ],
+)
+def test_a_head_that_http_cant_carry(tmp_path: Path, head: bytes) -> None:
+    """It is said when the file is read: an answer with it would be none."""
+    with pytest.raises(ValueError, match=r"sky\.sse: (status|headers): [ -~]+$"):
+        load_capture(saved(tmp_path, b"HTTP/1.1 " + head + b"\r\n\r\n" + WHOLE))
+
+
+@pytest.mark.parametrize("value", ["茶", "a\r\nb: c", " a", "a\t"])
+def test_a_capture_with_such_a_head_cant_be_made(value: str) -> None:
+    with pytest.raises(ValueError, match="headers: content-type is '"):
+        Capture(WHOLE, headers={"content-type": value})
+
+
+def test_a_head_in_latin_1_goes_out_as_it_came(tmp_path: Path) -> None:
+    """HTTP has bytes there, and curl saves them."""
+    kind = "text/event-stream; by=Café".encode("latin-1")
+    with serve(saved(tmp_path, HTTP % (200, kind) + WHOLE)) as server:
+        body = json.dumps({**REQUEST, "stream": True}).encode()
+        request = urllib.request.Request(server.base_url + "/v1/messages", body)  # noqa: S310, our own server
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310, the same
+            assert response.headers["content-type"].encode("latin-1", "surrogateescape") == kind
+            assert response.read() == WHOLE
 
 
 @pytest.mark.parametrize("content", [None, b"\x1f\x8bno gzip"])

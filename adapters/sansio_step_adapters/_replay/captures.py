@@ -32,7 +32,7 @@ from sansio_step import (
     to_json,
 )
 
-from .._captured import Body, Unreadable
+from .._captured import Body, Unreadable, has_field_lines, is_document
 from .answers import status_of
 from .requests import last_text, token_count
 
@@ -42,19 +42,19 @@ _MOST_BYTES: Final = 256 * 1024 * 1024
 _PIECE: Final = 12
 """Characters of a delta of a message that was no stream: about three tokens of English."""
 
-_BOM: Final = b"\xef\xbb\xbf"
-# A line of an event stream, which no line of a JSON text begins like.
-_FIELD_LINE: Final = re.compile(rb"[\r\n](?:data|event|id|retry):")
 _CODED: Final = (".gz", ".zst", ".br")
 _TIMES: Final = ".times.jsonl"
 # Of a recorded head: what the body is, and what a client does because of it. The others belong to the connection that
 # was, or to whoever recorded it.
 _KEPT: Final = re.compile(r"content-type|retry-after(?:-ms)?|x-should-retry|anthropic-ratelimit-[a-z-]+")
+# RFC 9110, 15.3.5 and 15.4.5; its 5.5 has what a header's value is.
+_BODYLESS: Final = (204, 304)
+_VALUE: Final = re.compile("[\t -~\x80-\xff]*")
 
 
 @dataclass(frozen=True)
 class Capture:
-    """A body to serve, and what is known of it beside its bytes."""
+    """A body to serve, and what is known of it beside its bytes. ValueError for a head that HTTP can't carry."""
 
     body: bytes
     name: str = ""
@@ -70,6 +70,13 @@ class Capture:
     """Whether the connection broke at its end, and does so again."""
     document: bytes | None = None
     """The answer to a request without `stream`, if it is not to be read out of the body."""
+
+    def __post_init__(self) -> None:
+        if not 200 <= self.status <= 999 or self.status in _BODYLESS:
+            raise ValueError(f"status: no response under {self.status} has a body")
+        for name, value in self.headers.items():
+            if _VALUE.fullmatch(value) is None or value != value.strip():
+                raise ValueError(f"headers: {name} is {value!r}, which HTTP can't carry")
 
     @property
     def is_error(self) -> bool:
@@ -121,8 +128,7 @@ def _load(body: Body, name: str) -> Capture:
     status = 200 if body.status is None else body.status
     if body.is_aws:
         headers.pop("content-type", None)  # it goes out as an event stream
-    start = bytes(data[:4096]).removeprefix(_BOM).lstrip()
-    if status < 400 and start.startswith(b"{") and not _FIELD_LINE.search(data):
+    if status < 400 and is_document(bytes(data[:4096])) and not has_field_lines(data):
         return _of_document(bytes(data), name)
     recording = body.recording
     return Capture(

@@ -61,10 +61,11 @@ class Connection:
 
     async def send(self, answer: Answer, call: Call, began: float) -> bool:
         """Send an answer to a request that was whole at the time `began`; tell whether another can come."""
-        headers = [*answer.headers, ("request-id", call.request_id)]
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
+        headers.append((b"request-id", call.request_id.encode()))
         if self._http.their_state in (h11.SEND_BODY, h11.ERROR):
             # Where a request was not read to its end, no other can begin.
-            headers.append(("connection", "close"))
+            headers.append((b"connection", b"close"))
         timeline = answer.timeline
         call.status = answer.status
         if timeline.head_at:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -55,8 +55,7 @@ class Place(NamedTuple):
             return self.number if self.number <= len(body) else None
         if self.number == 0:
             return 0
-        end = next(itertools.islice(_EVENT_END.finditer(body), self.number - 1, None), None)
-        return None if end is None else end.end()
+        return next(itertools.islice(_event_ends(body), self.number - 1, None), None)
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -165,12 +164,14 @@ class Timeline(NamedTuple):
 
 def pieces(capture: bytes, chunk_size: int | None) -> Iterator[bytes]:
     """A capture cut to size, or after each event."""
-    if chunk_size is not None:
-        cuts = [*range(0, len(capture), chunk_size), len(capture)]
-    else:
-        cuts = sorted({0, *(end.end() for end in _EVENT_END.finditer(capture)), len(capture)})
-    for start, end in itertools.pairwise(cuts):
-        yield capture[start:end]
+    cuts: Iterable[int] = (
+        range(chunk_size, len(capture), chunk_size) if chunk_size is not None else _event_ends(capture)
+    )
+    start = 0
+    for end in itertools.chain(cuts, [len(capture)]):
+        if end > start:
+            yield capture[start:end]
+            start = end
 
 
 def stream_timeline(
@@ -227,6 +228,10 @@ def document_timeline(document: bytes, dials: Dials, *, reads: Sequence[tuple[in
     promised = end if ending == "cut" else len(document)
     step = Step(head_at, document[:end])
     return Timeline(head_at, iter([step] if step.data else []), ending), promised
+
+
+def _event_ends(body: bytes) -> Iterator[int]:
+    return (end.end() for end in _EVENT_END.finditer(body))
 
 
 def _checked(name: str, value: Any) -> None:
@@ -305,4 +310,4 @@ def _with_pings(steps: Iterator[Step], body: bytes, start: float, silence: float
 def _at_event_end(body: bytes, offset: int) -> bool:
     """Whether something can be put in there without being in an event."""
     before = body[max(0, offset - 4) : offset]
-    return not offset or any(end.end() == len(before) for end in _EVENT_END.finditer(before))
+    return not offset or len(before) in _event_ends(before)

@@ -52,8 +52,9 @@ class Asking(Client):
                 self.create(request)
         except StreamError as error:
             failure = error
-        if self._end is not None:
-            seen.receive_eof(*self._end)
+        end, self._seen, self._end = self._end, None, None
+        if end is not None:
+            seen.receive_eof(*end)
         else:
             assert failure is not None, "a call without an answer has failed"
             seen.receive_nothing(failure)

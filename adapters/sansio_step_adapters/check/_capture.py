@@ -26,7 +26,12 @@ class CaptureCheck:
 
     def __init__(self, name: str, *, limits: Limits | None = None) -> None:
         self._body = Body(name)
-        self._seen = Observation(self._body.label, limits=limits)
+        self._seen = Observation(self._body.name, limits=limits)
+
+    @property
+    def source(self) -> str:
+        """The file's name as text, which the findings have as theirs."""
+        return self._body.name
 
     @property
     def findings(self) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -68,13 +69,13 @@ class ServerCheck:
             for question, request in zip(QUESTIONS, self._requests, strict=True):
                 messages: list[Message] = []
                 for wanted, how in ((Wanted.STREAM, "streamed"), (Wanted.MESSAGE, "not streamed")):
-                    seen, hopeless = self._ask(client, request, wanted, f"{question.name}, {how}", listener)
+                    message, hopeless = self._ask(client, request, wanted, f"{question.name}, {how}", listener)
                     left -= 1
                     if hopeless:
                         self._give_up(left)
                         return
-                    if seen.message is not None:
-                        messages.append(seen.message)
+                    if message is not None:
+                        messages.append(message)
                 self._compare(question, messages, client)
             for wrong in WRONG:
                 spoilt = wrong.spoil(self._requests[0])
@@ -89,19 +90,22 @@ class ServerCheck:
         listener: Callable[[str], object] | None,
         *,
         refusal: bool = False,
-    ) -> tuple[Observation, bool]:
-        """Ask one thing; the answer, and whether there is no hope for others."""
+    ) -> tuple[Message | None, bool]:
+        """Ask one thing; its message if that is whole, and whether there is no hope for others."""
         if listener is not None:
             listener(name)
         seen = self._now = Observation(name, wanted=wanted, limits=self._limits, mask=client.mask, refusal=refusal)
         client.ask(request, wanted, seen)
+        # An answer can be 64 MiB, and its error's traceback holds it, in a cycle. The collector counts objects, not bytes:
+        # left to itself it let eight such answers take 2 GB.
+        gc.collect()
         self._done += seen.findings
         self._now = None
         if seen.status is None:
             # A document's head comes when the answer is made: a slow model is not a server that hangs.
             is_slow = wanted is Wanted.MESSAGE and "timed_out" in seen.tally
-            return seen, not is_slow
-        return seen, isinstance(seen.error, APIError) and seen.error.status in _HOPELESS
+            return None, not is_slow
+        return seen.message, isinstance(seen.error, APIError) and seen.error.status in _HOPELESS
 
     def _compare(self, question: Question, messages: list[Message], client: Asking) -> None:
         tally = Tally(question.name)

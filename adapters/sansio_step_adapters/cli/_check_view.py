@@ -50,7 +50,7 @@ def to_json(shown: Shown, *, indent: bool) -> str:
         {**msgspec.to_builtins(each), "allowed": each.code in shown.allow, "more": each.more} for each in shown.findings
     ]
     document = {
-        "target": shown.target.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+        "target": shown.target,
         "good": shown.is_good,
         "interrupted": shown.interrupted,
         "findings": findings,

@@ -44,6 +44,8 @@ __all__ = ["BlockSeen", "EventSeen", "Gap", "Inspection", "inspect_body"]
 # An event ends at a line end, so that feeding line by line tells which bytes it took.
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _MOST_GAPS: Final = 5
+_MOST_EVENTS: Final = 1 << 20
+"""Each is kept, with some 200 bytes, and a body of nothing but pings can be endless."""
 # A silence of less than this part of the whole is none that anybody looks for.
 _GAP_PART: Final = 0.05
 
@@ -173,7 +175,7 @@ class Inspection:
         message = self.message
         usage = message.usage if message is not None else None
         return {
-            "file": self.body.label.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+            "file": self.body.name,
             "forms": self.body.forms,
             "is_document": self.is_document,
             "status": self.body.status,
@@ -214,8 +216,11 @@ class Inspection:
         }
 
 
-def inspect_body(name: str) -> Inspection:
-    """Read a body by its name. What is wrong with it is in the inspection; Unreadable if nothing of it can be read."""
+def inspect_body(name: str, *, most_events: int = _MOST_EVENTS) -> Inspection:
+    """Read a body by its name, so many events of it at most.
+
+    What is wrong with it is in the inspection; Unreadable if nothing of it can be read.
+    """
     seen = Inspection(Body(name))
     start = bytearray()  # as much as tells a foreign format
     pieces = _kept(seen.body.pieces(), start)
@@ -228,7 +233,7 @@ def inspect_body(name: str) -> Inspection:
             if not has_field_lines(body):
                 _read_document(seen, body)
                 return seen
-        _read_stream(seen, chain(begun, pieces))
+        _read_stream(seen, chain(begun, pieces), most_events)
     except (StreamError, Unreadable) as error:
         seen.error = str(error)
         answered = isinstance(error, APIError) or seen.message is not None or seen.body.is_aws
@@ -266,7 +271,7 @@ def _read_document(seen: Inspection, body: bytes) -> None:
         seen.blocks.append(one)
 
 
-def _read_stream(seen: Inspection, pieces: Iterable[Piece]) -> None:
+def _read_stream(seen: Inspection, pieces: Iterable[Piece], most_events: int) -> None:
     start = place = 0
     ns = None
     open_blocks: dict[int, BlockSeen] = {}
@@ -276,6 +281,9 @@ def _read_stream(seen: Inspection, pieces: Iterable[Piece]) -> None:
             events = seen.stream.receive_data(line)
             for event in events:
                 _note(seen, open_blocks, event, start, place, ns)
+            if len(seen.events) >= most_events:
+                seen.error = f"only the first {most_events:,} events are shown"
+                return
             if events:
                 start = place
     for event in seen.stream.receive_eof():

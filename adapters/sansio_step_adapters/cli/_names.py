@@ -39,14 +39,14 @@ def find_files(names: Iterable[str]) -> list[Named]:
 def _find(name: str) -> Iterator[Named]:
     if name == "-":
         yield Named(name)
-    elif Path(name).is_dir():
+    elif os.path.isdir(name):  # noqa: PTH112, Path's raises for a name too long or a folder that is closed
         yield from _in_folder(name)
-    elif glob.has_magic(name) and not Path(name).exists():
+    elif glob.has_magic(name) and not os.path.exists(name):  # noqa: PTH110, the same
         matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207, Path's knows no absolute pattern
         if not matches:
             yield Named(name, problem="no file matches")
         for match in matches:
-            yield from _in_folder(match) if Path(match).is_dir() else [Named(match)]
+            yield from _in_folder(match) if os.path.isdir(match) else [Named(match)]  # noqa: PTH112, the same
     else:
         yield Named(name)
 
@@ -57,8 +57,15 @@ def _in_folder(folder: str) -> Iterator[Named]:
     for path, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
+            if name.startswith("."):
+                continue
             file = Path(path, name)
-            if not name.startswith(".") and file.is_file():
+            try:
+                is_file = file.is_file()
+            except OSError as closed:  # its folder can be listed, and not entered
+                unreadable.append(closed)
+                continue
+            if is_file:
                 empty = False
                 yield Named(str(file), found=True)
     for error in unreadable:

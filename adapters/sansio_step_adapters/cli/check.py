@@ -24,7 +24,7 @@ def run(arguments: CheckArguments) -> bool:
     from ._check_view import Shown, show, to_json  # noqa: PLC0415
 
     try:
-        check, go = _check(arguments)
+        label, check, go = _check(arguments)
     except (ValueError, TypeError, ModuleNotFoundError) as error:
         said = str(error)  # the library calls the URL by its argument's name
         raise _wrong(f"{arguments.target}: {said[10:]}" if said.startswith("base_url: ") else said) from None
@@ -37,7 +37,6 @@ def run(arguments: CheckArguments) -> bool:
         # `localhost:8000` is a good name of a file, too.
         hint = "; a server's URL begins with http://" if isinstance(error, FileNotFoundError) else ""
         raise _wrong(f"{arguments.target}: {error.strerror or error}{hint}") from None
-    label = "<stdin>" if arguments.target == "-" else arguments.target
     shown = Shown(label, check.findings, arguments.allow, interrupted)
     if arguments.json:
         sys.stdout.write(to_json(shown, indent=sys.stdout.isatty()) + "\n")
@@ -49,15 +48,15 @@ def run(arguments: CheckArguments) -> bool:
     return shown.is_good
 
 
-def _check(arguments: CheckArguments) -> tuple[CaptureCheck | ServerCheck, Callable[[], None]]:
-    """The check, and how to run it."""
+def _check(arguments: CheckArguments) -> tuple[str, CaptureCheck | ServerCheck, Callable[[], None]]:
+    """What is checked as text, the check, and how to run it."""
     from ..check import CaptureCheck, ServerCheck  # noqa: PLC0415
 
     if not arguments.is_url:
         capture = CaptureCheck(arguments.target)
-        return capture, capture.run
+        return capture.source, capture, capture.run
     server = ServerCheck(arguments.target, **{"model": MODEL, **arguments.options})
-    return server, partial(server.run, _say if sys.stderr.isatty() else None)
+    return arguments.target, server, partial(server.run, _say if sys.stderr.isatty() else None)
 
 
 def _say(what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -16,23 +17,24 @@ from .arguments.inspect import InspectArguments
 
 __all__ = ["run"]
 
+_PAGE: Final = b"<!DOCTYPE html>"
+
 
 def run(arguments: InspectArguments) -> bool:
     """Show a capture; tell whether its message was whole."""
+    if arguments.html is not None and _is_taken(Path(arguments.html)):
+        return _complain(f"--html {arguments.html}", "it is there already, and is no page")
     try:
         seen = inspect_body(arguments.file)
     except Unreadable as error:
-        label = "<stdin>" if arguments.file == "-" else arguments.file
-        _say(f"{label}: error: {error}")
-        return False
+        return _complain("<stdin>" if arguments.file == "-" else arguments.file, str(error))
     if arguments.html is not None:
         from ._inspect_html import page  # noqa: PLC0415
 
         try:
             Path(arguments.html).write_text(page(seen), encoding="utf-8", errors="backslashreplace")
         except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-            _say(f"sansio-step inspect: --html: {getattr(error, 'strerror', None) or error}: {arguments.html}")
-            return False
+            return _complain(f"--html {arguments.html}", getattr(error, "strerror", None) or str(error))
     if arguments.json:
         from ._chat_view import write_json  # noqa: PLC0415
 
@@ -45,7 +47,20 @@ def run(arguments: InspectArguments) -> bool:
     return seen.outcome is Outcome.COMPLETE and seen.error is None
 
 
-def _say(what: str) -> None:
-    line = escaped(what).replace("\n", "\\n") + "\n"
+def _is_taken(path: Path) -> bool:
+    """Whether there is a file that a page must not replace: `inspect --html sky.sse` names the capture itself."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.read(len(_PAGE))
+    except OSError:
+        return False  # to write it fails as well, and says why
+    return start not in (b"", _PAGE)
+
+
+def _complain(name: str, problem: str) -> bool:
+    line = escaped(f"{name}: error: {problem}").replace("\n", "\\n") + "\n"
     sys.stderr.buffer.write(line.encode("utf-8", "surrogateescape"))
     sys.stderr.buffer.flush()
+    return False

@@ -5,7 +5,6 @@ Both are written as UTF-8 bytes, whatever the locale is.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -76,8 +75,6 @@ class _Parser:
         self.options = options
         self.progress = progress
         self.is_one = is_one
-        # What the output says of where it comes from. A name can be of any bytes.
-        self.file = os.fsencode(self.body.label).decode("utf-8", "backslashreplace")
         self.stream = MessageStream(strict=options.strict)
         # How each message stood when the next one began.
         self.outcomes: list[Outcome] = []
@@ -222,7 +219,7 @@ class _Parser:
     def _write_events(self, events: list[StreamEvent]) -> None:
         lines = (to_json(event) for event in events)
         if not self.is_one:
-            lines = (msgspec.json.encode({"file": self.file, "event": msgspec.Raw(line)}) for line in lines)
+            lines = (msgspec.json.encode({"file": self.body.name, "event": msgspec.Raw(line)}) for line in lines)
         self._write(*lines)
 
     def _write_message(self, message: bytes, outcome: Outcome, problems: Sequence[str] = ()) -> None:
@@ -234,7 +231,7 @@ class _Parser:
 
     def _write_object(self, outcome: str, fields: dict[str, object], problems: Sequence[str]) -> None:
         error = {"error": "; ".join(problems)} if problems else {}
-        self._write(msgspec.json.encode({"file": self.file, "outcome": outcome, **error, **fields}))
+        self._write(msgspec.json.encode({"file": self.body.name, "outcome": outcome, **error, **fields}))
 
     def _write(self, *documents: bytes) -> None:
         if self.options.pretty:
