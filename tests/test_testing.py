@@ -298,9 +298,13 @@ def test_a_cut_body_shrinks_too():
     def is_cut_in_a_line_end(chunks):
         return any(one[-1:] == b"\r" and other[:1] == b"\n" for one, other in pairwise(chunks))
 
-    chunks = find(streams, is_cut_in_a_line_end, settings=SHRINK)
-    assert len(chunks) == 2
-    assert len(b"".join(chunks)) < 1000  # the shortest has 357 bytes, half of those that are drawn more than 1,300
+    def shrunk(start):
+        chunks = find(streams, is_cut_in_a_line_end, settings=SHRINK, random=Random(start))
+        assert len(chunks) == 2
+        return len(b"".join(chunks))
+
+    # Where shrinking ends depends on where it began: of 32 seeds 23 end below 500 bytes, none of 16 begins there.
+    assert any(shrunk(start) < 500 for start in range(5))
 
 
 @given(st.binary(max_size=60).flatmap(lambda data: st.tuples(st.just(data), kit.chunked(data, empty=False))))
