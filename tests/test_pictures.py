@@ -40,7 +40,7 @@ def test_the_picture_of_the_demo():
 
 @POSIX
 def test_the_picture_is_made_from_a_run(tmp_path):
-    pytest.importorskip("pyte", reason="no pyte (extra pictures): the picture's script is NOT TESTED")
+    pytest.importorskip("pyte", reason="no pyte (group pictures): the picture's script is NOT TESTED")
     command = [sys.executable, str(PICTURES / "make_demo.py"), str(tmp_path / "demo.svg")]
     ended = subprocess.run(command, capture_output=True, env=environment(), timeout=120)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
