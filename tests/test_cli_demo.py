@@ -87,12 +87,12 @@ def test_its_last_lines_say_what_to_do_next():
 
 
 def test_its_pace_is_kept():
-    """So many seconds lie between two events, or more: a sleep is never shorter."""
+    """So many seconds lie between two events that are sent. Those that wait to be read arrive closer, but not all of them."""
     shown = run("demo", "--pace", "0.001").stdout.decode()
     arrived = re.findall(r"arrived +(\d+) events .* in ([0-9.]+) s", shown)
     assert len(arrived) == 4
     for events, seconds in arrived:
-        assert float(seconds) + 0.005 >= (int(events) - 1) * 0.001
+        assert float(seconds) >= (int(events) - 1) * 0.001 / 2
 
 
 def test_it_writes_utf_8_whatever_the_locale():
