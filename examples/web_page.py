@@ -94,7 +94,7 @@ def application(client: AsyncClient) -> Starlette:
 
 
 def web() -> Starlette:
-    """The application with StepFun behind it."""
+    """The application, which asks StepFun."""
     return application(AsyncClient())
 
 
