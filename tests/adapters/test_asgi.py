@@ -36,6 +36,7 @@ from faultserver import (
     keeps_saying,
     says,
 )
+from streams import OpenStream
 
 from sansio_step import (
     APIError,
@@ -1080,7 +1081,7 @@ def test_lifespan(backend: str) -> None:
 def test_an_injected_transport(backend: str) -> None:
     """`connect` replaces the way to the upstream: here two streams in memory, without any socket."""
 
-    class Memory(anyio.abc.ByteStream):
+    class Memory(OpenStream):
         def __init__(self) -> None:
             self.requests = b""
             self._answer = [answer()]
@@ -1092,9 +1093,6 @@ def test_an_injected_transport(backend: str) -> None:
         async def send(self, item: bytes) -> None:
             await anyio.lowlevel.checkpoint()
             self.requests += item
-
-        async def send_eof(self) -> None:
-            raise NotImplementedError
 
         async def aclose(self) -> None:
             pass

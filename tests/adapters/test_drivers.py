@@ -32,6 +32,7 @@ from faultserver import (
     head,
     keeps_saying,
 )
+from streams import OpenStream
 from test_clients import swallowing
 
 from sansio_step import APIError, ConnectError, ConnectionLost, DeadlineExceeded, IncompleteStream, Timeouts
@@ -165,7 +166,7 @@ def test_a_flood_while_a_stream_of_the_callers_own_is_written_to(backend: str) -
     """What is read meanwhile is bounded, though the server reads nothing."""
     received = 0
 
-    class Flood(anyio.abc.ByteStream):
+    class Flood(OpenStream):
         async def receive(self, max_bytes: int = 65536) -> bytes:
             nonlocal received
             await anyio.lowlevel.checkpoint()
@@ -174,9 +175,6 @@ def test_a_flood_while_a_stream_of_the_callers_own_is_written_to(backend: str) -
 
         async def send(self, item: bytes) -> None:
             await anyio.sleep_forever()
-
-        async def send_eof(self) -> None:
-            raise NotImplementedError
 
         async def aclose(self) -> None:
             pass
@@ -201,7 +199,7 @@ def test_nothing_is_written_twice_to_a_stream_of_the_callers_own(backend: str, a
     """A write that is stuck while the server speaks goes on as long as it speaks, and is never begun again."""
     writes = 0
 
-    class Stuck(anyio.abc.ByteStream):
+    class Stuck(OpenStream):
         said = 0
 
         async def receive(self, max_bytes: int = 65536) -> bytes:
@@ -217,9 +215,6 @@ def test_nothing_is_written_twice_to_a_stream_of_the_callers_own(backend: str, a
             nonlocal writes
             writes += 1
             await anyio.sleep_forever()
-
-        async def send_eof(self) -> None:
-            raise NotImplementedError
 
         async def aclose(self) -> None:
             pass
@@ -263,7 +258,7 @@ def test_streams_of_the_callers_own_are_closed_at_the_next_call() -> None:
     clock = testing.MockClock()
     made: list[Any] = []
 
-    class Answers(anyio.abc.ByteStream):
+    class Answers(OpenStream):
         closed = False
 
         async def receive(self, max_bytes: int = 65536) -> bytes:
@@ -272,9 +267,6 @@ def test_streams_of_the_callers_own_are_closed_at_the_next_call() -> None:
 
         async def send(self, item: bytes) -> None:
             await anyio.lowlevel.checkpoint()
-
-        async def send_eof(self) -> None:
-            raise NotImplementedError
 
         async def aclose(self) -> None:
             await anyio.lowlevel.checkpoint()
@@ -511,7 +503,7 @@ def test_a_socket_that_takes_nothing_at_first() -> None:
 def test_a_write_to_a_stream_of_the_callers_own_that_fails(backend: str) -> None:
     """What was said before counts for more there, too."""
 
-    class Deaf(anyio.abc.ByteStream):
+    class Deaf(OpenStream):
         async def receive(self, max_bytes: int = 65536) -> bytes:
             await anyio.sleep(0)
             await anyio.sleep(0)
@@ -519,9 +511,6 @@ def test_a_write_to_a_stream_of_the_callers_own_that_fails(backend: str) -> None
 
         async def send(self, item: bytes) -> None:
             raise anyio.BrokenResourceError from BrokenPipeError(32, "Broken pipe")
-
-        async def send_eof(self) -> None:
-            raise NotImplementedError
 
         async def aclose(self) -> None:
             pass
@@ -554,7 +543,7 @@ def test_two_threads_give_a_connection_up_at_once() -> None:
     assert len(pool) == 0
 
 
-class Clogged(anyio.abc.ByteStream):
+class Clogged(OpenStream):
     """Takes no byte, and says what it is told to."""
 
     def __init__(self, *said: bytes) -> None:
@@ -568,9 +557,6 @@ class Clogged(anyio.abc.ByteStream):
 
     async def send(self, item: bytes) -> None:
         await anyio.sleep_forever()
-
-    async def send_eof(self) -> None:
-        raise NotImplementedError
 
     async def aclose(self) -> None:
         pass
