@@ -54,6 +54,8 @@ def _code(run: Callable[[], bool]) -> int:
         return _BROKEN_PIPE
     except OSError as error:
         _say(str(error))
+        # What is buffered would fail again at exit, on a full disk: Python's own code for that is 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
 
