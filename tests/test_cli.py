@@ -404,12 +404,14 @@ def test_a_broken_pipe_ends_it_quietly():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_said():
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # fails as the output is handed over, or as it is printed
+def test_a_full_disk_is_said(unbuffered):
     with Path("/dev/full").open("wb") as full:
         command = [sys.executable, "-c", START, "parse", "-"]
         ended = subprocess.run(
-            command, input=FIRST_PARTY, stdout=full, stderr=subprocess.PIPE, env=environment(), timeout=60
-        )
+            command, input=FIRST_PARTY, stdout=full, stderr=subprocess.PIPE, timeout=60,
+            env=environment() | {"PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
     assert ended.returncode == 1
     assert ended.stderr.count(b"\n") == 1
     assert b"No space left on device" in ended.stderr

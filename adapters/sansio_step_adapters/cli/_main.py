@@ -49,15 +49,23 @@ def _code(run: Callable[[], bool]) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has gone, as `head` does. What is still buffered has nowhere to go at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has gone, as `head` does.
+        _drop_output()
         return _BROKEN_PIPE
     except OSError as error:
         _say(str(error))
-        # What is buffered would fail again at exit, on a full disk: Python's own code for that is 120.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # A full disk: what was printed up to the error can't be written either.
+            _drop_output()
         return 1
     return code
+
+
+def _drop_output() -> None:
+    """What is still buffered has nowhere to go: Python would try again at exit, and end with its own code for that, 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(what: str) -> None:
