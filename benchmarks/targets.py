@@ -65,7 +65,7 @@ TARGETS: Final = (
 )
 
 # The guard fails only this far above a target, so that noise can't fail it. Two targets are not reached yet: the message
-# of `short` takes 8.7 times the floor instead of 6, and with one event a chunk 5 times instead of 3.9.
+# of `short` takes 6.3 times the floor instead of 6, and with one event a chunk 5 times instead of 3.9.
 GUARD_TOLERANCE: Final = 2.0
 
 # Input off the beaten path (`benchmarks.detours`) costs at most this many times the common shape.

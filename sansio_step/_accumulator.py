@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from itertools import islice
 from typing import Any, ClassVar, Literal, NoReturn, SupportsIndex
 
 from ._assembler import BlockAssembler
-from ._base import NO_EXTRA, Part, set_right
-from ._decode import RESTATED, attribute_for, read_usage
 from ._deviations import ENTRY_SIZE, Deviation, DeviationLog, Note
-from ._encode import to_json
 from ._errors import APIError, IncompleteStream, LimitExceeded, ProtocolViolation, StreamError
 from ._events import (
     CUT_ANYWHERE,
@@ -28,36 +24,18 @@ from ._events import (
 )
 from ._growing import TextBuffer
 from ._message import ContentBlock, Message, Usage
-from ._quirks import IN_DELTA
+from ._message_size import DELTA_SIZE, MAX_MESSAGE_SIZE, MESSAGE_SIZE, deltas_size, event_size
 from ._receiver import refuse_copy
 from ._response import api_error
 from ._runs import DeltaRun
 from ._states import EVENTS, RULES, Rule, State
-
-MAX_MESSAGE_SIZE = 64 * 1024 * 1024
+from ._updates import is_reset, merge_fields, merge_usages, restate, usages_in, usages_of
+from ._whole import build_whole
 
 Keep = Literal["all", "last"]
 OnFault = Literal["raise", "keep"]
 
-_DELTA_SIZE = 79
-# The bytes of a delta event's JSON around its text, as the first party writes it. A million deltas of one character
-# each are more than a megabyte.
-
-_MESSAGE_SIZE = 1024
-# The bytes that a message counts for, besides those of its events. A body can carry endless messages of 60 bytes each,
-# and each takes a kilobyte of memory.
-
 _NO_SIZES: Mapping[int, int] = {}
-
-_BATCH = 1024
-# The number of events that are looked at together. It bounds what a run of deltas costs beside its own length.
-
-_MESSAGE_KEYS = frozenset(("type", *Message.__struct_fields__)) - {"extra"}
-_USAGE_FIELDS = tuple(name for name in Usage.__struct_fields__ if name != "extra")
-_INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation")
-
-_MOST_COUNTS = 16
-# The counts in an object of counts that are looked at. `cache_creation` has two.
 
 _Run = tuple[int, type[Delta], TextBuffer, ContentBlock]
 """Deltas of one index and kind, with the place where their text goes and the block that has it."""
@@ -237,6 +215,8 @@ class MessageAccumulator:
 
     def finished(self, index: int) -> bool:
         """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop."""
+        if self._blocks is None and self._state is State.STOPPED:  # all of them came at once
+            return self._message is not None and 0 <= index < len(self._message.content)
         return self._blocks is not None and self._blocks.finished(index)
 
     def add(self, event: StreamEvent) -> None:
@@ -271,6 +251,8 @@ class MessageAccumulator:
     def _extend(self, events: Iterable[StreamEvent | DeltaRun]) -> None:
         # A stream is hardly anything but runs of deltas for one block. A delta takes 0.06 microseconds this way, and 1.5
         # by `_add`.
+        if events.__class__ is list and self._take_whole(events):
+            return
         run = None
         index, kind = -1, None  # of the deltas that continue the run
         texts: list[str] = []
@@ -294,6 +276,21 @@ class MessageAccumulator:
         finally:  # also if the caller's iterator raises
             if texts:
                 self._continue(texts)
+
+    def _take_whole(self, events: list[StreamEvent | DeltaRun]) -> bool:
+        """Add the events of one whole message; False, and nothing is added, if they are not just that."""
+        if self._state is not State.EMPTY or len(events) < 3 or events[-1].__class__ is not MessageStopEvent:
+            return False
+        whole = build_whole(events, self._number, self._sizes)
+        if whole is None or self._size + whole.size > self.max_message_size:
+            return False
+        self._size += whole.size
+        self._number += whole.event_count
+        self._message = whole.message
+        self._message_number += 1
+        self._usage_is_final = whole.usage_is_final
+        self._enter(State.STOPPED)
+        return True
 
     def _add_run(self, run: DeltaRun) -> None:
         texts = run.texts
@@ -323,7 +320,7 @@ class MessageAccumulator:
             if delta.__class__ is not kind:
                 return False
             text += delta.piece
-        size = self._size + len(events) * _DELTA_SIZE + len(text)
+        size = self._size + len(events) * DELTA_SIZE + len(text)
         if size > self.max_message_size or not text.isascii():
             return self._append(len(events), text)
         self._size = size
@@ -349,7 +346,7 @@ class MessageAccumulator:
         run = self._run
         assert run is not None
         try:
-            size = self._size + count * _DELTA_SIZE + (len(text) if text.isascii() else len(text.encode()))
+            size = self._size + deltas_size(count, text)
         except UnicodeEncodeError:
             return False
         if size > self.max_message_size:
@@ -454,7 +451,7 @@ class MessageAccumulator:
 
     def _count_event(self, event: StreamEvent, besides: int = 0) -> None:
         """Count the bytes of an event's JSON: as it came, if the caller of `extend` said so, else as it is written."""
-        self._count(besides + (self._sizes.get(self._number) or len(to_json(event))))
+        self._count(besides + event_size(event, self._number, self._sizes))
 
     def _count(self, size: int) -> None:
         size += self._size
@@ -464,7 +461,7 @@ class MessageAccumulator:
 
     def _open(self, why: str) -> None:
         """Open an empty message for content whose message_start is missing."""
-        self._count(_MESSAGE_SIZE)
+        self._count(MESSAGE_SIZE)
         self.note("no_message_start", why)
         self._begin(Message())
 
@@ -487,7 +484,7 @@ class MessageAccumulator:
     def _start(self, event: MessageStartEvent) -> None:
         if self.keep == "last":
             self._size = self._entries_size
-        self._count_event(event, _MESSAGE_SIZE)
+        self._count_event(event, MESSAGE_SIZE)
         message: Message = event.message.__copy__()
         message.stop_reason = message.stop_reason or None
         self._begin(message)
@@ -535,7 +532,7 @@ class MessageAccumulator:
         delta = event.delta
         text = appended_text(delta)
         if text is not None and delta.grows is not None:
-            self._count(_DELTA_SIZE + _utf8_size(text))
+            self._count(deltas_size(1, text, "surrogatepass"))
         else:
             self._count_event(event)
         self._run = None
@@ -557,38 +554,24 @@ class MessageAccumulator:
     def _apply_message_delta(self, event: MessageDeltaEvent) -> None:
         self._count_event(event)
         message, blocks = self._current()
-        delta = event.delta
-        usages = [event.usage] if event.usage is not None else []
-        if event.extra or delta.extra:
-            usages += _usages(event.extra, delta.extra)
+        usages = usages_of(event)
         self._note_reset(message, usages)
-        if delta.stop_reason:
+        if event.delta.stop_reason:
             self._finish_blocks(blocks, "message_delta")
-        # A null or a missing field never takes away what an earlier event said.
-        for name in IN_DELTA:
-            value = getattr(delta, name)
-            if value is not None:
-                _replace(message, name, value)
-        if event.context_management is not None:
-            _replace(message, "context_management", event.context_management)
-        if event.extra or delta.extra:
-            _merge_fields(message, event.extra)
-            _merge_fields(message, delta.extra)
+        restate(message, event)
         self._merge_usages(message, usages)
         if message.stop_reason is not None:
             self._enter(State.ENDING)
 
     def _note_reset(self, message: Message, usages: list[Usage]) -> None:
         for usage in usages:
-            if _is_reset(message.usage, usage):
+            if is_reset(message.usage, usage):
                 self.note("usage_reset", "every input count that is stated is 0, and one was positive")
                 return
 
     def _merge_usages(self, message: Message, usages: list[Usage]) -> None:
-        for usage in usages:
-            _merge_usage(message, usage)
-            if usage.output_tokens is not None and message.stop_reason is not None:
-                self._usage_is_final = True
+        if merge_usages(message, usages):
+            self._usage_is_final = True
 
     def _apply_message_stop(self, event: MessageStopEvent) -> None:
         self._count_event(event)
@@ -598,11 +581,11 @@ class MessageAccumulator:
         reason = extra.get("stop_reason")
         if message.stop_reason is None and not (isinstance(reason, str) and reason):
             self.note("no_stop_reason", "message_stop, and no stop_reason was given")
-        usages = _usages(extra)
+        usages = usages_in(extra)
         self._note_reset(message, usages)
         self._finish_blocks(blocks, "message_stop")
         if extra:
-            _merge_fields(message, extra)
+            merge_fields(message, extra)
             self._merge_usages(message, usages)
         self._close(State.STOPPED)
 
@@ -661,85 +644,6 @@ class MessageAccumulator:
             Rule.IGNORE: _ignore,
         },
     )
-
-
-def _replace(holder: Part, name: str, value: Any) -> None:
-    """Set a stated value. A stop_reason of "" states nothing."""
-    if value is not None and (value != "" or name != "stop_reason"):
-        set_right(holder, name, value)
-
-
-def _merge_usage(message: Message, usage: Usage) -> None:
-    if message.usage is None:
-        _replace(message, "usage", Usage())
-    stood: Any = message.usage
-    kept = _INPUT_COUNTS if _is_reset(stood, usage) else ()
-    for name in _USAGE_FIELDS:
-        value = getattr(usage, name)
-        if value is not None and not (name in kept and getattr(stood, name) is not None):
-            # Counts are cumulative: a later one replaces an earlier one and is never added to it.
-            set_right(stood, name, value)
-    _merge_extra(stood, usage.extra)
-
-
-def _is_reset(stood: Usage | None, usage: Usage) -> bool:
-    """Whether all stated input counts are 0 and one of them was positive before, as some gateways end a stream.
-
-    If one stated count is positive, all are the last word: 20591/0/0 and then 0/0/20591 is a shift, not a reset.
-    """
-    if stood is None or usage.input_tokens:
-        return False
-    stated = [name for name in _INPUT_COUNTS if getattr(usage, name) is not None]
-    if any(_is_positive(getattr(usage, name)) for name in stated):
-        return False
-    return any(_is_positive(getattr(stood, name)) for name in stated)
-
-
-def _is_positive(count: Any) -> bool:
-    """Whether a count, or one of the first in an object of counts, is not 0.
-
-    Only the first are looked at, because a server can write an object of megabytes there and have it looked at again
-    with each message_delta.
-    """
-    return any(islice(count.values(), _MOST_COUNTS)) if isinstance(count, dict) else bool(count)
-
-
-def _usages(*fields: dict[str, Any]) -> list[Usage]:
-    """The usages among the fields that a message_delta or message_stop carries beside its own."""
-    return [read_usage(extra["usage"]) for extra in fields if extra and isinstance(extra.get("usage"), dict)]
-
-
-def _merge_fields(message: Message, fields: dict[str, Any]) -> None:
-    """Take over the other fields of an event, some of which are the message's.
-
-    A value of a wrong kind never replaces one of the right kind.
-    """
-    others = {}
-    for key, value in fields.items():
-        name = attribute_for(Message, key, value)
-        if key not in _MESSAGE_KEYS:
-            others[key] = value
-        elif key in RESTATED and name is not None:
-            _replace(message, name, value)
-        elif key in RESTATED or key == "usage":
-            if value is not None and not (key == "usage" and isinstance(value, dict)):
-                others[key] = value
-        elif name is not None and getattr(message, name) is None:
-            setattr(message, name, value)
-    _merge_extra(message, others)
-
-
-def _merge_extra(holder: Message | Usage, extra: dict[str, Any]) -> None:
-    if extra and holder.extra is NO_EXTRA:
-        holder.extra = {}
-    for key, value in extra.items():
-        right = key != "extra" and key in holder.__struct_fields__ and getattr(holder, key) is not None
-        if not right and (value is not None or key not in holder.extra):
-            holder.extra[key] = value
-
-
-def _utf8_size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _kind_of(event: object) -> type:

@@ -161,13 +161,15 @@ else:
     _WireDelta = Union[TEXT_DELTAS]  # noqa: UP007  # of a tuple
 
 
+for _cls in TEXT_DELTAS:
+    # The same slot under one name, so that runs are joined without a look at their kind.
+    _cls.piece = vars(_cls)[_cls.grows.by]
+
 CUT_ANYWHERE: frozenset[Any] = frozenset(cls for cls in get_args(Delta) if isinstance(cls.text_field, str))
-"""The deltas that have a `piece`."""
+"""The deltas that have a `text_field`."""
 
 for _cls in CUT_ANYWHERE:
     assert _cls.__struct_fields__[0] == _cls.text_field, f"{_cls.__name__}(text) would set another field"
-    # The same slot under one name, so that runs are joined without a look at their kind.
-    _cls.piece = vars(_cls)[_cls.text_field]
 
 APPENDED: tuple[str, ...] = tuple(cls.grows.field for cls in TEXT_DELTAS)
 """The fields of blocks to which deltas append text."""

@@ -25,6 +25,8 @@ from ._events import (
 class State(Enum):
     """How far the last message of a body has come."""
 
+    __hash__ = object.__hash__  # Enum's own is a Python function, which takes 0.2 microseconds at each lookup
+
     EMPTY = "no message yet"
     OPEN = "on its way"
     ENDING = "its stop_reason has come"

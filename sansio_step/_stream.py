@@ -2,6 +2,7 @@
 
 A chunk that comes here goes to `_decoder`, which makes events of it. `_accumulator` knows which message an event
 belongs to, and `_assembler` which block. The block's text grows there, in a `TextBuffer` that `Message.text` reads.
+(If all events of a message come at once, `_whole` builds it, and nothing needs to grow.)
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from ._accumulator import MAX_MESSAGE_SIZE, Keep, MessageAccumulator, OnFault, Outcome
+from ._accumulator import Keep, MessageAccumulator, OnFault, Outcome
 from ._body_start import START_SIZE, describe
 from ._chunks import Bytes
 from ._decoder import Data, EventDecoder
@@ -19,6 +20,7 @@ from ._errors import IncompleteStream, ProtocolViolation, StreamError
 from ._events import Delta, StreamEvent, UnknownEvent
 from ._frames import MAX_EVENT_SIZE
 from ._message import ContentBlock, Message
+from ._message_size import MAX_MESSAGE_SIZE
 from ._receiver import SLICE, Receiver, as_bytes, slices
 from ._response import decode_message
 from ._runs import DeltaRun
