@@ -15,6 +15,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from asgicaller import Caller
+from clocks import Jump, run_with_jumps
 from conftest import Driver
 from faultserver import (
     CHUNKED,
@@ -199,31 +200,33 @@ def test_nothing_is_written_twice_to_a_stream_of_the_callers_own(backend: str, a
     """A write that is stuck while the server speaks goes on as long as it speaks, and is never begun again."""
     writes = 0
 
-    class Stuck(OpenStream):
-        said = 0
+    async def main(jump: Jump) -> None:
+        class Stuck(OpenStream):
+            said = 0
 
-        async def receive(self, max_bytes: int = 65536) -> bytes:
-            self.said += 1
-            if self.said > 10 and not answers:
+            async def receive(self, max_bytes: int = 65536) -> bytes:
+                self.said += 1
+                jump(1)
+                if self.said > 10 and not answers:
+                    jump(3)
+                    await anyio.sleep_forever()
+                await anyio.lowlevel.checkpoint()
+                if self.said > 10:
+                    return chunked(WHOLE) + LAST_CHUNK
+                return (head(200, CHUNKED) if self.said == 1 else b"") + chunked(b": still here\n\n")
+
+            async def send(self, item: bytes) -> None:
+                nonlocal writes
+                writes += 1
                 await anyio.sleep_forever()
-            await anyio.sleep(0.05)
-            if self.said > 10:
-                return chunked(WHOLE) + LAST_CHUNK
-            return (head(200, CHUNKED) if self.said == 1 else b"") + chunked(b": still here\n\n")
 
-        async def send(self, item: bytes) -> None:
-            nonlocal writes
-            writes += 1
-            await anyio.sleep_forever()
+            async def aclose(self) -> None:
+                pass
 
-        async def aclose(self) -> None:
-            pass
+        async def connect(host: str, port: int) -> Stuck:
+            return Stuck()
 
-    async def connect(host: str, port: int) -> Stuck:
-        return Stuck()
-
-    async def main() -> None:
-        limits = Timeouts(idle=0.2, first_event=20, total=20)
+        limits = Timeouts(idle=4, first_event=20, total=20)
         options: dict[str, Any] = {"connect": connect, "timeouts": limits, "trust_env": False}
         async with AsyncClient(base_url="http://example.org", **options) as client:
             if answers:
@@ -233,7 +236,7 @@ def test_nothing_is_written_twice_to_a_stream_of_the_callers_own(backend: str, a
                 with pytest.raises(DeadlineExceeded, match="idle"):
                     await client.create(REQUEST)
 
-    anyio.run(main, backend=backend)
+    run_with_jumps(main, backend)
     assert writes == 1
 
 

@@ -13,7 +13,6 @@ import socket
 import ssl
 import threading
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -21,6 +20,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from asgicaller import Caller
+from clocks import Jump, run_with_jumps
 from conftest import Driver
 from faultserver import (
     CHUNKED,
@@ -558,48 +558,22 @@ def in_a_new_loop(client: Any, backend: str) -> str:
 def test_idle_connections_are_closed_when_their_time_is_over(backend: str, made: str) -> None:
     """Nobody has to call for that; those that are younger stay."""
 
-    async def main() -> None:
+    async def main(jump: Jump) -> None:
         with FaultServer(keeps_saying(answer())) as server:
             async with contextlib.AsyncExitStack() as stack:
-                tick = stack.enter_context(clock(backend))
                 if made == "client":
                     client = await stack.enter_async_context(AsyncClient(base_url=server.base_url, trust_env=False))
                     await call(client, "stream")
                 else:
                     app = await stack.enter_async_context(PassThrough(server.base_url))
                     await Caller(b"{}").call(app)
-                tick(29)
+                jump(29)
                 await anyio.sleep(0)
                 assert not server.some_gone()
-                tick(2)
+                jump(2)
                 assert await anyio.to_thread.run_sync(server.all_gone)
 
-    options = {}
-    if backend == "trio":
-        trio_testing = pytest.importorskip("trio.testing")
-        options["clock"] = CLOCKS["trio"] = trio_testing.MockClock(rate=1.0)
-    anyio.run(main, backend=backend, backend_options=options)
-
-
-CLOCKS: dict[str, Any] = {}
-
-
-@contextlib.contextmanager
-def clock(backend: str) -> Iterator[Any]:
-    """Lets the event loop's time jump."""
-    if backend == "trio":
-        yield CLOCKS["trio"].jump
-        return
-    import asyncio  # noqa: PLC0415
-
-    loop = asyncio.get_running_loop()
-    ahead, real = [0.0], loop.time
-    loop.time = lambda: real() + ahead[0]  # type: ignore[method-assign]
-
-    def jump(seconds: float) -> None:
-        ahead[0] += seconds
-
-    yield jump
+    run_with_jumps(main, backend)
 
 
 # The end of TLS.
