@@ -95,6 +95,7 @@ class MessageAccumulator:
         "_state",
         "_unapplied",
         "_usage_is_final",
+        "_whole_count",
         "keep",
         "max_message_size",
         "on_fault",
@@ -125,7 +126,8 @@ class MessageAccumulator:
         self._unapplied: list[tuple[int, Delta]] | None = None
         self._earlier: list[Message] | None = None  # the messages before the last
         self._message: Message | None = None
-        self._blocks: BlockAssembler | None = None
+        self._blocks: BlockAssembler | None = None  # of a message that grows
+        self._whole_count = 0  # how many blocks a message has that came whole
         self._enter(State.EMPTY)
         self._fault: StreamError | None = None
         self._api_error: APIError | None = None
@@ -135,7 +137,7 @@ class MessageAccumulator:
         self._size = 0
         self._entries_size = 0  # the share of the deviations in it
         self._log = DeviationLog()
-        self._sizes: Mapping[int, int] = {}
+        self._sizes = _NO_SIZES
         self._block: ContentBlock | None = None
         self._usage_is_final = False
         # Where the text of the next delta goes if it has the same index and kind as the last.
@@ -215,9 +217,9 @@ class MessageAccumulator:
 
     def finished(self, index: int) -> bool:
         """Whether the block at a wire index has ended, by its stop, a stop_reason or message_stop."""
-        if self._blocks is None and self._state is State.STOPPED:  # all of them came at once
-            return self._message is not None and 0 <= index < len(self._message.content)
-        return self._blocks is not None and self._blocks.finished(index)
+        if self._blocks is None:
+            return index in range(self._whole_count)
+        return self._blocks.finished(index)
 
     def add(self, event: StreamEvent) -> None:
         """Apply the next event.
@@ -278,16 +280,20 @@ class MessageAccumulator:
                 self._continue(texts)
 
     def _take_whole(self, events: list[StreamEvent | DeltaRun]) -> bool:
-        """Add the events of one whole message; False, and nothing is added, if they are not just that."""
-        if self._state is not State.EMPTY or len(events) < 3 or events[-1].__class__ is not MessageStopEvent:
+        """Add the events of one whole message; False, and nothing is added, if they are anything else."""
+        if self._state is not State.EMPTY or len(events) < 3:
             return False
-        whole = build_whole(events, self._number, self._sizes)
+        try:
+            whole = build_whole(events, self._number, self._sizes)
+        except Exception:  # noqa: BLE001  # an event made by hand can hold anything; the error is raised at that event
+            return False
         if whole is None or self._size + whole.size > self.max_message_size:
             return False
         self._size += whole.size
         self._number += whole.event_count
         self._message = whole.message
         self._message_number += 1
+        self._whole_count = whole.block_count
         self._usage_is_final = whole.usage_is_final
         self._enter(State.STOPPED)
         return True
@@ -312,19 +318,24 @@ class MessageAccumulator:
         if run is None or not events:
             return False
         index, kind, buffer, block = run
-        text = ""
-        for event in events:
-            if event.__class__ is not ContentBlockDeltaEvent or event.index != index:
-                return False
-            delta = event.delta
-            if delta.__class__ is not kind:
-                return False
-            text += delta.piece
-        size = self._size + len(events) * DELTA_SIZE + len(text)
+        event = events[0]
+        if event.__class__ is not ContentBlockDeltaEvent or event.index != index or event.delta.__class__ is not kind:
+            return False
+        text = event.delta.piece
+        count = len(events)
+        if count > 1:
+            for event in events[1:]:
+                if event.__class__ is not ContentBlockDeltaEvent or event.index != index:
+                    return False
+                delta = event.delta
+                if delta.__class__ is not kind:
+                    return False
+                text += delta.piece
+        size = self._size + count * DELTA_SIZE + len(text)
         if size > self.max_message_size or not text.isascii():
-            return self._append(len(events), text)
+            return self._append(count, text)
         self._size = size
-        self._number += len(events)
+        self._number += count
         self._block = block
         buffer.append(text)
         return True

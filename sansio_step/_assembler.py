@@ -245,7 +245,7 @@ class BlockAssembler:
         self._open = self._list.open
         self._late: list[OpenedBlock] | None = None  # finished blocks for which more came
         for index, block in enumerate(message.content):
-            self._add(index, _own(block), is_open=False)
+            self._add(index, own_copy(block), is_open=False)
         message.content = self._list
 
     def finished(self, index: int) -> bool:
@@ -266,7 +266,7 @@ class BlockAssembler:
             self._note_gap(index)
         for opened in lane.current() if lane is not None else ():
             opened.finish()
-        block = _own(block)
+        block = own_copy(block)
         self._add(index, block, is_open=True)
         self.last = block
         if isinstance(block, FallbackBlock):
@@ -467,7 +467,7 @@ def _a(field: str) -> str:
     return f"an {field}" if field == "input_json" else f"a {field}"
 
 
-def _own(block: ContentBlock) -> ContentBlock:
+def own_copy(block: ContentBlock) -> ContentBlock:
     """A copy of an event's block that can grow without changing the event."""
     block = block.__copy__()
     if isinstance(block, UnknownBlock) and not block.extra:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec.structs import astuple
 
+from ._base import NO_EXTRA
 from ._json import join_halves
 
 _KINDS: set[type] = set()
@@ -212,7 +213,7 @@ class Copied:
             held = astuple(made)
         for name, position in _mutable(type(self)):  # type: ignore[arg-type]  # it takes the Struct's hash for another
             value = held[position]
-            if value:
+            if value is not None and value is not NO_EXTRA:  # an empty one can be the caller's own
                 setattr(made, name, _apart(value))
         return made
 

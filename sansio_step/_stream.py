@@ -224,7 +224,7 @@ class MessageStream(Receiver[StreamEvent]):
         Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError
         for anything but bytes, ValueError after `receive_eof`.
         """
-        if data.__class__ is not bytes or self._fault is not None or self._unread or self._ended or len(data) > SLICE:
+        if self._fault is not None or self._unread or self._ended or len(data) > SLICE:
             return super().receive_data(data)
         # Small chunks, of one event or one packet, skip `read_chunk`.
         try:

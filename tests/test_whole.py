@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -41,7 +43,7 @@ from sansio_step import (
     encode_event,
     to_dict,
 )
-from sansio_step.testing import event_streams
+from sansio_step.testing import DEVIATION_CODES, deviating_streams, event_streams
 
 from .helpers import describe
 from .shared import needs_corpus, streams
@@ -52,6 +54,16 @@ START = MessageStartEvent(
 END = MessageDeltaEvent(MessageDelta("end_turn"), Usage(output_tokens=5))
 STOP = MessageStopEvent()
 PING = PingEvent()
+
+
+def events_of(body):
+    """The events of a body, up to one that can't be read."""
+    decoder = EventDecoder()
+    events = []
+    with suppress(StreamError):
+        events += decoder.receive_data(body)
+        events += decoder.receive_eof()
+    return events
 
 
 def block(start, *deltas, index=0):
@@ -108,6 +120,20 @@ CASES = {
     "no stop of a block": [START, *TEXT[:-1], END, STOP],
     "no stop of a block, nor a stop_reason before": [START, *TEXT[:-1], STOP],
     "two blocks at once": [START, TEXT[0], ContentBlockStartEvent(1, TextBlock()), *TEXT[1:], ContentBlockStopEvent(1), END, STOP],
+    "arguments under their attribute's name": [
+        START, *block(ToolUseBlock("t", "f", extra={"input_json": "x"}), InputJSONDelta("{}")), END, STOP,
+    ],
+    "a signature of a wrong kind, and one": [
+        START, *block(ThinkingBlock(extra={"signature": 5}), SignatureDelta("s")), END, STOP,
+    ],
+    "an index that is None": [START, ContentBlockDeltaEvent(None, TextDelta("lost")), *TEXT, END, STOP],
+    "a stop without an index": [START, ContentBlockStopEvent(None), END, STOP],
+    "a text that is None": [START, *block(TextBlock(), TextDelta(None)), END, STOP],
+    "a field that JSON can't hold": [START, *TEXT, MessageDeltaEvent(MessageDelta("end_turn", extra={"a": object()})), STOP],
+    "a dict for other fields that is empty": [
+        MessageStartEvent(Message(id="m", extra={})), *block(UnknownBlock("new", extra={})),
+        MessageDeltaEvent(MessageDelta("end_turn", extra={"a": 1})), STOP,
+    ],
     "a block that goes on in the next": [START, *TEXT[:-1], *block(TextBlock(), TextDelta("c"), index=1), END, STOP],
     "a delta without a block": [START, TEXT[1], END, STOP],
     "a delta for another block": [START, TEXT[0], ContentBlockDeltaEvent(1, TextDelta("a")), TEXT[-1], END, STOP],
@@ -159,7 +185,9 @@ def shown(accumulator):
     """All that can be asked of an accumulator (or a stream)."""
     return {
         "messages": [to_dict(message) for message in accumulator.messages],
-        "content": [[type(block) for block in message.content] for message in accumulator.messages],
+        "content": [
+            [(type(block), type(block.extra)) for block in message.content] for message in accumulator.messages
+        ],
         "finished": [[block.is_finished for block in message.content] for message in accumulator.messages],
         "by index": [accumulator.finished(index) for index in range(-1, 4)],
         "outcome": accumulator.outcome,
@@ -173,19 +201,24 @@ def shown(accumulator):
 
 
 def at_once(events, **options):
-    accumulator = MessageAccumulator(**options)
-    try:
-        accumulator.extend(list(events))
-    except StreamError as error:
-        assert error is accumulator.fault
-    return shown(accumulator)
+    return applied(events, lambda accumulator: accumulator.extend(list(events)), **options)
 
 
 def one_by_one(events, **options):
-    accumulator = MessageAccumulator(on_fault="keep", **options)
-    for event in events:
-        accumulator.add(event)
-    return shown(accumulator)
+    return applied(events, lambda accumulator: [accumulator.add(event) for event in events], **options)
+
+
+def applied(events, apply, **options):
+    """What an accumulator shows after events. `raised` is what events that somebody made by hand can lead to."""
+    accumulator = MessageAccumulator(**options)
+    raised = None
+    try:
+        apply(accumulator)
+    except StreamError as error:
+        assert error is accumulator.fault
+    except (AttributeError, TypeError) as error:
+        raised = type(error)
+    return shown(accumulator) | {"raised": raised}
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -246,21 +279,43 @@ def test_what_came_before_counts_too(before, keep):
 @pytest.mark.parametrize("events", CASES.values(), ids=CASES)
 def test_the_events_stay_as_they_are(events):
     """The message grows apart from the events that it was made of."""
-    before = [to_dict(event) for event in events]
-    for method in ("extend", "add"):
+    before = [repr(event) for event in events]
+    for add in (
+        lambda accumulator: accumulator.extend(list(events)),
+        lambda accumulator: [*map(accumulator.add, events)],
+    ):
         accumulator = MessageAccumulator(on_fault="keep")
-        if method == "extend":
-            accumulator.extend(list(events))
-        else:
-            for event in events:
-                accumulator.add(event)
+        with suppress(AttributeError, TypeError):
+            add(accumulator)
         for message in accumulator.messages:
-            message.extra = {"mine": True}
-            message.usage = Usage()
-            for block in message.content:
-                block.extra = {"mine": True}
+            for part in (message, message.usage, *message.content):
+                with suppress(
+                    AttributeError, TypeError
+                ):  # there is no usage, or the shared `extra` of those that have none
+                    part.extra["mine"] = True
             message.content.clear()
-        assert [to_dict(event) for event in events] == before
+        assert [repr(event) for event in events] == before
+
+
+def test_what_is_finished_is_no_matter_of_the_callers_list():
+    accumulator = MessageAccumulator()
+    accumulator.extend([START, *TEXT, END, STOP])
+    accumulator.message.content.clear()
+    assert [accumulator.finished(index) for index in (-1, 0, 1)] == [False, True, False]
+    accumulator.message.content += [TextBlock("mine"), TextBlock("too")]
+    assert [accumulator.finished(index) for index in (-1, 0, 1)] == [False, True, False]
+
+
+@given(stream=st.sampled_from(sorted(DEVIATION_CODES)).flatmap(deviating_streams))
+def test_each_deviation(stream):
+    events = events_of(stream.data)
+    assert at_once(events) == one_by_one(events)
+
+
+BY_HAND = {
+    "halves of a character", "a half alone", "an index below 0", "an index that is None", "a stop without an index",
+    "a text that is None", "a field that JSON can't hold", "a block that says it is not finished",
+}  # fmt: skip
 
 
 def read(body, verb):
@@ -270,9 +325,7 @@ def read(body, verb):
     return shown(stream)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in CASES if "halves" not in name and "half" not in name and "below 0" not in name]
-)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in BY_HAND])
 def test_a_body_at_once_is_its_events_one_by_one(name):
     frames = [encode_event(event) for event in CASES[name]]
     stream = MessageStream(on_fault="keep")
@@ -286,10 +339,5 @@ def test_a_body_at_once_is_its_events_one_by_one(name):
 @needs_corpus
 @pytest.mark.parametrize("path", streams(), ids=lambda path: path.stem)
 def test_captures(path):
-    decoder = EventDecoder()
-    try:
-        events = decoder.receive_data(path.read_bytes())
-        events += decoder.receive_eof()
-    except StreamError:
-        pass  # what came before it is enough
+    events = events_of(path.read_bytes())
     assert at_once(events) == one_by_one(events)
