@@ -349,17 +349,10 @@ class MessageAccumulator:
                 self._add(ContentBlockDeltaEvent(index, kind(text)))  # type: ignore[arg-type]  # a class with a `piece`
 
     def _append(self, count: int, text: str) -> bool:
-        """Add the joined text of deltas that continue the run.
-
-        False, and nothing is added, if they have to be looked at one by one: one of them exceeds the limit, or the
-        caller's own events have halves of characters.
-        """
+        """Add the joined text of deltas that continue the run; False, and nothing is added, if one exceeds the limit."""
         run = self._run
         assert run is not None
-        try:
-            size = self._size + deltas_size(count, text)
-        except UnicodeEncodeError:
-            return False
+        size = self._size + deltas_size(count, text)
         if size > self.max_message_size:
             return False
         self._size = size
@@ -543,7 +536,7 @@ class MessageAccumulator:
         delta = event.delta
         text = appended_text(delta)
         if text is not None and delta.grows is not None:
-            self._count(deltas_size(1, text, "surrogatepass"))
+            self._count(deltas_size(1, text))
         else:
             self._count_event(event)
         self._run = None

@@ -16,7 +16,7 @@ from ._base import set_right
 from ._errors import shown
 from ._events import APPENDED, CitationsDelta, CompactionDelta, Delta
 from ._growing import Growing, GrowingFields, TextBuffer, raw_field
-from ._json import NotJSON, has_halves, read_json
+from ._json import NotJSON, read_json
 from ._message import (
     Block,
     CompactionBlock,
@@ -321,7 +321,6 @@ class BlockAssembler:
         buffer = opened.buffer(field)
         if text:
             buffer.append(text)
-            buffer.halves = buffer.halves or has_halves(text)
         return buffer
 
     def _add_unknown(self, index: int, delta: Delta, text: str | None) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from ._base import NO_EXTRA
-from ._json import join_halves
+from ._json import has_halves, join_halves
 
 _KINDS: set[type] = set()
 # The classes of `Growing`. Looking a value's class up here takes a third of the time of isinstance with an Enum.
@@ -94,7 +94,9 @@ class TextBuffer(Growing):
         self.halves = False
 
     def append(self, text: str) -> None:
-        """Add to the text."""
+        """Add to the text, which can end in half of a character."""
+        if not text.isascii() and not self.halves:
+            self.halves = has_halves(text)
         if len(self.last) < _SHORT:
             self.last += text
             return

@@ -23,9 +23,6 @@ def event_size(event: StreamEvent, number: int, sizes: Mapping[int, int]) -> int
     return sizes.get(number) or len(to_json(event))
 
 
-def deltas_size(count: int, text: str, halves: str = "strict") -> int:
-    """The bytes of so many deltas whose texts, joined, are `text`.
-
-    Raises UnicodeEncodeError if there are halves of characters in it, unless `halves` is "surrogatepass".
-    """
-    return count * DELTA_SIZE + (len(text) if text.isascii() else len(text.encode("utf-8", halves)))
+def deltas_size(count: int, text: str) -> int:
+    """The bytes of so many deltas whose texts, joined, are `text`. Half of a character counts three."""
+    return count * DELTA_SIZE + (len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NoReturn, SupportsIndex, TypeVar
 
 from ._errors import LimitExceeded, StreamError
@@ -104,10 +104,11 @@ class FrameReceiver(Receiver[Item]):
                 break
         return items
 
-    def _take(self, data: bytes) -> list[Item]:
+    def _take(self, data: bytes, read: Callable[[bytes], list[Item]] | None = None) -> list[Item]:
+        """Read a piece of at most SLICE bytes, its whole frames by `read` instead of `_read_ready`, if it is given."""
         reader = self._reader
         ready = reader.feed(data)
-        items = self._read_ready(ready) if ready else []
+        items = (read or self._read_ready)(ready) if ready else []
         if len(reader.pending) > reader.limit and self._fault is None:
             self._fail(LimitExceeded("max_event_size", reader.limit), reader.pending_offset)
         return items

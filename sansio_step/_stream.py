@@ -224,13 +224,10 @@ class MessageStream(Receiver[StreamEvent]):
         Raises the fault of the stream (a `StreamError`) if no event came before it, and in each later call; TypeError
         for anything but bytes, ValueError after `receive_eof`.
         """
-        if self._fault is not None or self._unread or self._ended or len(data) > SLICE:
+        if data.__class__ is not bytes or self._fault is not None or self._unread or self._ended or len(data) > SLICE:
             return super().receive_data(data)
-        # Small chunks, of one event or one packet, skip `read_chunk`.
-        try:
-            events = self._decoder.receive_data(data)
-        except StreamError:
-            events = []  # the decoder keeps it
+        # Small chunks, of one event or one packet, skip `Receiver`.
+        events = self._decoder.read_chunk(data)
         if self._decoder.is_clean and self._accumulator.take(events):
             return events  # nearly all: deltas that continue a block
         self._remember(data)
@@ -242,8 +239,8 @@ class MessageStream(Receiver[StreamEvent]):
         events: list[StreamEvent] = []
         for piece in slices(data):
             if self._fault is None:
-                with suppress(StreamError):  # it is kept
-                    events += self.receive_data(piece)
+                self._remember(piece)
+                events += self._apply(self._decoder.read_chunk(piece))
         return events
 
     def _stopped(self) -> list[StreamEvent]:
@@ -289,15 +286,10 @@ class MessageStream(Receiver[StreamEvent]):
         return self._iter_end(broken=broken)
 
     def _iter_pieces(self, data: bytes) -> Iterator[StreamEvent]:
-        # How the bytes are cut changes nothing, so the decoder can read one event after another. It is then ahead of the
-        # message only if several events share a frame.
+        # The decoder reads one piece at a time. It is ahead of the message only if several events share a frame.
         for piece in slices(data):
             self._remember(piece)
-            try:
-                events = self._decoder.receive_data(piece)
-            except StreamError:
-                events = []  # the decoder keeps it
-            yield from self._iter_applied(events)
+            yield from self._iter_applied(self._decoder.read_chunk(piece))
             if self._fault is not None:
                 return
 

@@ -27,6 +27,7 @@ from ._events import (
     PingEvent,
 )
 from ._growing import raw_field
+from ._json import has_halves, join_halves
 from ._message import ContentBlock, FallbackBlock, Message, ToolCallBlock
 from ._message_size import MESSAGE_SIZE, deltas_size, event_size
 from ._runs import DeltaRun
@@ -129,9 +130,7 @@ def _fill(block: Any, rows: list[tuple[Any, list[str]]]) -> int | None:
         if not isinstance(block, fits) or raw_field(block, field) or (len(texts) > 1 and kind not in CUT_ANYWHERE):
             return None
         text = "".join(texts)
-        try:
-            size += deltas_size(len(texts), text)
-        except UnicodeEncodeError:  # halves of characters, which the caller's own events can have
-            return None
-        set_right(block, field, text)
+        size += deltas_size(len(texts), text)
+        # The caller's own events can have halves of characters.
+        set_right(block, field, join_halves(text) if has_halves(text) else text)
     return size
