@@ -6,7 +6,7 @@ layer below is usable alone: `SSEDecoder` (bytes to frames), `EventDecoder` (byt
 Nothing here opens a socket, reads a clock or starts a thread; the package `sansio_step_adapters` does.
 """
 
-from ._accumulator import MessageAccumulator, Outcome
+from ._accumulator import MessageAccumulator
 from ._aws import AWSFrame, AWSFrameDecoder, encode_aws_frame
 from ._batch import BatchResult, decode_batch_result
 from ._bedrock import BedrockDecoder
@@ -83,6 +83,7 @@ from ._request import MessageRequest
 from ._response import decode_error, decode_message
 from ._retry import RetryPolicy, retry_delay
 from ._sse import ServerSentEvent, SSEDecoder, encode_sse
+from ._states import Outcome
 from ._stream import MessageStream
 from ._turn import to_param
 

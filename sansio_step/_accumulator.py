@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum
-from typing import Any, ClassVar, Literal, NoReturn, SupportsIndex
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, SupportsIndex
 
 from ._assembler import BlockAssembler
 from ._deviations import ENTRY_SIZE, Deviation, DeviationLog, Note
@@ -28,8 +27,8 @@ from ._message_size import DELTA_SIZE, MAX_MESSAGE_SIZE, MESSAGE_SIZE, deltas_si
 from ._receiver import refuse_copy
 from ._response import api_error
 from ._runs import DeltaRun
-from ._states import EVENTS, RULES, Rule, State
-from ._updates import is_reset, merge_fields, merge_usages, restate, usages_in, usages_of
+from ._states import EVENTS, RULES, Outcome, Rule, State
+from ._updates import has_final_count, is_reset, merge_fields, merge_usages, restate, usages_in, usages_of
 from ._whole import build_whole
 
 Keep = Literal["all", "last"]
@@ -37,29 +36,26 @@ OnFault = Literal["raise", "keep"]
 
 _NO_SIZES: Mapping[int, int] = {}
 
-_Run = tuple[int, type[Delta], TextBuffer, ContentBlock]
-"""Deltas of one index and kind, with the place where their text goes and the block that has it."""
+
+class _Run(NamedTuple):
+    """Deltas of one index and kind, with the place where their text goes and the block that has it."""
+
+    block_index: int
+    kind: type[Delta]
+    buffer: TextBuffer
+    block: ContentBlock
 
 
-_Doer = Callable[[Any, Any], None]
+_Method = Callable[[Any, Any], None]
 """A method of the accumulator that takes an event."""
 
 
-def _doers(apply: dict[type, _Doer], others: dict[Rule, _Doer]) -> dict[State, dict[type, _Doer]]:
+def _methods_by_state(apply: dict[type, _Method], others: dict[Rule, _Method]) -> dict[State, dict[type, _Method]]:
     """The table of rules with a method in place of each rule, so that an event is looked up only once."""
     return {
         state: {kind: apply[kind] if rule is Rule.APPLY else others[rule] for kind, rule in row.items()}
         for state, row in RULES.items()
     }
-
-
-class Outcome(Enum):
-    """How far a message has come, or how it ended."""
-
-    STREAMING = "streaming"
-    COMPLETE = "complete"
-    TRUNCATED = "truncated"
-    FAILED = "failed"
 
 
 class MessageAccumulator:
@@ -80,7 +76,6 @@ class MessageAccumulator:
         "_api_error",
         "_block",
         "_blocks",
-        "_doers",
         "_earlier",
         "_ended",
         "_entries_size",
@@ -88,6 +83,7 @@ class MessageAccumulator:
         "_log",
         "_message",
         "_message_number",
+        "_methods",
         "_number",
         "_run",
         "_size",
@@ -300,14 +296,18 @@ class MessageAccumulator:
 
     def _add_run(self, run: DeltaRun) -> None:
         texts = run.texts
-        if self._run is None or self._run[0] != run.index or self._run[1] is not run.kind:
+        if not self._continues(run):
             self._add(ContentBlockDeltaEvent(run.index, run.kind(texts[0])))
             texts = texts[1:]
-        if self._run is not None and self._run[0] == run.index and self._run[1] is run.kind:
+        if self._continues(run):
             self._continue(texts)
         else:
             for text in texts:
                 self._add(ContentBlockDeltaEvent(run.index, run.kind(text)))
+
+    def _continues(self, run: DeltaRun) -> bool:
+        """Whether deltas add to the text that grew last."""
+        return self._run is not None and self._run.block_index == run.index and self._run.kind is run.kind
 
     def take(self, events: Sequence[StreamEvent]) -> bool:
         """Add a few deltas if all of them continue a run; False, and nothing is added, if they don't.
@@ -357,14 +357,14 @@ class MessageAccumulator:
             return False
         self._size = size
         self._number += count
-        self._block = run[3]
+        self._block = run.block
         if text:
-            run[2].append(text)
+            run.buffer.append(text)
         return True
 
     def _add(self, event: StreamEvent) -> None:
         self._block = None
-        do = self._doers.get(type(event)) or self._doers[_kind_of(event)]
+        do = self._methods.get(type(event)) or self._methods[_kind_of(event)]
         try:
             do(self, event)
         except StreamError as fault:
@@ -430,7 +430,7 @@ class MessageAccumulator:
 
     def _enter(self, state: State) -> None:
         self._state = state
-        self._doers = self._DOERS[state]
+        self._methods = self._METHODS[state]
 
     def _close(self, state: State) -> None:
         self._enter(state)
@@ -544,7 +544,8 @@ class MessageAccumulator:
         buffer = blocks.add(event.index, delta, text)
         self._block = blocks.last
         if buffer is not None and delta.__class__ in CUT_ANYWHERE:
-            self._run = (event.index, delta.__class__, buffer, blocks.last)  # type: ignore[assignment]
+            assert blocks.last is not None, "it has the buffer"
+            self._run = _Run(event.index, delta.__class__, buffer, blocks.last)
 
     def _apply_block_stop(self, event: ContentBlockStopEvent) -> None:
         self._run = None
@@ -574,8 +575,8 @@ class MessageAccumulator:
                 return
 
     def _merge_usages(self, message: Message, usages: list[Usage]) -> None:
-        if merge_usages(message, usages):
-            self._usage_is_final = True
+        merge_usages(message, usages)
+        self._usage_is_final = self._usage_is_final or has_final_count(message, usages)
 
     def _apply_message_stop(self, event: MessageStopEvent) -> None:
         self._count_event(event)
@@ -626,7 +627,7 @@ class MessageAccumulator:
         self._open("content before any message_start")
         self._APPLY[_kind_of(event)](self, event)
 
-    _APPLY: ClassVar[dict[type, _Doer]] = {
+    _APPLY: ClassVar[dict[type, _Method]] = {
         MessageStartEvent: _start,
         ContentBlockStartEvent: _apply_block_start,
         ContentBlockDeltaEvent: _apply_block_delta,
@@ -635,7 +636,7 @@ class MessageAccumulator:
         MessageStopEvent: _apply_message_stop,
         ErrorEvent: _apply_error,
     }
-    _DOERS: ClassVar[dict[State, dict[type, _Doer]]] = _doers(
+    _METHODS: ClassVar[dict[State, dict[type, _Method]]] = _methods_by_state(
         _APPLY,
         {
             Rule.BEGIN: _start,

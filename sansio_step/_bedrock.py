@@ -46,7 +46,7 @@ class BedrockDecoder(EventDecoder):
 
     def read_chunk(self, data: bytes) -> list[StreamEvent]:
         frames = self._frames.read_chunk(data)
-        events = self.read_frames(zip(self._frames.offsets, frames, strict=True), _content_of)
+        events = self.read_given(zip(self._frames.offsets, frames, strict=True), _content_of)
         fault = self._frames.fault
         if fault is not None and self._fault is None:
             self._fail(fault, fault.byte_offset)

@@ -8,11 +8,10 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from ._clean import convert_clean, decode_clean
 from ._decode import (
     as_json_bytes,
-    convert_clean,
     cut_text,
-    decode_clean,
     read_error,
     read_event,
     read_object,
@@ -59,7 +58,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
     `LimitExceeded`. Each of these errors ends the reading; see `fault`.
 
     There are two ways through: runs of deltas written alike (`_runs`), and all other frames, one by one
-    (`_read_frames`). A chunk that is one delta, as servers flush them, has a third in `read_chunk`: it takes 0.6
+    (`_read_others`). A chunk that is one delta, as servers flush them, has a third in `read_chunk`: it takes 0.6
     microseconds there, and 3 through the layers. A small chunk that is one frame of any other
     kind goes to `_read_one`, past `FrameReader.feed`: that takes a quarter less time, and without an event line half.
     """
@@ -175,10 +174,10 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             return self._stopped()
         if self._ended:
             raise ValueError("receive_frame after receive_eof: one object reads one body")
-        events = self.read_frames([(None, (data, event))])
+        events = self.read_given([(None, (data, event))])
         return events if events or self._fault is None else self._stopped()
 
-    def read_frames(
+    def read_given(
         self,
         frames: Iterable[tuple[int | None, Any]],
         content_of: Callable[[Any], tuple[Data, str | None]] | None = None,
@@ -198,7 +197,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         for offset, frame in frames:
             try:
                 data, event = frame if content_of is None else content_of(frame)
-                self._read_frame(data, event, events, is_limited=content_of is None)
+                self._read_given_one(data, event, events, is_limited=content_of is None)
             except StreamError as fault:
                 self._fail(fault, offset)
             if self._fault is not None:
@@ -209,7 +208,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             self.is_clean = not (self._notes and self.new_entries())
         return events
 
-    def _read_frame(self, data: Data, event: str | None, events: list[StreamEvent], *, is_limited: bool) -> None:
+    def _read_given_one(self, data: Data, event: str | None, events: list[StreamEvent], *, is_limited: bool) -> None:
         if event is not None and not isinstance(event, str):
             raise TypeError(f"expected the name of the event as a str, not {type(event).__name__}")
         name = None if event in (None, "", "message") else event
@@ -271,17 +270,17 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             if run and self._fault is None:
                 decoded = decode(run) if self._half is None else None
                 if decoded is None:
-                    self._read_frames(frames_of(run), events)
+                    self._read_others(frames_of(run), events)
                 else:
                     self._number += len(run)
                     events += decoded
             if others and self._fault is None:
-                self._read_frames(others, events)
+                self._read_others(others, events)
         if self._fault is None:
             self.is_clean = not (self._notes and self.new_entries())
         return events
 
-    def _read_frames(self, ready: bytes, events: list[StreamEvent]) -> None:
+    def _read_others(self, ready: bytes, events: list[StreamEvent]) -> None:
         """Add the event of each frame, whatever its shape, up to one that can't be read."""
         start = 0
         # Clean frames of an event line and a data line: 0.8 microseconds each this way, and 1 by `_read_each`.
@@ -508,7 +507,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         """Add the events of the frame in which the body ends; tell whether one of them is cut."""
         name, data, _, _, bare = read_fields(rest)
         is_cut = False
-        if data is not None and (_is_whole(data) or glued_events(data)):
+        if data is not None and (_is_complete_json(data) or glued_events(data)):
             unterminated = ("unterminated_event", "the body ends without the blank line after its last event")
             self._read_odd(name, data, decode_clean(data), events, unterminated)
         elif data is not None:
@@ -537,7 +536,7 @@ def _shown(name: bytes | None) -> str | None:
     return name.decode("utf-8", "replace") if name else None
 
 
-def _is_whole(data: bytes) -> bool:
+def _is_complete_json(data: bytes) -> bool:
     """Whether a JSON text is whole at the end of the body. A number or literal could go on, so it never counts."""
     try:
         return isinstance(read_json(data, controls=True).value, (dict, list, str))

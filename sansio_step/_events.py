@@ -190,7 +190,7 @@ class Half:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return half_of, (_rebuilt(_whole_class(self), self), self.raw)
+        return half_of, (_rebuilt(_class_without_half(self), self), self.raw)
 
 
 @cache
@@ -204,14 +204,14 @@ def _half_class(cls: type[BlockDelta]) -> Any:
 
 def half_of(shown: BlockDelta, raw: str) -> Any:
     """A delta like the one given, which has a `text_field`. It also keeps the raw text that came."""
-    return _with_raw(_rebuilt(_half_class(_whole_class(shown)), shown), raw)
+    return _with_raw(_rebuilt(_half_class(_class_without_half(shown)), shown), raw)
 
 
 def half_with(delta: BlockDelta, text: str, raw: str) -> Any:
     """Like `half_of`, with another text to show."""
     if isinstance(delta, UnknownDelta):
         return half_of(delta.with_text(text), raw)
-    return new_half(_whole_class(delta), text, raw, delta.extra)
+    return new_half(_class_without_half(delta), text, raw, delta.extra)
 
 
 def new_half(cls: Any, text: str, raw: str, extra: Extra = NO_EXTRA) -> Any:
@@ -233,7 +233,7 @@ def appended_text(delta: BlockDelta) -> str | None:
     return None if delta.text_field is None else str(delta.extra[delta.text_field])
 
 
-def _whole_class(delta: Any) -> Any:
+def _class_without_half(delta: Any) -> Any:
     return type(delta).__mro__[2] if isinstance(delta, Half) else type(delta)
 
 
@@ -248,6 +248,10 @@ class MessageDelta(Event, frozen=True):
     stop_sequence: str | None = None
     stop_details: dict[str, Any] | None = None
     container: dict[str, Any] | None = None
+
+
+IN_DELTA: tuple[str, ...] = tuple(name for name in MessageDelta.__struct_fields__ if name != "extra")
+"""The fields of a message that message_delta states in its `delta`."""
 
 
 class ErrorDetail(Event, frozen=True):

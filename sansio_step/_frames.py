@@ -280,7 +280,7 @@ _ONE_USUAL = re.compile(rb"(?::.*\n|\n)*" + _FIELDS)
 _NEXT_DATA = re.compile(rb"\ndata: ?")
 
 
-def read_frames(ready: bytes) -> Iterable[Fields]:
+def fields_of_frames(ready: bytes) -> Iterable[Fields]:
     """The fields of each frame of what `FrameReader.feed` returned."""
     if ready.count(b"\n\n", 0, 4096) < 8:  # the pattern costs 1 microsecond to begin with
         return map(read_fields, ready.split(b"\n\n"))

@@ -188,6 +188,11 @@ def raw_field(block: Any, name: str) -> Any:
     return _descriptor(type(block), name).slot.__get__(block)  # type: ignore[arg-type]  # as below
 
 
+def set_raw_field(block: Any, name: str, value: Any) -> None:
+    """Set what a `read_through` field really holds, past its descriptor."""
+    _descriptor(type(block), name).slot.__set__(block, value)  # type: ignore[arg-type]  # as below
+
+
 def _in_class(cls: Any, name: str) -> Any:
     return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
 

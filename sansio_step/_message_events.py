@@ -8,7 +8,6 @@ from copy import copy
 from itertools import chain
 from typing import Any
 
-from ._accumulator import Outcome
 from ._errors import StreamError
 from ._events import (
     CitationsDelta,
@@ -40,6 +39,7 @@ from ._message import (
     Usage,
 )
 from ._response import error_event
+from ._states import Outcome
 
 _AT_THE_END = ("output_tokens", "output_tokens_details", "server_tool_use")
 """The counts that are known only at the end. The official SDK takes them from a message_delta, and drops most others."""

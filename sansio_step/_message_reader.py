@@ -7,7 +7,6 @@ from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import NoReturn, SupportsIndex
 
-from ._accumulator import Outcome
 from ._chunks import Bytes, check_async_chunks, check_chunks
 from ._deviations import Deviation
 from ._errors import APIError, IncompleteStream, StreamError
@@ -18,6 +17,7 @@ from ._live_input import LiveInput
 from ._message import ContentBlock, Message
 from ._message_size import MAX_MESSAGE_SIZE
 from ._receiver import as_bytes, refuse_copy, slices
+from ._states import Outcome
 from ._stream import MessageStream
 
 

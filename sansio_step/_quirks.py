@@ -18,9 +18,6 @@ JSON = dict[str, Any]
 Noter = Callable[[str, str], None]
 """A function that is told the code and the detail of a deviation."""
 
-IN_DELTA = ("stop_reason", "stop_sequence", "stop_details", "container")
-"""The fields of a message that message_delta states in its `delta`."""
-
 BEDROCK_EXCEPTIONS = frozenset(
     {
         "internalServerException",
@@ -98,10 +95,10 @@ def note_bare_block(block: JSON, field: str, note: Noter) -> None:
         note("bare_block_start", f"{kind} block without {field}")
 
 
-def split_message_delta(wire: JSON, delta: JSON | None, note: Noter) -> tuple[JSON, JSON]:
-    """A message_delta and its delta. Fields one level too high (StepFun's stop_reason) are moved into the delta."""
+def split_message_delta(wire: JSON, delta: JSON | None, fields: Sequence[str], note: Noter) -> tuple[JSON, JSON]:
+    """A message_delta and its delta. Of the delta's `fields`, those one level too high (StepFun's stop_reason) are moved into the delta."""
     wire, delta = without_empty_reason(wire), None if delta is None else without_empty_reason(delta)
-    at_top = {key: wire[key] for key in IN_DELTA if wire.get(key) is not None}
+    at_top = {key: wire[key] for key in fields if wire.get(key) is not None}
     taken = {key: value for key, value in at_top.items() if delta is None or delta.get(key) is None}
     bare = [f"without {key}" for key in ("delta", "usage") if wire.get(key) is None]
     bare += [f"{key} at the top level" for key in at_top if key == "stop_reason"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NoReturn, SupportsIndex, TypeVar
 
 from ._errors import LimitExceeded, StreamError
-from ._frames import Fields, FrameReader, read_fields, read_frames, split_frames, without_blank_lines
+from ._frames import Fields, FrameReader, fields_of_frames, read_fields, split_frames, without_blank_lines
 
 Item = TypeVar("Item")
 
@@ -116,7 +116,7 @@ class FrameReceiver(Receiver[Item]):
     def _frames_in_limit(self, ready: bytes) -> Iterable[Fields]:
         """The fields of each frame up to the first over the limit, which fails as it would have while pending."""
         limit = self._reader.limit
-        return self._measured(ready, limit) if len(ready) > limit else read_frames(without_blank_lines(ready))
+        return self._measured(ready, limit) if len(ready) > limit else fields_of_frames(without_blank_lines(ready))
 
     def _measured(self, ready: bytes, limit: int) -> Iterator[Fields]:
         for start, lines in split_frames(ready):

@@ -22,6 +22,15 @@ from ._events import (
 )
 
 
+class Outcome(Enum):
+    """How far a message has come, or how it ended."""
+
+    STREAMING = "streaming"
+    COMPLETE = "complete"
+    TRUNCATED = "truncated"
+    FAILED = "failed"
+
+
 class State(Enum):
     """How far the last message of a body has come."""
 

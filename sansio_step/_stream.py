@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from ._accumulator import Keep, MessageAccumulator, OnFault, Outcome
+from ._accumulator import Keep, MessageAccumulator, OnFault
 from ._body_start import START_SIZE, describe
 from ._chunks import Bytes
 from ._decoder import Data, EventDecoder
@@ -24,6 +24,7 @@ from ._message_size import MAX_MESSAGE_SIZE
 from ._receiver import SLICE, Receiver, as_bytes, slices
 from ._response import decode_message
 from ._runs import DeltaRun
+from ._states import Outcome
 
 Item = TypeVar("Item", bound=StreamEvent | DeltaRun)
 
@@ -179,7 +180,7 @@ class MessageStream(Receiver[StreamEvent]):
             return self._stopped()
         if self._ended:
             raise ValueError("receive_frame after receive_eof: one object reads one body")
-        events = self._apply(self._decoder.read_frames([(None, (data, event))]))
+        events = self._apply(self._decoder.read_given([(None, (data, event))]))
         return events if events or self._fault is None else self._stopped()
 
     def consume(self, data: Bytes) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 from ._base import NO_EXTRA, Part, set_right
 from ._decode import RESTATED, attribute_for, read_usage
-from ._events import MessageDeltaEvent
+from ._events import IN_DELTA, MessageDeltaEvent
 from ._message import Message, Usage
-from ._quirks import IN_DELTA
 
 _MESSAGE_KEYS = frozenset(("type", *Message.__struct_fields__)) - {"extra"}
 _USAGE_FIELDS = tuple(name for name in Usage.__struct_fields__ if name != "extra")
@@ -48,10 +47,13 @@ def merge_fields(message: Message, fields: dict[str, Any]) -> None:
         name = attribute_for(Message, key, value)
         if key not in _MESSAGE_KEYS:
             others[key] = value
-        elif key in RESTATED and name is not None:
-            _replace(message, name, value)
-        elif key in RESTATED or key == "usage":
-            if value is not None and not (key == "usage" and isinstance(value, dict)):
+        elif key == "usage":
+            if value is not None and not isinstance(value, dict):
+                others[key] = value
+        elif key in RESTATED:
+            if name is not None:
+                _replace(message, name, value)
+            elif value is not None:
                 others[key] = value
         elif name is not None and getattr(message, name) is None:
             setattr(message, name, value)
@@ -69,13 +71,15 @@ def usages_in(*fields: dict[str, Any]) -> list[Usage]:
     return [read_usage(extra["usage"]) for extra in fields if extra and isinstance(extra.get("usage"), dict)]
 
 
-def merge_usages(message: Message, usages: list[Usage]) -> bool:
-    """Take over the counts of usages; tell whether one of them is the final output count."""
-    is_final = False
+def has_final_count(message: Message, usages: list[Usage]) -> bool:
+    """Whether one of the usages has the final output count: one that comes with the stop_reason, or after it."""
+    return message.stop_reason is not None and any(usage.output_tokens is not None for usage in usages)
+
+
+def merge_usages(message: Message, usages: list[Usage]) -> None:
+    """Take over the counts of usages."""
     for usage in usages:
         _merge_usage(message, usage)
-        is_final = is_final or (usage.output_tokens is not None and message.stop_reason is not None)
-    return is_final
 
 
 def _merge_usage(message: Message, usage: Usage) -> None:

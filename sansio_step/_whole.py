@@ -31,7 +31,7 @@ from ._json import has_halves, join_halves
 from ._message import ContentBlock, FallbackBlock, Message, ToolCallBlock
 from ._message_size import MESSAGE_SIZE, deltas_size, event_size
 from ._runs import DeltaRun
-from ._updates import is_reset, merge_usages, restate, usages_of
+from ._updates import has_final_count, is_reset, merge_usages, restate, usages_of
 
 _TEXT_DELTAS = frozenset(TEXT_DELTAS)
 
@@ -106,7 +106,8 @@ def build_whole(events: Sequence[Any], first: int, sizes: Mapping[int, int]) -> 
             if block is not None or any(is_reset(message.usage, usage) for usage in usages):
                 return None
             restate(message, event)
-            usage_is_final = merge_usages(message, usages) or usage_is_final
+            merge_usages(message, usages)
+            usage_is_final = usage_is_final or has_final_count(message, usages)
             size += event_size(event, number, sizes)
         elif cls is not PingEvent:
             return None

@@ -203,7 +203,9 @@ def long_way() -> ExitStack:
         "_sse._COMMON_START": re.compile("(?!)"),
         "_sse.read_fields": by_the_letter,
         "_receiver.read_fields": by_the_letter,
-        "_receiver.read_frames": lambda ready: [by_the_letter(b"\n".join(lines)) for _, lines in split_frames(ready)],
+        "_receiver.fields_of_frames": lambda ready: [
+            by_the_letter(b"\n".join(lines)) for _, lines in split_frames(ready)
+        ],
         "_accumulator.MessageAccumulator.take": lambda self, events: False,
         "_accumulator.CUT_ANYWHERE": frozenset(),
         "_accumulator.build_whole": lambda events, first, sizes: None,

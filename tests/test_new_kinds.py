@@ -116,13 +116,10 @@ def core(tmp_path: Path) -> Path:
         ("\n\nclass _Unseen:", "    foo_tokens: int | None = None\n"),
     )
     reader = '    "foo_event": lambda wire, note: _build(_events.FooEvent, wire, "foo_event", note),\n'
-    insert(
-        copy,
-        "_decode.py",
-        ("from ._base import", "from . import _events\n"),
-        ('    "error": read_error,\n', reader),
-        ("    | PingEvent\n).decode", "    | _events.FooEvent\n"),
-    )
+    for name in ("_decode.py", "_clean.py"):
+        insert(copy, name, ("import msgspec\n\n", "from . import _events\n"))
+    insert(copy, "_decode.py", ('    "error": read_error,\n', reader))
+    insert(copy, "_clean.py", ("    | PingEvent\n).decode", "    | _events.FooEvent\n"))
     return tmp_path
 
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, Literal, NamedTuple, overload
 
-from .._accumulator import Outcome
 from .._deviations import READINGS, Deviation
 from .._errors import StreamError, quoted
 from .._events import ErrorEvent
 from .._message import Message
+from .._states import Outcome
 from .._stream import MessageStream
 
 # An event ends at a line end, so that feeding line by line tells which bytes it took.

@@ -9,11 +9,11 @@ from typing import Any, Final, cast
 import msgspec
 from hypothesis import strategies as st
 
-from .._accumulator import Outcome
 from .._deviations import READINGS
 from .._encode import to_dict
 from .._errors import short_repr
 from .._message import Message
+from .._states import Outcome
 from ._events import piecewise_streams, wire
 from ._messages import messages
 from ._values import JSON, names
