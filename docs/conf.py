@@ -34,14 +34,14 @@ HIDDEN = [
         "piece",
         "read_chunk",
         "read_end",
-        "read_frames",
+        "read_given",
         "read_joined",
         "set_finished",
         "set_unapplied",
         "settle",
         "sizes",
     ),
-    *("text_field", "with_text"),
+    *("fail", "leave", "note", "reserve", "take", "text_field", "with_text"),
     "type",  # which the tables of events.md have
     "bytes",  # a field of that name, to which every `bytes` in a signature would be a link
 ]

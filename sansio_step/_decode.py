@@ -6,7 +6,7 @@ import types
 from collections.abc import Callable, Mapping
 from functools import cache
 from sys import maxsize
-from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -15,6 +15,7 @@ from ._clean import convert_clean, decode_clean
 from ._errors import DecodeError, quoted
 from ._events import (
     IN_DELTA,
+    MAX_INDEX,
     BlockDelta,
     CitationsDelta,
     ContentBlockDeltaEvent,
@@ -24,7 +25,6 @@ from ._events import (
     ErrorDetail,
     ErrorEvent,
     Grows,
-    Half,
     MessageDelta,
     MessageDeltaEvent,
     MessageStartEvent,
@@ -33,10 +33,9 @@ from ._events import (
     StreamEvent,
     UnknownDelta,
     UnknownEvent,
-    half_with,
-    new_half,
 )
-from ._json import NotJSON, has_halves, json_bytes, read_json, replace_halves, scan_json
+from ._halves import read_cut_delta, with_halves
+from ._json import NotJSON, json_bytes, read_json
 from ._message import (
     Block,
     ContentBlock,
@@ -67,7 +66,6 @@ from ._quirks import (
 from ._receiver import as_bytes
 
 JSON = dict[str, Any]
-MAX_INDEX = 2**31 - 1
 
 RESTATED = (*IN_DELTA, "context_management")
 """The fields of a message that a later event may state anew. The others stay as message_start has them."""
@@ -197,7 +195,7 @@ def read_event(data: bytes, name: str | None, note: Noter) -> StreamEvent:
     `note` is told the deviations that show in this frame. Raises DecodeError if the data can't be read.
     """
     if b"\\ud" in data or b"\\uD" in data:
-        cut = _read_cut_delta(data)
+        cut = read_cut_delta(data)
         if cut is not None:
             check_name(name, cut.type, note)
             note("lone_surrogate", f"half of a surrogate pair in {cut.type!r}")
@@ -213,25 +211,6 @@ def read_event(data: bytes, name: str | None, note: Noter) -> StreamEvent:
     if has_controls:
         note("control_character", "a raw control character in a JSON string")
     return _read_wire(wire, raw, name, note)
-
-
-def _read_cut_delta(data: bytes) -> ContentBlockDeltaEvent | None:
-    """A delta with half of a character that is otherwise as the first party sends it; None for any other event.
-
-    Servers that cut texts anywhere send many. One takes 5 microseconds this way, and 20 the general way.
-    """
-    try:
-        wire = scan_json(data.decode())
-        index, delta = wire["index"], wire["delta"]
-        cls: Any = _DELTAS[delta["type"]]
-        text = delta[cls.text_field]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    as_sent = len(wire) == 3 and wire.get("type") == ContentBlockDeltaEvent.type and len(delta) == 2
-    if not as_sent or type(index) is not int or not 0 <= index <= MAX_INDEX:
-        return None
-    shown, halves = replace_halves(text) if type(text) is str else ("", 0)
-    return ContentBlockDeltaEvent(index, new_half(cls, shown, text)) if halves else None
 
 
 def read_object(item: Mapping[str, Any], name: str | None, note: Noter, *, limit: int = maxsize) -> StreamEvent:
@@ -254,7 +233,7 @@ def _read_wire(wire: JSON, raw: JSON, name: str | None, note: Noter) -> StreamEv
         return UnknownEvent(kind, extra={key: value for key, value in wire.items() if key != "type"} or NO_EXTRA)
     event = reader(wire, note)
     if raw is not wire and isinstance(event, ContentBlockDeltaEvent):
-        return _with_halves(event, raw)
+        return with_halves(event, raw)
     return event
 
 
@@ -268,41 +247,6 @@ def _not_an_object(data: bytes, name: str | None, note: Noter, reason: str) -> S
         raise DecodeError(f"{name or 'event'}: {reason}")
     note("foreign_data", f"{name or 'message'!r} with data that is not a JSON object: {quoted(text, 40)}")
     return UnknownEvent(name or "message", text)
-
-
-class CutText(NamedTuple):
-    """The text of a delta that a server can cut inside a character."""
-
-    kind: tuple[str, str]
-    """The type of the delta and the name of the field. Only texts of the same kind are joined."""
-    raw: str
-    """The text, with its lone surrogate halves."""
-
-
-def cut_text(delta: Delta) -> CutText | None:
-    """The raw text of a delta whose text a server can cut anywhere; None for any other delta."""
-    field = delta.text_field
-    if field is None:
-        return None
-    if isinstance(delta, Half):
-        return CutText((delta.type, field), delta.raw)
-    return CutText(
-        (delta.type, field), delta.extra[field] if isinstance(delta, UnknownDelta) else getattr(delta, field)
-    )
-
-
-def showing(event: ContentBlockDeltaEvent, text: str, raw: str) -> ContentBlockDeltaEvent:
-    """The same event with another text to show. The raw text is kept for joining."""
-    return ContentBlockDeltaEvent(event.index, half_with(event.delta, text, raw), extra=event.extra)
-
-
-def _with_halves(event: ContentBlockDeltaEvent, raw: JSON) -> ContentBlockDeltaEvent:
-    """Keep the lone halves of a delta's text, so that they can be joined with those of its neighbours."""
-    shown = cut_text(event.delta)
-    if shown is None:
-        return event
-    text = raw["delta"].get(event.delta.text_field)
-    return showing(event, shown.raw, text) if text and has_halves(text) else event
 
 
 _OPTIONAL = ("ping", "message_stop", "content_block_stop", "message_delta")

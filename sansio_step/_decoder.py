@@ -11,11 +11,9 @@ from typing import Any
 from ._clean import convert_clean, decode_clean
 from ._decode import (
     as_json_bytes,
-    cut_text,
     read_error,
     read_event,
     read_object,
-    showing,
 )
 from ._deviations import Deviation, DeviationLog, Note
 from ._documents import documents, documents_before_cut, glued_events, glued_events_before_cut, json_object
@@ -23,7 +21,6 @@ from ._errors import LimitExceeded, ProtocolViolation, StreamError, quoted
 from ._events import (
     KNOWN_EVENTS,
     ContentBlockDeltaEvent,
-    Half,
     MessageStartEvent,
     MessageStopEvent,
     PingEvent,
@@ -31,7 +28,8 @@ from ._events import (
     UnknownEvent,
 )
 from ._frames import MAX_EVENT_SIZE, Fields, read_fields, read_one, split_frames
-from ._json import CANT_DECODE, NotJSON, join_halves, json_bytes, read_json
+from ._halves import HeldHalf, join_half
+from ._json import CANT_DECODE, NotJSON, json_bytes, read_json
 from ._quirks import check_name
 from ._receiver import FrameReceiver
 from ._runs import DELTA_HEAD, DeltaRun, cut_runs, decode_delta, decode_run, frames_of, join_run
@@ -99,8 +97,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         """The bytes of the data of each event that was returned last, by event number. Runs of deltas are left out."""
         self.is_clean: bool = True
         """Whether what was read last has no fault and adds no entry to `deviations`."""
-        # If the last delta ended in half of a surrogate pair: its index, the kind of its text, the half.
-        self._half: tuple[int, tuple[str, str], str] | None = None
+        self._half: HeldHalf | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} events={self._number} fault={self._fault!r}>"
@@ -293,11 +290,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
                 event = decode_clean(data)
                 if event is None or event.__class__ is not cls:
                     break
-                if cls is not ContentBlockDeltaEvent:
-                    self.sizes[self._number] = len(data)
-                    self._follow(event)
-                events.append(event)
-                self._number += 1
+                self._add_clean(event, len(data), events)
                 start += len(frame) + 2
         if start < len(ready):
             self._read_each(self._frames_in_limit(ready[start:]), events)
@@ -313,17 +306,21 @@ class EventDecoder(FrameReceiver[StreamEvent]):
                         and self._half is None
                         and (name == _NAMES[event.__class__] or (not name and self._is_unnamed_again(event)))
                     ):
-                        if event.__class__ is not ContentBlockDeltaEvent:
-                            self.sizes[self._number] = len(data)
-                            self._follow(event)
-                        events.append(event)
-                        self._number += 1
+                        self._add_clean(event, len(data), events)
                     else:
                         self._read_odd(name, data, event, events)
                 if bare is not None:
                     self._read_documents(documents(bare), events)
         except StreamError as fault:
             self._fail(fault, self.offset_of_event(self._number))
+
+    def _add_clean(self, event: StreamEvent, size: int, events: list[StreamEvent]) -> None:
+        """Add an event of a clean frame whose data has so many bytes."""
+        if event.__class__ is not ContentBlockDeltaEvent:
+            self.sizes[self._number] = size
+            self._follow(event)
+        events.append(event)
+        self._number += 1
 
     def _read_odd(
         self,
@@ -404,7 +401,7 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         if found:
             self._note(found)
         if isinstance(event, ContentBlockDeltaEvent):
-            event = self._join_halves(event)
+            event, self._half = join_half(event, self._half)
         elif not isinstance(event, (PingEvent, UnknownEvent)):
             self._half = None
         events.append(event)
@@ -470,23 +467,6 @@ class EventDecoder(FrameReceiver[StreamEvent]):
             return found
         # The end of the body makes an event of what is pending.
         return self._reader.pending_offset if found is None else self._reader.offset_of(found)
-
-    def _join_halves(self, event: ContentBlockDeltaEvent) -> StreamEvent:
-        """If the halves of a character came in two deltas, show the whole character in the second."""
-        held, self._half = self._half, None
-        if held is None and not isinstance(event.delta, Half):
-            return event
-        cut = cut_text(event.delta)
-        if cut is None:
-            return event
-        text = cut.raw
-        if held is not None and held[:2] == (event.index, cut.kind):
-            text = held[2] + text
-        if "\ud800" <= text[-1:] <= "\udbff":
-            self._half = (event.index, cut.kind, text[-1])
-        elif text is cut.raw:
-            return event  # it shows the right text already
-        return showing(event, join_halves(text, hold_back=True), cut.raw)
 
     def read_end(self) -> list[StreamEvent]:
         rest = self._reader.finish()

@@ -11,7 +11,8 @@ import msgspec
 from ._base import WireStruct
 from ._documents import json_object
 from ._errors import ToolInputError
-from ._events import ContentBlockDeltaEvent, Half, StreamEvent, UnknownEvent
+from ._events import ContentBlockDeltaEvent, StreamEvent, UnknownEvent
+from ._halves import Half
 from ._json import json_bytes, write_json
 from ._message import Message, ToolCallBlock
 from ._sse import ServerSentEvent, encode_sse

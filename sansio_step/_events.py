@@ -6,13 +6,11 @@ All are msgspec Structs, told apart by `type`, as on the wire. Fields that a typ
 
 from __future__ import annotations
 
-from functools import cache
-from types import new_class
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias, Union, get_args
 
 import msgspec
 
-from ._base import NO_EXTRA, Event, Extra
+from ._base import Event, Extra
 from ._message import (
     Block,
     CompactionBlock,
@@ -25,10 +23,12 @@ from ._message import (
     Usage,
 )
 
+MAX_INDEX = 2**31 - 1
+
 if TYPE_CHECKING:
     WireIndex = int
 else:
-    WireIndex = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    WireIndex = Annotated[int, msgspec.Meta(ge=0, le=MAX_INDEX)]
 
 
 class Grows(NamedTuple):
@@ -173,72 +173,6 @@ for _cls in CUT_ANYWHERE:
 
 APPENDED: tuple[str, ...] = tuple(cls.grows.field for cls in TEXT_DELTAS)
 """The fields of blocks to which deltas append text."""
-
-
-class Half:
-    """A delta with a lone surrogate. Its text is clean; `raw` is the text that came, to be joined with its neighbours'.
-
-    `raw` is not a field of the Struct, because JSON can't carry it and only the decoder needs it.
-    """
-
-    __slots__ = ()
-    if TYPE_CHECKING:
-        raw: str
-        text_field: ClassVar[str]
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return half_of, (_rebuilt(_class_without_half(self), self), self.raw)
-
-
-@cache
-def _half_class(cls: type[BlockDelta]) -> Any:
-    options = {"frozen": True, "gc": True, "dict": True}
-    if cls is not UnknownDelta:
-        options["tag"] = cls.type  # type: ignore[attr-defined]
-    # It bears the name of the delta's own class, so that nobody notices that it is another.
-    return new_class(cls.__name__, (Half, cls), options, lambda body: body.update(__module__=__name__))
-
-
-def half_of(shown: BlockDelta, raw: str) -> Any:
-    """A delta like the one given, which has a `text_field`. It also keeps the raw text that came."""
-    return _with_raw(_rebuilt(_half_class(_class_without_half(shown)), shown), raw)
-
-
-def half_with(delta: BlockDelta, text: str, raw: str) -> Any:
-    """Like `half_of`, with another text to show."""
-    if isinstance(delta, UnknownDelta):
-        return half_of(delta.with_text(text), raw)
-    return new_half(_class_without_half(delta), text, raw, delta.extra)
-
-
-def new_half(cls: Any, text: str, raw: str, extra: Extra = NO_EXTRA) -> Any:
-    """A delta of a class with a `text_field`, which shows a text and keeps the raw one that came."""
-    return _with_raw(_half_class(cls)(text, extra=extra), raw)
-
-
-def _with_raw(delta: Any, raw: str) -> Any:
-    vars(delta)["raw"] = raw
-    return delta
-
-
-def appended_text(delta: BlockDelta) -> str | None:
-    """The text that a delta appends to a block, with its lone halves; None if it appends none."""
-    if isinstance(delta, Half):
-        return delta.raw
-    if delta.grows is not None:
-        return getattr(delta, str(delta.grows.by)) if delta.grows.appends else None
-    return None if delta.text_field is None else str(delta.extra[delta.text_field])
-
-
-def _class_without_half(delta: Any) -> Any:
-    return type(delta).__mro__[2] if isinstance(delta, Half) else type(delta)
-
-
-def _rebuilt(cls: Any, delta: Any) -> Any:
-    return cls(*(getattr(delta, name) for name in cls.__struct_fields__ if name != "extra"), extra=delta.extra)
 
 
 class MessageDelta(Event, frozen=True):

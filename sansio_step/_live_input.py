@@ -6,8 +6,9 @@ from contextlib import suppress
 from sys import maxsize
 
 from ._errors import ToolInputError
-from ._events import ContentBlockDeltaEvent, InputJSONDelta, StreamEvent, appended_text
+from ._events import ContentBlockDeltaEvent, InputJSONDelta, StreamEvent
 from ._growing import TextBuffer, raw_field
+from ._halves import appended_text
 from ._json_deltas import JSONDelta
 from ._json_reader import JSONReader
 from ._message import ContentBlock, ToolCallBlock

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from sansio_step import EventDecoder, MessageStream, SSEDecoder, StreamError
-from sansio_step._frames import FrameReader, read_frames, read_one, split_frames
+from sansio_step._frames import FrameReader, fields_of_frames, read_one, split_frames
 
 from .helpers import by_the_letter, delta, pieces, splits, whole
 
@@ -66,7 +66,7 @@ def test_each_way_reads_a_frame_by_the_letter(first):
     for ready in (*(first + second for second in FRAMES), b"data: 0\n\n" + first + b"event: a\ndata: 9\n\n" * 3):
         expected = [by_the_letter(b"\n".join(lines)) for _, lines in split_frames(ready)]
         # A frame that says nothing may come through as one without fields.
-        assert [fields for fields in read_frames(ready) if any(part is not None for part in fields)] == [
+        assert [fields for fields in fields_of_frames(ready) if any(part is not None for part in fields)] == [
             fields for fields in expected if any(part is not None for part in fields)
         ]
     fields = read_one(first)

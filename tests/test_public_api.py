@@ -145,6 +145,7 @@ LAYERS = [
     {"_tool_input"},
     {"_aws", "_message", "_sse"},
     {"_events"},
+    {"_halves"},
     {"_clean", "_encode", "_deadlines", "_decode", "_live_input", "_runs", "_states"},
     {"_request", "_response", "_turn", "_decoder", "_assembler", "_message_size", "_updates"},
     {"_whole"},

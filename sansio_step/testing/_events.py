@@ -21,7 +21,6 @@ from .._events import (
     ContentBlockStartEvent,
     ContentBlockStopEvent,
     Delta,
-    Half,
     InputJSONDelta,
     MessageDelta,
     MessageDeltaEvent,
@@ -35,6 +34,7 @@ from .._events import (
     UnknownDelta,
     UnknownEvent,
 )
+from .._halves import Half
 from .._message import (
     CompactionBlock,
     ContentBlock,
