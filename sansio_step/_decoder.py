@@ -122,30 +122,24 @@ class EventDecoder(FrameReceiver[StreamEvent]):
 
     def read_chunk(self, data: bytes) -> list[StreamEvent]:
         reader = self._reader
-        if reader.idle:
-            if (
-                data[:_HEAD] == DELTA_HEAD
-                and data.find(b"\n", _HEAD) == len(data) - 2
-                and data[-1] == 10
-                and 13 not in data
-                and self._half is None
-                and len(data) <= reader.limit
-            ):
-                try:
-                    event = decode_delta(data[_HEAD:])  # with the blank line, which is white space to a reader of JSON
-                except CANT_DECODE:
-                    event = None  # it needs a closer look
-                if event is not None:
-                    reader.piece = self._ready = data
-                    reader.taken += len(data)
-                    self._ready_number = self._number
-                    self._number += 1
-                    self.is_clean = True
-                    return [event]
-            if len(data) <= self._most_for_one:
-                fields = read_one(data)
-                if fields[1] is not None:
-                    return self._read_one(data, fields)
+        if reader.idle and len(data) <= self._most_for_one:
+            if data[:_HEAD] == DELTA_HEAD and self._half is None:
+                payload, _, end = data[_HEAD:].partition(b"\n")
+                if end == b"\n" and 13 not in payload:
+                    try:
+                        event = decode_delta(payload)
+                    except CANT_DECODE:
+                        event = None  # it needs a closer look
+                    if event is not None:
+                        reader.piece = self._ready = data
+                        reader.taken += len(data)
+                        self._ready_number = self._number
+                        self._number += 1
+                        self.is_clean = True
+                        return [event]
+            fields = read_one(data)
+            if fields[1] is not None:
+                return self._read_one(data, fields)
         return super().read_chunk(data)
 
     def read_joined(self, data: bytes) -> list[StreamEvent | DeltaRun]:
