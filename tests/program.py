@@ -1,4 +1,8 @@
-"""How tests run the program: in a process of its own, in a pipe or in a pseudo-terminal."""
+"""How tests run the program: in a process of its own, in a pipe or in a pseudo-terminal.
+
+The process is a fork of a warm one, or a fresh interpreter: if a test says so, runs code of its own, or changes what Python
+reads when it starts.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,15 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from .forked import ROOT, Forked
+
 Body: TypeAlias = "bytes | Callable[[Callable[[bytes], Any]], None]"
 START = "from sansio_step_adapters.cli import main; main()"
 STOPPABLE = pytest.mark.skipif(
@@ -40,10 +45,21 @@ def environment(**changes: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **changes}
 
 
-def run(*arguments: str, stdin: bytes = b"", code: str = START, **changes: str) -> subprocess.CompletedProcess[bytes]:
+def run(
+    *arguments: str, stdin: bytes = b"", code: str = START, fresh: bool = False, **changes: str
+) -> subprocess.CompletedProcess[bytes]:
     """The program in a process of its own."""
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), timeout=60)
+    if fresh or code != START or not can_be_forked(changes):
+        return subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), timeout=60)
+    process = Forked(arguments, environment(**changes))
+    out, err = process.communicate(stdin)
+    return subprocess.CompletedProcess(command, process.wait(), out, err)
+
+
+def can_be_forked(changes: Iterable[str]) -> bool:
+    """Whether this system forks, and no change to the environment is one that Python reads only when it starts."""
+    return hasattr(os, "fork") and not any(name.startswith(("PYTHON", "LC_")) for name in changes)
 
 
 def commands_in(text: str) -> list[str]:
@@ -58,29 +74,21 @@ def cell_width(text: str) -> int:
 
 def in_terminal(arguments: list[str], columns: int, **changes: str) -> tuple[int, str]:
     """Run the program in a pseudo-terminal of a width; its exit code and what it wrote there."""
-    import fcntl  # noqa: PLC0415
-    import pty  # noqa: PLC0415
-    import termios  # noqa: PLC0415
+    return Terminal(arguments, columns, lines=30, **changes).end()
 
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    kept = environment(**{"TERM": "xterm-256color", **changes})
-    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
-        kept.pop(name, None)
-    command = [sys.executable, "-c", START, *arguments]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=kept) as process:
-        os.close(theirs)
-        written = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # Linux's word for the end
-                break
-            if not piece:
-                break
-            written += piece
-    os.close(ours)
-    return process.returncode, written.decode()
+
+def start_in(
+    terminal: int, arguments: list[str], environment: dict[str, str], *, fresh: bool
+) -> Forked | subprocess.Popen[bytes]:
+    """Start the program in a terminal and a session of its own: so ^C reaches it as it does from a keyboard."""
+    if not fresh:
+        return Forked(arguments, environment, terminal)
+    listening = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
+    code = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {listening}"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, start_new_session=True
+    )
 
 
 class Server:
@@ -134,7 +142,14 @@ class Terminal:
     """A program in a pseudo-terminal, to type into and to read from. One that is `stopped`, as by ^S, takes no output yet."""
 
     def __init__(
-        self, arguments: list[str], columns: int = 80, *, lines: int = 24, stopped: bool = False, **changes: str
+        self,
+        arguments: list[str],
+        columns: int = 80,
+        *,
+        lines: int = 24,
+        stopped: bool = False,
+        fresh: bool = False,
+        **changes: str,
     ) -> None:
         import fcntl
         import pty
@@ -149,13 +164,7 @@ class Terminal:
         kept = environment(**{"TERM": "xterm-256color", **changes})
         for name in {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"} - changes.keys():
             kept.pop(name, None)
-        # Its own session, with this terminal: so ^C reaches it as it does from a keyboard.
-        listening = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
-        code = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {listening}"
-        command = [sys.executable, "-c", code, *arguments]
-        self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env=kept, start_new_session=True
-        )
+        self.process = start_in(theirs, arguments, kept, fresh=fresh or not can_be_forked(changes))
         self._theirs = theirs if stopped else None
         if not stopped:
             os.close(theirs)
