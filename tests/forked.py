@@ -27,7 +27,7 @@ class Forked:
     def __init__(self, arguments: Sequence[str], environment: dict[str, str], terminal: int | None = None) -> None:
         if terminal is None:
             (stdin, in_), (out, stdout), (err, stderr) = os.pipe(), os.pipe(), os.pipe()
-            self.stdin, self.stdout, self.stderr = open(in_, "wb"), open(out, "rb"), open(err, "rb")  # noqa: SIM115
+            self.stdin, self.stdout, self.stderr = os.fdopen(in_, "wb"), os.fdopen(out, "rb"), os.fdopen(err, "rb")
             theirs = [stdin, stdout, stderr]
         else:
             theirs = [os.dup(terminal) for _ in range(3)]
@@ -46,6 +46,12 @@ class Forked:
         self._said = self._keeper.makefile()
         self.pid = int(self._said.readline())
         self.returncode: int | None = None
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
 
     def wait(self, timeout: float = TIMEOUT) -> int:
         if self.returncode is None:

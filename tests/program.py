@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -40,26 +40,41 @@ _WRITE = {"x86_64": "1", "aarch64": "64"}.get(platform.machine(), "")
 COMMANDS = "\x00\x07\x08\t\r\x1b\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028\u2029"
 
 
-def environment(**changes: str) -> dict[str, str]:
+def environment(**changes: str | None) -> dict[str, str]:
     path = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
-    return {**os.environ, "PYTHONPATH": path, **changes}
+    kept = {**os.environ, "PYTHONPATH": path, **changes}
+    return {name: value for name, value in kept.items() if value is not None}
 
 
 def run(
     *arguments: str, stdin: bytes = b"", code: str = START, fresh: bool = False, **changes: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """The program in a process of its own."""
+    """The program in a process of its own, in pipes."""
     command = [sys.executable, "-c", code, *arguments]
-    if fresh or code != START or not can_be_forked(changes):
+    if fresh or code != START:
         return subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), timeout=60)
-    process = Forked(arguments, environment(**changes))
-    out, err = process.communicate(stdin)
-    return subprocess.CompletedProcess(command, process.wait(), out, err)
+    with start(*arguments, **changes) as process:
+        out, err = process.communicate(stdin, timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def can_be_forked(changes: Iterable[str]) -> bool:
-    """Whether this system forks, and no change to the environment is one that Python reads only when it starts."""
-    return hasattr(os, "fork") and not any(name.startswith(("PYTHON", "LC_")) for name in changes)
+def start(*arguments: str, terminal: int | None = None, **changes: str | None) -> Forked | subprocess.Popen[bytes]:
+    """Start the program in pipes, or in a terminal and a session of its own: so ^C reaches it as it does from a keyboard.
+
+    A change of None takes a variable out of the environment.
+    """
+    kept = environment(**changes)
+    if hasattr(os, "fork") and not any(name.startswith(("PYTHON", "LC_")) for name in changes):
+        return Forked(arguments, kept, terminal)
+    # As a shell's foreground has it: if these tests run in the background of a shell, SIGINT is ignored.
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
+    if terminal is not None:
+        code = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {code}"
+    stream = subprocess.PIPE if terminal is None else terminal
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=stream, stdout=stream, stderr=stream, env=kept, start_new_session=terminal is not None,
+    )  # fmt: skip
 
 
 def commands_in(text: str) -> list[str]:
@@ -75,20 +90,6 @@ def cell_width(text: str) -> int:
 def in_terminal(arguments: list[str], columns: int, **changes: str) -> tuple[int, str]:
     """Run the program in a pseudo-terminal of a width; its exit code and what it wrote there."""
     return Terminal(arguments, columns, lines=30, **changes).end()
-
-
-def start_in(
-    terminal: int, arguments: list[str], environment: dict[str, str], *, fresh: bool
-) -> Forked | subprocess.Popen[bytes]:
-    """Start the program in a terminal and a session of its own: so ^C reaches it as it does from a keyboard."""
-    if not fresh:
-        return Forked(arguments, environment, terminal)
-    listening = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
-    code = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {listening}"
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(
-        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, start_new_session=True
-    )
 
 
 class Server:
@@ -142,14 +143,7 @@ class Terminal:
     """A program in a pseudo-terminal, to type into and to read from. One that is `stopped`, as by ^S, takes no output yet."""
 
     def __init__(
-        self,
-        arguments: list[str],
-        columns: int = 80,
-        *,
-        lines: int = 24,
-        stopped: bool = False,
-        fresh: bool = False,
-        **changes: str,
+        self, arguments: list[str], columns: int = 80, *, lines: int = 24, stopped: bool = False, **changes: str
     ) -> None:
         import fcntl
         import pty
@@ -161,10 +155,8 @@ class Terminal:
         self.modes = termios.tcgetattr(theirs)
         if stopped:
             termios.tcflow(theirs, termios.TCOOFF)
-        kept = environment(**{"TERM": "xterm-256color", **changes})
-        for name in {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"} - changes.keys():
-            kept.pop(name, None)
-        self.process = start_in(theirs, arguments, kept, fresh=fresh or not can_be_forked(changes))
+        unset = dict.fromkeys(("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"))
+        self.process = start(*arguments, terminal=theirs, **{**unset, "TERM": "xterm-256color", **changes})
         self._theirs = theirs if stopped else None
         if not stopped:
             os.close(theirs)

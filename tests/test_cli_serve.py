@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
-import sys
 from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 from sansio_step import iter_events, parse, to_dict
 from sansio_step_adapters.cli import _captures
 
-from .program import POSIX, START, Terminal, commands_in, environment, run
+from .program import POSIX, Terminal, commands_in, run, start
 
 WHOLE = _captures.first_party()
 REQUEST = {"model": "m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "Hi there"}]}
@@ -26,10 +24,7 @@ class Program:
     """The program in a pipe, at any free port."""
 
     def __init__(self, *arguments: object) -> None:
-        # SIGINT as a terminal's shell leaves it: one that runs programs in the background has it ignored.
-        code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
-        command = [sys.executable, "-c", code, "serve", "--port", "0", *map(str, arguments)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        self.process = start("serve", "--port", "0", *map(str, arguments))
 
     def __enter__(self) -> Program:
         assert self.process.stdout is not None
