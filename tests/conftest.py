@@ -27,7 +27,12 @@ settings.register_profile("thorough", settings.get_profile("local"), max_example
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def pytest_collection():
+    gc.disable()  # thirty times everything that is imported would be walked, and none of it is garbage
+
+
 def pytest_collection_finish():
+    gc.enable()
     leave_out()
 
 
