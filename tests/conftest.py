@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 # Few examples, and others on each run.
@@ -27,15 +28,21 @@ settings.register_profile("thorough", settings.get_profile("local"), max_example
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    gc.disable()  # thirty times everything that is imported would be walked, and none of it is garbage
+    """Thirty collections of garbage would walk all that is imported so far, and none of it is garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish():
-    gc.enable()
     leave_out()
 
 
+@pytest.hookimpl(trylast=True)  # after its fixtures
 def pytest_runtest_teardown(item, nextitem):
     if nextitem is None or nextitem.path != item.path:
         leave_out()

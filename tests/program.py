@@ -34,9 +34,9 @@ STOPPABLE = pytest.mark.skipif(
 )
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals as POSIX has them")
 
-# What moves a cursor, rings, clears, turns letters around or ends a line: of C0, DEL, C1, bidi marks, separators.
 # The number of the system call `write` in Linux's tables.
 _WRITE = {"x86_64": "1", "aarch64": "64"}.get(platform.machine(), "")
+# What moves a cursor, rings, clears, turns letters around or ends a line: of C0, DEL, C1, bidi marks, separators.
 COMMANDS = "\x00\x07\x08\t\r\x1b\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028\u2029"
 
 
@@ -50,24 +50,27 @@ def run(
     *arguments: str, stdin: bytes = b"", code: str = START, fresh: bool = False, **changes: str
 ) -> subprocess.CompletedProcess[bytes]:
     """The program in a process of its own, in pipes."""
-    command = [sys.executable, "-c", code, *arguments]
-    if fresh or code != START:
-        return subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), timeout=60)
-    with start(*arguments, **changes) as process:
-        out, err = process.communicate(stdin, timeout=60)
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
+    with start(*arguments, code=code, fresh=fresh, **changes) as process:
+        try:
+            out, err = process.communicate(stdin, timeout=60)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-def start(*arguments: str, terminal: int | None = None, **changes: str | None) -> Forked | subprocess.Popen[bytes]:
+def start(
+    *arguments: str, terminal: int | None = None, code: str = START, fresh: bool = False, **changes: str | None
+) -> Forked | subprocess.Popen[bytes]:
     """Start the program in pipes, or in a terminal and a session of its own: so ^C reaches it as it does from a keyboard.
 
     A change of None takes a variable out of the environment.
     """
     kept = environment(**changes)
-    if hasattr(os, "fork") and not any(name.startswith(("PYTHON", "LC_")) for name in changes):
+    is_fresh = fresh or code != START or any(name.startswith(("PYTHON", "LC_")) for name in changes)
+    if hasattr(os, "fork") and not is_fresh:
         return Forked(arguments, kept, terminal)
     # As a shell's foreground has it: if these tests run in the background of a shell, SIGINT is ignored.
-    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {code}"
     if terminal is not None:
         code = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {code}"
     stream = subprocess.PIPE if terminal is None else terminal

@@ -23,8 +23,8 @@ URL = re.compile(r"http://127\.0\.0\.1:([0-9]+)")
 class Program:
     """The program in a pipe, at any free port."""
 
-    def __init__(self, *arguments: object) -> None:
-        self.process = start("serve", "--port", "0", *map(str, arguments))
+    def __init__(self, *arguments: object, fresh: bool = False) -> None:
+        self.process = start("serve", "--port", "0", *map(str, arguments), fresh=fresh)
 
     def __enter__(self) -> Program:
         assert self.process.stdout is not None
@@ -216,7 +216,7 @@ def test_interrupted_in_a_pipe(files):
     """With an answer on its way, too."""
     import signal
 
-    with Program(files[0], "--pace", "3000") as program:
+    with Program(files[0], "--pace", "3000", fresh=True) as program:
         with socket.create_connection(("127.0.0.1", program.port), timeout=30) as sock:
             body = json.dumps(REQUEST).encode()
             sock.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
