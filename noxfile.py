@@ -45,7 +45,7 @@ def lowest(session: nox.Session) -> None:
 def thorough(session: nox.Session) -> None:
     """Run the laws with 10,000 examples where the plain `pytest` has 40 and CI 100; it takes hours."""
     session.install("-e", ".[test]")
-    laws = ("tests/test_properties.py", "tests/test_stateful.py")
+    laws = ("tests/test_properties.py", "tests/test_stateful.py", "tests/test_testing.py")
     session.run("pytest", "--hypothesis-profile=thorough", *laws, *session.posargs)
 
 

@@ -1,4 +1,8 @@
-"""How tests run the program: in a process of its own, in a pipe or in a pseudo-terminal."""
+"""How tests run the program: in a process of its own, in a pipe or in a pseudo-terminal.
+
+The process is a fork of a warm one, or a fresh interpreter: if a test says so, runs code of its own, or changes what Python
+reads when it starts.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from .forked import ROOT, Forked
+
 Body: TypeAlias = "bytes | Callable[[Callable[[bytes], Any]], None]"
 START = "from sansio_step_adapters.cli import main; main()"
 STOPPABLE = pytest.mark.skipif(
@@ -29,21 +34,50 @@ STOPPABLE = pytest.mark.skipif(
 )
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals as POSIX has them")
 
-# What moves a cursor, rings, clears, turns letters around or ends a line: of C0, DEL, C1, bidi marks, separators.
 # The number of the system call `write` in Linux's tables.
 _WRITE = {"x86_64": "1", "aarch64": "64"}.get(platform.machine(), "")
+# What moves a cursor, rings, clears, turns letters around or ends a line: of C0, DEL, C1, bidi marks, separators.
 COMMANDS = "\x00\x07\x08\t\r\x1b\x7f\x80\x85\x9b\x9f\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028\u2029"
 
 
-def environment(**changes: str) -> dict[str, str]:
+def environment(**changes: str | None) -> dict[str, str]:
     path = os.pathsep.join([str(ROOT), str(ROOT / "adapters")])
-    return {**os.environ, "PYTHONPATH": path, **changes}
+    kept = {**os.environ, "PYTHONPATH": path, **changes}
+    return {name: value for name, value in kept.items() if value is not None}
 
 
-def run(*arguments: str, stdin: bytes = b"", code: str = START, **changes: str) -> subprocess.CompletedProcess[bytes]:
-    """The program in a process of its own."""
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), timeout=60)
+def run(
+    *arguments: str, stdin: bytes = b"", code: str = START, fresh: bool = False, **changes: str
+) -> subprocess.CompletedProcess[bytes]:
+    """The program in a process of its own, in pipes."""
+    with start(*arguments, code=code, fresh=fresh, **changes) as process:
+        try:
+            out, err = process.communicate(stdin, timeout=60)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def start(
+    *arguments: str, terminal: int | None = None, code: str = START, fresh: bool = False, **changes: str | None
+) -> Forked | subprocess.Popen[bytes]:
+    """Start the program in pipes, or in a terminal and a session of its own: so ^C reaches it as it does from a keyboard.
+
+    A change of None takes a variable out of the environment.
+    """
+    kept = environment(**changes)
+    is_fresh = fresh or code != START or any(name.startswith(("PYTHON", "LC_")) for name in changes)
+    if hasattr(os, "fork") and not is_fresh:
+        return Forked(arguments, kept, terminal)
+    # As a shell's foreground has it: if these tests run in the background of a shell, SIGINT is ignored.
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {code}"
+    if terminal is not None:
+        code = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {code}"
+    stream = subprocess.PIPE if terminal is None else terminal
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=stream, stdout=stream, stderr=stream, env=kept, start_new_session=terminal is not None,
+    )  # fmt: skip
 
 
 def commands_in(text: str) -> list[str]:
@@ -58,29 +92,7 @@ def cell_width(text: str) -> int:
 
 def in_terminal(arguments: list[str], columns: int, **changes: str) -> tuple[int, str]:
     """Run the program in a pseudo-terminal of a width; its exit code and what it wrote there."""
-    import fcntl  # noqa: PLC0415
-    import pty  # noqa: PLC0415
-    import termios  # noqa: PLC0415
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    kept = environment(**{"TERM": "xterm-256color", **changes})
-    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
-        kept.pop(name, None)
-    command = [sys.executable, "-c", START, *arguments]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=kept) as process:
-        os.close(theirs)
-        written = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # Linux's word for the end
-                break
-            if not piece:
-                break
-            written += piece
-    os.close(ours)
-    return process.returncode, written.decode()
+    return Terminal(arguments, columns, lines=30, **changes).end()
 
 
 class Server:
@@ -146,16 +158,8 @@ class Terminal:
         self.modes = termios.tcgetattr(theirs)
         if stopped:
             termios.tcflow(theirs, termios.TCOOFF)
-        kept = environment(**{"TERM": "xterm-256color", **changes})
-        for name in {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"} - changes.keys():
-            kept.pop(name, None)
-        # Its own session, with this terminal: so ^C reaches it as it does from a keyboard.
-        listening = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
-        code = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {listening}"
-        command = [sys.executable, "-c", code, *arguments]
-        self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env=kept, start_new_session=True
-        )
+        unset = dict.fromkeys(("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"))
+        self.process = start(*arguments, terminal=theirs, **{**unset, "TERM": "xterm-256color", **changes})
         self._theirs = theirs if stopped else None
         if not stopped:
             os.close(theirs)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -398,6 +399,12 @@ def test_control_c_leaves_what_came_and_a_clean_terminal(when):
         assert shown.rstrip("\r\n").endswith("\x1b[0m")
 
 
+def without_readline(folder: Path) -> dict[str, str]:
+    """An environment in which lines are not edited, as where Python was built without readline."""
+    (folder / "readline.py").write_text("raise ImportError")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), environment()["PYTHONPATH"]])}
+
+
 MOMENTS = ["asked", "typing", "waiting", "answering", "asked for a result", "asked again"]
 
 
@@ -406,8 +413,7 @@ MOMENTS = ["asked", "typing", "waiting", "answering", "asked for a result", "ask
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_control_c_ends_a_conversation_at_every_moment(moment, lines, tmp_path):
     """130, no traceback, the terminal as it was; with readline, which edits lines, and where there is none."""
-    if lines == "plain":
-        (tmp_path / "readline.py").write_text("raise ImportError")
+    python = without_readline(tmp_path) if lines == "plain" else {}
     gone = threading.Event()
     answer = {"asked for a result": WHOLE, "asked again": says("Hello.")}.get(moment, CUT)
 
@@ -417,9 +423,8 @@ def test_control_c_ends_a_conversation_at_every_moment(moment, lines, tmp_path):
         if answer is CUT:
             gone.wait(60)
 
-    paths = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
     with Server(body) as server:
-        terminal = Terminal(["chat", "--base-url", server.url], **NO_KEY, PYTHONPATH=paths)
+        terminal = Terminal(["chat", "--base-url", server.url], **NO_KEY, **python)
         terminal.read_until("you> ")
         terminal.type({"asked": "", "typing": "Wh"}.get(moment, "Why?\n"))
         awaited = {"typing": "Wh", "waiting": "0.1 s", "answering": "15:30", "asked for a result": "result of find_tea_house> ", "asked again": "Hello."}  # fmt: skip
@@ -440,10 +445,8 @@ def test_control_c_ends_a_conversation_at_every_moment(moment, lines, tmp_path):
 @pytest.mark.parametrize("lines", ["edited", "plain"])
 def test_control_c_between_the_prompt_and_the_wait_for_a_line(lines, tmp_path):
     """CPython looks for signals before it writes the prompt, and then only when something interrupts the wait."""
-    if lines == "plain":
-        (tmp_path / "readline.py").write_text("raise ImportError")
-    paths = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
-    terminal = Terminal(["chat", "--base-url", "http://127.0.0.1:1"], stopped=True, **NO_KEY, PYTHONPATH=paths)
+    python = without_readline(tmp_path) if lines == "plain" else {}
+    terminal = Terminal(["chat", "--base-url", "http://127.0.0.1:1"], stopped=True, **NO_KEY, **python)
     terminal.wait_for_write()
     terminal.process.send_signal(signal.SIGINT)
     terminal.go_on()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from importlib.metadata import version
+from pathlib import Path
 
 import anyio
 import pytest
@@ -20,13 +22,14 @@ from sansio_step_adapters.record import read_recording
 from sansio_step_adapters.replay import serve
 
 from .helpers import MESSAGE_STOP, block_start, block_stop, message_start
-from .program import POSIX, Terminal, cell_width, in_terminal, run
+from .program import POSIX, Terminal, cell_width, environment, in_terminal, run
 
 WHOLE = _captures.first_party()
 STEPFUN = _captures.stepfun()
 FILE = _captures.written_file()
 CUT = _captures.cut_short()
 CAPTURES = {"whole.sse": WHOLE, "stepfun.sse": STEPFUN, "file.sse": FILE, "cut.sse": CUT}
+PACKAGES = {"anthropic": "anthropic", "httpx-sse": "httpx_sse", "jiter": "jiter", "partial-json-parser": "partial_json_parser"}  # fmt: skip
 
 
 def plain(shown: str) -> str:
@@ -36,6 +39,20 @@ def plain(shown: str) -> str:
 
 def squeezed(text: str) -> str:
     return re.sub(r"\s+", "", text)
+
+
+@pytest.fixture(scope="module")
+def shown() -> str:
+    """What it shows in a pipe."""
+    return run("demo", "--fast").stdout.decode()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no other reader is installed: to import them takes longer than the demo."""
+    for module in PACKAGES.values():
+        (tmp_path / f"{module}.py").write_text("raise ImportError")
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])}
 
 
 # --- in a pipe -------------------------------------------------------------------------------------------
@@ -62,9 +79,8 @@ def test_in_a_pipe_it_is_plain_text():
     assert shown.count(" events/s") == 4, "one rate a stream"
 
 
-def test_a_file_is_shown_as_it_is_written():
+def test_a_file_is_shown_as_it_is_written(shown):
     """Each line of it, decoded; its path is known long before the arguments are all there."""
-    shown = run("demo", "--fast").stdout.decode()
     (call,) = parse(FILE).tool_uses
     written = call.input["content"]
     assert "\n  path: tea/order.py\n  content: " + written.replace("\n", "\n    ") in shown
@@ -75,9 +91,8 @@ def test_a_file_is_shown_as_it_is_written():
     assert known == -(-end // 5) * 5
 
 
-def test_its_last_lines_say_what_to_do_next():
+def test_its_last_lines_say_what_to_do_next(shown):
     """Each command is one that there is, and the first works without a key."""
-    shown = run("demo", "--fast").stdout.decode()
     next_steps = shown.rstrip().rpartition("\n\n")[2].splitlines()
     assert [re.split(r"\s{2,}", line) for line in next_steps] == [
         ["Next", "sansio-step demo --save captures"],
@@ -86,9 +101,9 @@ def test_its_last_lines_say_what_to_do_next():
     ]
 
 
-def test_its_pace_is_kept():
+def test_its_pace_is_kept(alone):
     """So many seconds lie between two events that are sent. Those that wait to be read arrive closer, but not all of them."""
-    shown = run("demo", "--pace", "0.001").stdout.decode()
+    shown = run("demo", "--pace", "0.001", **alone).stdout.decode()
     arrived = re.findall(r"arrived +(\d+) events .* in ([0-9.]+) s", shown)
     assert len(arrived) == 4
     for events, seconds in arrived:
@@ -101,12 +116,20 @@ def test_it_writes_utf_8_whatever_the_locale():
     assert "周六想从上海市区骑车去朱家角".encode() in ended.stdout
 
 
+@pytest.fixture
+def no_others(monkeypatch):
+    """No other reader begins beside it: to import them takes longer than the demo."""
+    monkeypatch.setattr(_other_readers, "find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("no_others")
 def test_in_this_process(capsys):
     assert demo.run(DemoArguments(0.0, None))
     shown = capsys.readouterr().out
     assert shown.count("outcome ") == 4
 
 
+@pytest.mark.usefixtures("no_others")
 def test_one_that_fails_says_why_in_one_line(monkeypatch, capsys):
     """It shows what came, as ever, and the reason on stderr."""
     scene = demo.Scene("Nothing", "an empty body", "Hello?", b"", "nothing.sse")
@@ -126,6 +149,7 @@ OTHER = b"".join(
 )  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_others")
 @pytest.mark.parametrize("in_colours", [False, True])
 @pytest.mark.parametrize("capture", [OTHER, b""], ids=["other blocks", "nothing"])
 def test_any_capture_can_be_a_scene(capture, in_colours, monkeypatch):
@@ -180,9 +204,9 @@ def test_the_cut_is_still_there_at_the_end(columns, lines):
 
 @POSIX
 @pytest.mark.parametrize(("columns", "lines"), [(60, 20), (40, 8)])
-def test_what_grows_is_no_higher_than_the_terminal(columns, lines):
+def test_what_grows_is_no_higher_than_the_terminal(columns, lines, alone):
     """Its last lines are shown: a redraw that is too high would leave its first ones behind."""
-    code, shown = Terminal(["demo", "--pace", "0.005"], columns, lines=lines).end()
+    code, shown = Terminal(["demo", "--pace", "0.005"], columns, lines=lines, **alone).end()
     assert code == 0
     heights = [
         1 + len(moves) // len("\x1b[1A\x1b[2K") for moves in re.findall(r"\r\x1b\[2K((?:\x1b\[1A\x1b\[2K)+)", shown)
@@ -193,18 +217,17 @@ def test_what_grows_is_no_higher_than_the_terminal(columns, lines):
 
 @POSIX
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_a_dumb_terminal_has_whole_words(columns):
+def test_a_dumb_terminal_has_whole_words(columns, shown):
     """No control codes; lines end between words, and no character is lost or turned into an escape."""
-    code, shown = in_terminal(["demo", "--fast"], columns, TERM="dumb")
+    code, wrapped = in_terminal(["demo", "--fast"], columns, TERM="dumb")
     assert code == 0
-    assert "\x1b" not in shown
-    lines = shown.split("\r\n")
+    assert "\x1b" not in wrapped
+    lines = wrapped.split("\r\n")
     assert max(map(cell_width, lines)) <= columns
     assert any(line.startswith("outcome     COMPLETE") for line in lines)
-    whole = run("demo", "--fast").stdout.decode()
     measured = r"127\.0\.0\.1:\d+|in[0-9.]+s|[0-9,]+events/s"
-    assert re.sub(measured, "", squeezed(shown)) == re.sub(measured, "", squeezed(whole))
-    assert set(re.findall("[A-Za-z_]+", shown)) == set(re.findall("[A-Za-z_]+", whole)), (
+    assert re.sub(measured, "", squeezed(wrapped)) == re.sub(measured, "", squeezed(shown))
+    assert set(re.findall("[A-Za-z_]+", wrapped)) == set(re.findall("[A-Za-z_]+", shown)), (
         "of a word that is cut, half is none"
     )
     assert not [line for line in lines if line.startswith(tuple("，。、？！"))]
@@ -253,8 +276,6 @@ def test_a_directory_that_is_none_is_one_line(tmp_path):
 
 
 # --- other readers ---------------------------------------------------------------------------------------
-
-PACKAGES = {"anthropic": "anthropic", "httpx-sse": "httpx_sse", "jiter": "jiter", "partial-json-parser": "partial_json_parser"}  # fmt: skip
 
 
 async def beside(wait: float) -> list[_other_readers.Verdict]:

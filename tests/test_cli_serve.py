@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
-import sys
 from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 from sansio_step import iter_events, parse, to_dict
 from sansio_step_adapters.cli import _captures
 
-from .program import POSIX, START, Terminal, commands_in, environment, run
+from .program import POSIX, Terminal, commands_in, run, start
 
 WHOLE = _captures.first_party()
 REQUEST = {"model": "m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "Hi there"}]}
@@ -25,11 +23,8 @@ URL = re.compile(r"http://127\.0\.0\.1:([0-9]+)")
 class Program:
     """The program in a pipe, at any free port."""
 
-    def __init__(self, *arguments: object) -> None:
-        # SIGINT as a terminal's shell leaves it: one that runs programs in the background has it ignored.
-        code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
-        command = [sys.executable, "-c", code, "serve", "--port", "0", *map(str, arguments)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+    def __init__(self, *arguments: object, fresh: bool = False) -> None:
+        self.process = start("serve", "--port", "0", *map(str, arguments), fresh=fresh)
 
     def __enter__(self) -> Program:
         assert self.process.stdout is not None
@@ -221,7 +216,7 @@ def test_interrupted_in_a_pipe(files):
     """With an answer on its way, too."""
     import signal
 
-    with Program(files[0], "--pace", "3000") as program:
+    with Program(files[0], "--pace", "3000", fresh=True) as program:
         with socket.create_connection(("127.0.0.1", program.port), timeout=30) as sock:
             body = json.dumps(REQUEST).encode()
             sock.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))

@@ -49,6 +49,10 @@ SHRINK = settings(FIND, phases=[Phase.generate, Phase.shrink])
 SHORT = b'event: ping\ndata: {"type":"ping"}\n\nevent: ping\ndata: {"type":"ping"}\n\n'
 
 
+# As many examples as the profile has for a law: few, or more in CI.
+MANY = settings().max_examples
+
+
 # Huge texts are among what is drawn; `find` shows what it found before it returns it.
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
@@ -383,7 +387,7 @@ def check_reading(case):
 @pytest.mark.parametrize("code", kit.DEVIATION_CODES)
 def test_each_deviation_alone(code):
     """Streams with one deviation have its code, and the reading that the kit expects."""
-    for case in examples(kit.deviating_streams(code), 20):
+    for case in examples(kit.deviating_streams(code), MANY // 4):
         assert code in case.codes
         check_reading(case)
 
@@ -405,7 +409,7 @@ def test_each_deviation_alone(code):
 )
 def test_deviations_that_touch(codes):
     """Two that change the same events: nothing stands after an error, and without a start there may be no usage."""
-    for case in examples(kit.deviating_streams(*codes), 40):
+    for case in examples(kit.deviating_streams(*codes), MANY // 2):
         check_reading(case)
 
 
@@ -420,8 +424,8 @@ def test_every_deviation_is_drawn():
     """Each code of the library's table is in one of the first thousand examples, most of them much sooner."""
     assert set(kit.DEVIATION_CODES) == set(READINGS)
     missing = set(READINGS)
-    for start in range(5):
-        for case in examples(kit.deviating_streams(), 200, start):
+    for start in range(40):
+        for case in examples(kit.deviating_streams(), 25, start):
             missing -= set(case.codes)
         if not missing:
             return
@@ -638,7 +642,7 @@ DRESS = [
 def test_dress(dials, holds):
     """Each liberty of the format is one that can be turned down, and what is left reads the same."""
     events = [sansio_step.PingEvent(extra={"a": "é", "z": 1}), sansio_step.MessageStopEvent()]
-    for body in examples(kit.wire_bytes(events, **dials), 200):
+    for body in examples(kit.wire_bytes(events, **dials), MANY):
         assert holds(body), body
         assert EventDecoder(strict=True).receive_data(body) == events
 

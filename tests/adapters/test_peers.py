@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from sansio_step_adapters.sockets import Client
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+SERVERS = ["uvicorn", "hypercorn", "granian"]
 
 
 def free_port() -> int:
@@ -92,27 +94,30 @@ def command(server: str, app: str, port: int) -> list[str]:
     return [python, "-m", "granian", target, *options, *flags]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(server, app) for server in ("uvicorn", "hypercorn", "granian") for app in ("plain", "starlette")],
-    ids=lambda param: "-".join(param),
-)
-def peer_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    server, app = request.param
-    needed = [server] if app == "plain" else [server, "sse_starlette"]
-    for module in needed:
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
-    port = free_port()
-    with running(command(server, app, port), port) as url:
-        yield url
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Callable[..., str]]:
+    """The base URL of an app under a server, which starts when it is first asked for and runs until the last test here."""
+    with contextlib.ExitStack() as stack:
+
+        @cache
+        def base_url(server: str, app: str, **environ: str) -> str:
+            for module in (server, "sse_starlette") if app == "starlette" else (server,):
+                if importlib.util.find_spec(module) is None:
+                    pytest.skip(f"{module} is not installed")
+            port = free_port()
+            return stack.enter_context(running(command(server, app, port), port, **environ))
+
+        yield base_url
 
 
-def test_an_asgi_server(driver: Driver, peer_url: str) -> None:
+@pytest.mark.parametrize("app", ["plain", "starlette"])
+@pytest.mark.parametrize("server", SERVERS)
+def test_an_asgi_server(driver: Driver, serving: Callable[..., str], server: str, app: str) -> None:
     """Streams and documents of a real server, one after the other on one connection."""
+    url = serving(server, app)
 
     async def main() -> None:
-        async with driver.client(base_url=peer_url) as client:
+        async with driver.client(base_url=url) as client:
             for _ in range(3):
                 async with client.stream(REQUEST) as stream:
                     assert [event async for event in stream] == list(iter_events([WHOLE]))
@@ -224,25 +229,23 @@ def test_nginx_with_a_broken_upstream(driver: Driver, tmp_path: Path) -> None:
 LARGE = {**REQUEST, "messages": [{"role": "user", "content": "x" * 20_000_000}]}
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian"])
+@pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("through", ["directly", "through the gateway"])
-def test_an_upload_that_a_real_server_refuses(driver: Driver, server: str, through: str) -> None:
+def test_an_upload_that_a_real_server_refuses(
+    driver: Driver, serving: Callable[..., str], server: str, through: str
+) -> None:
     """The 413 of a server that does not read what is too large arrives, and so it does through a gateway on that server."""
-    if importlib.util.find_spec(server) is None:
-        pytest.skip(f"{server} is not installed")
+    url = serving(server, "plain")
+    if through != "directly":
+        url = serving(server, "proxy", UPSTREAM=url)
 
     async def main() -> None:
-        port, second = free_port(), free_port()
-        with contextlib.ExitStack() as stack:
-            url = stack.enter_context(running(command(server, "plain", port), port))
-            if through != "directly":
-                url = stack.enter_context(running(command(server, "proxy", second), second, UPSTREAM=url))
-            async with driver.client(base_url=url, max_retries=0) as client:
-                for _ in range(3):
-                    with pytest.raises(APIError) as caught:
-                        await client.create(LARGE)
-                    assert (caught.value.status, caught.value.type) == (413, "request_too_large")
-                assert (await client.create(REQUEST)).text == "Hello"
+        async with driver.client(base_url=url, max_retries=0) as client:
+            for _ in range(3):
+                with pytest.raises(APIError) as caught:
+                    await client.create(LARGE)
+                assert (caught.value.status, caught.value.type) == (413, "request_too_large")
+            assert (await client.create(REQUEST)).text == "Hello"
 
     driver.run(main)
 
@@ -263,7 +266,7 @@ def test_a_broken_upstream_in_uvicorns_log(tmp_path: Path) -> None:
     assert "Traceback" not in log.read_text()
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian"])
+@pytest.mark.parametrize("server", SERVERS)
 def test_the_proxy_in_a_real_server(driver: Driver, server: str) -> None:
     """The proxy under a real server: whole streams are whole, broken ones broken, and clients may leave."""
     if importlib.util.find_spec(server) is None:
