@@ -48,7 +48,7 @@ class _Reader:
 
     @property
     def message(self) -> Message | None:
-        """The message so far, one live object; None before the first. Of several, the last."""
+        """The message so far, one live object; None before the first. If there are several, it is the last."""
         return self._stream.message
 
     @property

@@ -95,7 +95,7 @@ class MessageStream(Receiver[StreamEvent]):
 
     @property
     def message(self) -> Message | None:
-        """The message so far, one live object; None before the first. Of several, the last."""
+        """The message so far, one live object; None before the first. If there are several, it is the last."""
         return self._read().message
 
     @property
