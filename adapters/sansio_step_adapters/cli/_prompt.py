@@ -20,11 +20,14 @@ def ask(prompt: str) -> str | None:
     try:
         with _ticking():
             return input(prompt).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    except (EOFError, KeyboardInterrupt) as end:
+    except (EOFError, KeyboardInterrupt, SystemError) as end:
         print()  # noqa: T201, what comes next gets a line of its own
-        if isinstance(end, KeyboardInterrupt):
-            raise
-        return None
+        if isinstance(end, EOFError):
+            return None
+        # CPython 3.10 makes a SystemError of Ctrl-C if a tick comes with it.
+        if isinstance(end, SystemError) and isinstance(end.__cause__, KeyboardInterrupt):
+            raise end.__cause__ from None
+        raise
 
 
 @contextlib.contextmanager
