@@ -13,7 +13,6 @@ rules, which hold for every stream of the kind:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import subprocess
 from contextlib import ExitStack
@@ -89,15 +88,10 @@ def test_the_python_sdk(corpus):
     read = 0
     with anthropic.Anthropic(base_url=server.base_url, api_key="none", max_retries=0) as client:
         for name, body in bodies.items():
-            stream = client.beta.messages.stream(model=name, max_tokens=9, messages=QUESTION)
             if is_readable(reading(body)):
-                with stream as opened:
+                with client.beta.messages.stream(model=name, max_tokens=9, messages=QUESTION) as opened:
                     assert_has(opened.get_final_message().to_dict(mode="json"), as_sdks_read(body))
                 read += 1
-            elif reading(body).fault is None:
-                # Some versions give up on data that is no JSON, and others pass over it.
-                with contextlib.suppress(json.JSONDecodeError), stream as opened:
-                    assert_has(opened.get_final_message().to_dict(mode="json"), as_sdks_read(body))
     assert read > 0.9 * len(bodies)
 
 
