@@ -145,6 +145,7 @@ def test_a_frame_can_be_used_as_other_objects():
     assert copy.deepcopy(frame) == pickle.loads(pickle.dumps(frame)) == frame != AWSFrame({}, frame.payload)
     assert len(repr(frame)) < 400
     assert repr(frame).isprintable()
+    assert repr(AWSFrame({"a": 1}, b"p")) == "AWSFrame(headers={'a': 1}, payload=b'p')"
     with pytest.raises(AttributeError):
         frame.payload = b""
 

@@ -257,3 +257,12 @@ def test_a_limit_is_a_positive_number(value: object) -> None:
     """Anything else is a ValueError that names the limit."""
     with pytest.raises(ValueError, match=r"^idle: "):
         Timeouts(idle=value)  # type: ignore[arg-type]
+
+
+def test_a_repr_names_the_limits_that_run() -> None:
+    """Each with the time at which it ends, for whoever looks at a call that hangs."""
+    deadlines = Deadlines(LIMITS, 1000)
+    assert repr(deadlines) == "<Deadlines connect at 1010, total at 1100>"
+    deadlines.connected(1001, streaming=False)
+    assert repr(deadlines) == "<Deadlines idle at 1006, total at 1100>"
+    assert repr(Deadlines(Timeouts(connect=None, total=None), 0)) == "<Deadlines none running>"

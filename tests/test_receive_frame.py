@@ -182,7 +182,8 @@ def test_a_text_over_the_limit():
     decoder = EventDecoder(max_event_size=len(text) - 1)
     with pytest.raises(LimitExceeded) as caught:
         decoder.receive_frame(text)
-    assert (caught.value.limit, caught.value.byte_offset) == (len(text) - 1, None)
+    assert (caught.value.name, caught.value.limit) == ("max_event_size", len(text) - 1)
+    assert caught.value.byte_offset is None
 
 
 def test_events_before_a_fault_are_given_and_the_fault_is_raised_by_the_next_call():
@@ -304,6 +305,10 @@ def test_an_object_over_the_limit():
         with pytest.raises(LimitExceeded) as caught:
             decoder.receive_frame(item)
         assert (caught.value.name, caught.value.limit) == ("max_event_size", 1000)
+    item = {"type": "ping", "x": ["yy", None]}  # 4 values and the object, 6 characters
+    assert EventDecoder(max_event_size=11).receive_frame(item) == [decode_event(item)]
+    with pytest.raises(LimitExceeded):
+        EventDecoder(max_event_size=10).receive_frame(item)
 
 
 @pytest.mark.parametrize("name", [5, b"ping", ["ping"]])
@@ -312,3 +317,13 @@ def test_a_name_is_a_str(name):
         decode_event({"type": "ping", "x": 1}, name)
     with pytest.raises(TypeError, match="str or bytes, or the object parsed from it, not list"):
         decode_event([])
+
+
+@pytest.mark.parametrize("name", ["message_start", "message", None])
+def test_a_frame_counts_with_the_bytes_that_it_had(name):
+    """So `max_message_size` bounds what a server sent, spaces included, whatever its transport is."""
+    data = message_start().partition(b"data: ")[2].replace(b"{", b"{" + b" " * 1000)
+    enough = MessageStream(max_message_size=1024 + 256 + len(data))
+    enough.receive_frame(data, name)
+    with pytest.raises(LimitExceeded):
+        MessageStream(max_message_size=len(data)).receive_frame(data, name)

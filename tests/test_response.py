@@ -220,6 +220,7 @@ def test_decode_message_raises_an_error_body():
         (b'{"error":{"type":"t","request_id":"req_1"}}', "t", None, "req_1"),
         (b'{"error":{"type":"t","message":"a\tb"},"request_id":""}', "t", "a\tb", "trace"),
         (b'{"type":"overloaded_error","message":"busy","request_id":"req_1"}', "overloaded_error", "busy", "req_1"),
+        (b'{"type":"overloaded_error","message":"a\tb"}', "overloaded_error", "a\tb", "trace"),
         (b'{"type":"about:blank","title":"down"}', "about:blank", '{"type":"about:blank","title":"down"}', "trace"),
         (b"\xff" * 5000, None, "\ufffd" * 1000 + "...", "trace"),
         (b"\xff" * 1001, None, "\ufffd" * 1000 + "...", "trace"),
@@ -468,3 +469,10 @@ def test_a_text_that_is_whole_in_a_message_that_is_over(text):
     message = decode_message(body)
     assert message.content[0].input == call["input"]
     assert to_dict(message) == body
+
+
+def test_a_raw_control_character_in_a_document_is_that_character():
+    """As in a stream: some servers write line ends and tabs into their strings as they are."""
+    document = b'{"type":"message","content":[{"type":"text","text":"a\tb\nc"}]}'
+    for data in (document, document.decode()):
+        assert decode_message(data).text == "a\tb\nc"

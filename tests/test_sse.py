@@ -143,6 +143,8 @@ def test_a_repr_is_short_whatever_came():
     (event,) = decoder.receive_data(b"id: %b\nevent: %b\ndata: %b\n\n" % (b"i" * 10**6, b"e" * 10**6, b"d" * 10**6))
     assert repr(ServerSentEvent("1")) == "ServerSentEvent(data='1', event='message', id='')"
     assert len(repr(event)) < 300 > len(repr(decoder))
+    decoder.receive_data(b"id: 7\ndata: 1\n\n")
+    assert repr(decoder) == "<SSEDecoder events=2 last_event_id='7' fault=None>"
 
 
 @pytest.mark.parametrize(

@@ -1618,8 +1618,13 @@ def test_a_document_cut_after_the_frames_own_event():
 
 def test_a_bedrock_exception_with_an_error_in_it():
     """The name says that it failed, wherever the words stand."""
-    shown = agreed(START + b'event: throttlingException\ndata: {"error":{"message":"slow down"}}\n\n')
-    assert shown["outcome"] is Outcome.FAILED
+    for said_in_it in ('{"message":"slow down"}', '"slow down"'):
+        data = b'{"error":%b}' % said_in_it.encode()
+        shown = agreed(START + b"event: throttlingException\ndata: " + data + b"\n\n")
+        assert shown["outcome"] is Outcome.FAILED
+        event = shown["events"][1]
+        assert (event.error.type, event.error.message, event.error.extra) == ("throttlingException", "slow down", {})
+        assert event.extra == {}
 
 
 @pytest.mark.parametrize(
