@@ -203,7 +203,7 @@ def test_wrong_calls(reader):
         reader().receive_frame("{}", 3)
     ended = reader()
     ended.receive_eof()
-    with pytest.raises(ValueError, match="after receive_eof"):
+    with pytest.raises(ValueError, match="^receive_frame after receive_eof: one object reads one body$"):
         ended.receive_frame("{}")
 
 
@@ -327,3 +327,14 @@ def test_a_frame_counts_with_the_bytes_that_it_had(name):
     enough.receive_frame(data, name)
     with pytest.raises(LimitExceeded):
         MessageStream(max_message_size=len(data)).receive_frame(data, name)
+
+
+@pytest.mark.parametrize("reader", [EventDecoder, MessageStream])
+@pytest.mark.parametrize("name", ["content_block_stop", None])
+def test_a_frame_at_fault_is_a_fault_at_once(reader, name):
+    """Nothing came before it that would have to be given first."""
+    frames = reader()
+    for _ in range(2):
+        with pytest.raises(DecodeError, match="index is -1") as caught:
+            frames.receive_frame({"type": "content_block_stop", "index": -1}, name)
+        assert caught.value is frames.fault

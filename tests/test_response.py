@@ -178,6 +178,14 @@ def test_decode_message_refuses_what_is_no_message(body):
         decode_message(body)
 
 
+def test_what_is_no_message_is_named_by_its_type():
+    """A text is shown as far as 300 characters, anything else in short."""
+    for kind, shown in (("k" * 300, repr("k" * 300)), ("k" * 301, repr("k" * 300) + "..."), (5, "5"), (None, "None")):
+        with pytest.raises(DecodeError) as caught:
+            decode_message({"type": kind})
+        assert str(caught.value) == f"the body is not a message: its type is {shown}"
+
+
 def test_what_is_a_message_and_what_an_error():
     """By the type; without one, an `error` beside content is a field like any other."""
     for body, reason in (
@@ -424,9 +432,10 @@ def test_a_text_block_takes_its_text_from_anywhere():
 @pytest.mark.parametrize(("text", "view"), [("{", {}), ('{"a":1,"b', {"a": 1}), ('{"a":', {}), ("[1]", {})])
 def test_arguments_that_were_cut_stay_cut(stop_reason, text, view):
     """What `to_dict` writes of a broken call, read again, is no finished call: nobody runs it."""
-    call = {"type": "tool_use", "id": "a", "name": "b", "input": view, "input_json": text}
+    call = {"type": "tool_use", "id": "a", "name": "b", "input": view, "input_json": text, "cost": 1}
     body = {"type": "message", "content": [call], "stop_reason": stop_reason, "stop_sequence": None}
     message = decode_message(body)
+    assert message.content[0].extra == {"cost": 1}
     with pytest.raises(ToolInputError):
         _ = message.content[0].input
     assert to_dict(message) == body

@@ -492,6 +492,17 @@ def test_what_is_no_chunks_says_what_to_do():
     assert collect(iter_events(Response().iter_bytes()))[1] is None
 
 
+@pytest.mark.parametrize("name", ["aiter_bytes", "iter_bytes", "iter_content", "iter_any", "iter_chunked", "stream"])
+def test_a_response_is_told_by_the_method_that_gives_its_chunks(name):
+    """As the HTTP libraries name it; an attribute that can't be called gives none."""
+    response = type("Answer", (), {name: lambda self: iter(())})()
+    for call in (iter_events, aiter_events):
+        with pytest.raises(TypeError, match=rf"not Answer: pass the chunks of its body, as {name}\(\) gives them$"):
+            call(response)
+        with pytest.raises(TypeError, match="not Answer$"):
+            call(type("Answer", (), {name: b""})())
+
+
 def test_options_reach_every_door():
     """strict and the limits mean the same everywhere."""
     body = whole(HELLO) + frame("ping", _name="late")
@@ -869,7 +880,8 @@ def test_a_decoder_of_ones_own():
     assert ended.receive_eof() == []  # what only the end shows is kept
     assert isinstance(ended.fault, ProtocolViolation)
     for wrong in ("x", SSEDecoder()):
-        with pytest.raises(TypeError, match="expected an EventDecoder or a BedrockDecoder"):
+        kind = type(wrong).__name__
+        with pytest.raises(TypeError, match=f"^expected an EventDecoder or a BedrockDecoder, not {kind}$"):
             MessageStream(decoder=wrong)
     for options in ({"strict": True}, {"max_event_size": 100}):
         with pytest.raises(ValueError, match="the decoder's own"):
