@@ -206,6 +206,10 @@ def test_what_waits_is_counted_anew_after_each_reading():
     stream.consume(delta(text="x"))
     assert message.text == ""
     assert stream.message.text == "x"
+    stream.consume(delta(text="y") + b"\n" * (28 * 1024 - 1 - len(delta(text="y"))))
+    assert message.text == "x"
+    stream.consume(b"\n")
+    assert message.text == "xy"
 
 
 @pytest.mark.parametrize("broken", [BROKEN, TOO_LONG])

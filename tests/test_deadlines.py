@@ -228,6 +228,17 @@ def test_time_away_before_the_first_event() -> None:
     assert deadlines.next_deadline() == (50, "first_event")
 
 
+def test_time_away_before_the_first_event_of_a_further_attempt() -> None:
+    """What came in the attempt before says nothing of this one."""
+    deadlines = Deadlines(Timeouts(first_event=30, idle=None, total=None), 0)
+    deadlines.connected(0)
+    deadlines.events_received([PING], 1)
+    deadlines.connecting(2)
+    deadlines.connected(3)
+    deadlines.away(20)
+    assert deadlines.next_deadline() == (53, "first_event")
+
+
 def test_the_first_event_ends_the_wait_for_it() -> None:
     """Once it is there, only content is waited for, however long that limit is."""
     deadlines = Deadlines(Timeouts(first_event=30, stall=1000, idle=None, total=None), 0)

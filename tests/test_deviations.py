@@ -690,6 +690,8 @@ SAID = [
     (message_start() + message_delta(usage=5) + MESSAGE_STOP, [("wrong_type", 1, "message_delta.usage is 5", 1)]),
     (message_start() + message_delta() + frame("message_stop", usage=""), [("wrong_type", 2, "message_stop.usage is ''", 1)]),
     (message_start() + message_delta() + frame("message_stop", usage={"input_tokens": "3"}), [("wrong_type", 2, "usage.input_tokens is '3'", 1)]),
+    (message_start() + message_delta() + frame("message_stop", usage=5), [("wrong_type", 2, "message_stop.usage is 5", 1)]),
+    (message_start() + frame("error", error={}, request_id=5), [("wrong_type", 1, "error.request_id is 5", 1)]),
     (message_start() + frame("error", error={"message": 5}), [("wrong_type", 1, "error.message is 5", 1)]),
 ]  # fmt: skip
 

@@ -186,6 +186,7 @@ DEEP, TOO_DEEP = "[" * 200 + "]" * 200, "[" * 201 + "]" * 201
 LEFT_OPEN: dict[str, tuple[str, Any]] = {
     "string_first_half_alone": (r'"\ud83d"', HALF), "string_second_half_alone": (r'"\ude00"', HALF), "string_halves_swapped": (r'"\ude00\ud83d"', HALF * 2),
     "string_first_half_twice": (r'"\ud83d\ud83d\ude00"', HALF + "\U0001f600"), "string_half_then_text": (r'"\ud83dx"', HALF + "x"), "string_half_then_escape": (r'"\ud83d\n"', HALF + "\n"),
+    "string_last_pair": (r'"\udbff\udfff"', "\U0010ffff"), "raw_last_pair": ('"\udbff\udfff"', "\U0010ffff"),
     "string_half_at_end_of_many": (r'"ab\udbff"', "ab" + HALF), "key_half": (r'{"\ud83d":1}', {HALF: 1}), "keys_of_halves": (r'{"\ud83d":1,"\ude00":2}', {HALF: 2}),
     "raw_half": ('"\ud83d"', HALF), "raw_halves": ('"\ud83d\ude00"', "\U0001f600"), "raw_half_and_escape": ('"\ud83d\\ude00"', "\U0001f600"), "escape_and_raw_half": ('"\\ud83d\ude00"', "\U0001f600"),
     "raw_halves_in_key": ('{"a\ud83d\ude00":1}', {"a\U0001f600": 1}), "raw_second_half": ('"x\udc00y"', f"x{HALF}y"),
@@ -549,7 +550,8 @@ def test_deltas_are_values(each):
     assert isinstance(each, JSONDelta)
     with pytest.raises(AttributeError):
         each.path = ()
-    assert repr(each).startswith(f"{type(each).__name__}(path=")
+    fields = ", ".join(f"{name}={getattr(each, name)!r}" for name in each.__struct_fields__)
+    assert repr(each) == f"{type(each).__name__}({fields})"
     assert repr(each).isprintable()
     assert len(repr(JSONString(("k" * 10_000,), "v" * 10_000))) < 300
 
@@ -713,7 +715,7 @@ def test_wrong_calls():
             way(reader)
     reader.receive_text('a"]')
     reader.receive_eof()
-    with pytest.raises(ValueError, match="receive_text after receive_eof"):
+    with pytest.raises(ValueError, match="^receive_text after receive_eof: one reader reads one text$"):
         reader.receive_text("")
     assert reader.value == ["a"]
     ended = JSONReader()

@@ -24,10 +24,12 @@ from sansio_step import (
     MessageAccumulator,
     MessageStream,
     Outcome,
+    SignatureDelta,
     StreamError,
     TextBlock,
     TextDelta,
     ThinkingBlock,
+    ThinkingDelta,
     ToolUseBlock,
     UnknownBlock,
     Usage,
@@ -239,9 +241,26 @@ def test_no_piece_of_arguments_ends_inside_a_pair(text, piece):
         assert one.count("\\ud83e") == one.count("\\udd9c")
 
 
+@pytest.mark.parametrize(
+    ("block", "texts"),
+    [
+        (TextBlock("abc"), [TextDelta("ab"), TextDelta("c")]),
+        (ThinkingBlock("abc", signature="sss"), [ThinkingDelta("ab"), ThinkingDelta("c"), SignatureDelta("sss")]),
+        (ToolUseBlock("t", "n", input_json="[12]"), [InputJSONDelta("[1"), InputJSONDelta("2]")]),
+    ],
+)
+def test_whatever_grows_in_pieces_comes_in_pieces(block, texts):
+    """Of a block that is not finished too. A signature comes whole."""
+    assert deltas(made(block), piece=2) == texts
+    block.set_finished(False)
+    events = list(message_events(made(block), piece=2, outcome=Outcome.TRUNCATED))
+    assert [event.delta for event in events if event.type == "content_block_delta"] == texts
+
+
 def test_the_two_halves_of_a_character_stay_together():
     """Also if the caller's own text holds them apart, as json.loads of escapes gives them."""
     assert [d.text for d in deltas(made(TextBlock("a\ud83e\udd9cb")), piece=2)] == ["a", "\ud83e\udd9c", "b"]
+    assert [d.text for d in deltas(made(TextBlock("\ud83e\udd9cb")), piece=1)] == ["\ud83e\udd9c", "b"]
 
 
 @pytest.mark.parametrize("piece", [1, 1000])

@@ -153,9 +153,9 @@ def test_a_half_of_a_character_alone_is_shown_as_such():
 )
 def test_an_object_that_no_json_text_gives(value, reason):
     for item in ({"type": "odd", "x": value}, {"type": "odd", "x": [[value]]}):
-        with pytest.raises(DecodeError, match=reason):
+        with pytest.raises(DecodeError, match=f"^{reason}"):
             decode_event(item)
-        with pytest.raises(DecodeError, match=reason):
+        with pytest.raises(DecodeError, match=f"^{reason}"):
             EventDecoder().receive_frame(item, "odd")
 
 

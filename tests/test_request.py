@@ -122,6 +122,7 @@ def test_tuples_mappings_and_subclasses_become_plain_json():
     )
     assert made.to_dict() == {**LEAST, "top_k": 10, "a": 10, "b": 0.5, "c": None, "d": True}
     assert type(made.model) is str
+    assert made.to_dict()["d"] is True  # which is no 1 to JSON
     assert type(made.to_dict()["a"]) is int
     assert type(made.to_dict()["b"]) is float
 

@@ -64,6 +64,8 @@ def test_decode_message():
     assert decode_message(STEPFUN_BODY.decode()) == decode_message(bytearray(STEPFUN_BODY)) == message
     assert decode_message(to_json(message)) == message
     assert decode_message('{"content":[{"type":"text","text":"\\ud83d"}]}').text == "\ufffd"
+    empty = decode_message({"content": [], "usage": [], "stop_reason": ""})  # as PHP and Go write what is not there
+    assert (empty.usage, empty.stop_reason, empty.extra) == (None, None, {})
 
 
 def test_decode_message_of_every_kind_of_block():

@@ -135,15 +135,14 @@ def test_thinking(thinking, kept):
 
 
 @pytest.mark.parametrize(
-    ("option", "choices"), [("thinking", ["signed", "all", "none"]), ("broken_input", ["drop", "wrap"])]
+    ("option", "choices"), [("thinking", "'signed', 'all' or 'none'"), ("broken_input", "'drop' or 'wrap'")]
 )
 @pytest.mark.parametrize("wrong", ["Signed", "", None, True, ["all"]])
 def test_another_word_is_no_choice(option, choices, wrong):
     """The error names the argument, what came and the choices, even if no block asks for one."""
-    with pytest.raises(ValueError, match=f"^{option}: ") as caught:
+    with pytest.raises(ValueError) as caught:
         to_param(message_of(SAID), **{option: wrong})
-    assert repr(wrong) in str(caught.value)
-    assert [choice for choice in choices if repr(choice) not in str(caught.value)] == []
+    assert str(caught.value) == f"{option}: {wrong!r} is not {choices}"
 
 
 def test_a_text_of_blanks_alone_is_left_out():

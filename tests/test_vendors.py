@@ -1358,6 +1358,9 @@ def test_a_delta_for_the_text_of_its_own_block(start, kind, field):
     shown = agreed(whole(block_start(start), *parts, block_stop()))
     assert (said(shown), shown["unapplied"]) == ([], [])
     assert content_of(shown) == [{**start, field: start[field] + "ab"}]
+    stream = MessageStream()
+    stream.receive_data(START + block_start(start) + parts[0])
+    assert stream.block is stream.message.content[0]
     halves = [block_delta(type=kind, **{field: part}) for part in ("\ud83d", "\ude00")]
     shown = agreed(whole(block_start(start), *halves, block_stop()))
     assert (said(shown), content_of(shown)) == (
