@@ -387,5 +387,22 @@ def test_botocore_reads_all_headers_that_are_read_here(data):
 
 @pytest.mark.parametrize("frame", [AWSFrame({5: 1}), AWSFrame({}, "text")])
 def test_a_frame_of_other_types_cannot_be_written(frame):
-    with pytest.raises(TypeError, match="the payload of an AWSFrame is bytes, and the names of its headers are str"):
+    with pytest.raises(TypeError, match="^the payload of an AWSFrame is bytes, and the names of its headers are str$"):
         encode_aws_frame(frame)
+
+
+@pytest.mark.parametrize(
+    "value", [2**63, datetime(2026, 1, 1), ZERO + timedelta(microseconds=1), "b" * 32768, 1.5], ids=lambda value: type(value).__name__
+)  # fmt: skip
+def test_80_characters_of_a_name_are_shown(value):
+    """Of one that is written; a name can have 255 bytes."""
+    for name, shown in (("n" * 80, repr("n" * 80)), ("n" * 81, repr("n" * 80) + "...")):
+        with pytest.raises((ValueError, TypeError), match=rf"^header {re.escape(shown)} (is|has) "):
+            encode_aws_frame(AWSFrame({name: value}))
+
+
+@pytest.mark.parametrize("value", [b"\x0a", b"\x08\x7f" + bytes(7)])
+def test_80_characters_of_a_name_that_came_are_shown(value):
+    for length, shown in ((80, repr("n" * 80)), (81, repr("n" * 80) + "...")):
+        error = fault_of(raw_frame(bytes((length,)) + b"n" * length + value))
+        assert str(error).startswith(f"header {shown} ")

@@ -247,11 +247,13 @@ def test_no_piece_of_arguments_ends_inside_a_pair(text, piece):
         (TextBlock("abc"), [TextDelta("ab"), TextDelta("c")]),
         (ThinkingBlock("abc", signature="sss"), [ThinkingDelta("ab"), ThinkingDelta("c"), SignatureDelta("sss")]),
         (ToolUseBlock("t", "n", input_json="[12]"), [InputJSONDelta("[1"), InputJSONDelta("2]")]),
+        (UnknownBlock("odd", extra={"input_json": "[12"}), [InputJSONDelta("[1"), InputJSONDelta("2")]),
     ],
 )
 def test_whatever_grows_in_pieces_comes_in_pieces(block, texts):
     """Of a block that is not finished too. A signature comes whole."""
-    assert deltas(made(block), piece=2) == texts
+    if not isinstance(block, UnknownBlock):  # whose text in `extra` is not known to grow if it is finished
+        assert deltas(made(block), piece=2) == texts
     block.set_finished(False)
     events = list(message_events(made(block), piece=2, outcome=Outcome.TRUNCATED))
     assert [event.delta for event in events if event.type == "content_block_delta"] == texts

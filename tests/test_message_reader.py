@@ -755,6 +755,14 @@ NO_STREAM = {
         "'<Error><Code>AccessDenied</Code></Error>'",
         "decode_error reads the body of an error response",
     ),
+    **{
+        f"an HTML page{' ' * number}": (
+            start + b">",
+            f"'{start.decode()}>'",
+            "decode_error reads the body of an error response",
+        )
+        for number, start in enumerate((b"<!DOCTYPE HTML", b"<html", b"<Head", b"<body"), 1)
+    },
     "a whole message in JSON": (DOCUMENT, f"{DOCUMENT[:60].decode()!r}...", "decode_message reads it"),
     "a JSON document": (
         DOCUMENT[:-1],

@@ -622,6 +622,8 @@ def test_a_live_message_can_be_copied():
         assert twin.content is not stream.message.content
         twin.content[0].text += "!"
         assert twin.text == "Hel!"
+    message, block = copy.deepcopy([stream.message, stream.message.content[0]])
+    assert message.content[0] is block  # as in what was copied
 
 
 @pytest.mark.parametrize(

@@ -1735,6 +1735,9 @@ def test_further_keys_of_a_compaction_delta_need_none_before():
     assert content_of(agreed(body))[0]["signature"] == "t"
     events = MessageStream().receive_data(body)
     assert events[2].delta.extra == {"signature": "s"}
+    body = whole(block_start({"type": "odd_compaction", "a": 1}), part, part.replace(b'"s"', b'"t"'), block_stop())
+    expected = {"type": "odd_compaction", "a": 1, "content": "c", "encrypted_content": None, "signature": "t"}
+    assert content_of(agreed(body)) == [expected]
 
 
 def test_a_bare_document_is_encoded_as_it_came():
