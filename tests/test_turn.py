@@ -164,6 +164,17 @@ def test_an_empty_turn_is_refused_with_its_reasons():
     cut = partial_of(message_start() + tool_block(BROKEN) + block_start(TEXT, 1) + delta(1, text="a"))
     assert refusal(cut) == "broken call (1), unfinished block (1)"
     assert refusal(message_of(THOUGHT, REDACTED), thinking="none") == "thinking (2)"
+    listed = {"type": "new", "a": 1}
+    empty, compacted = {"type": "tool_use", "input": {}}, {"type": "compaction"}
+    assert refusal(message_of(empty, compacted)) == "empty call (1), empty compaction (1)"
+    declined = b"".join(
+        block_start(block, index) + block_stop(index) for index, block in enumerate([listed, CALL, SEARCH])
+    )
+    cut = partial_of(message_start() + declined + block_start(FALLBACK, 3))
+    assert refusal(cut) == "declined block (3), unfinished block (1)"
+    result = {**FOUND, "tool_use_id": "s1"}
+    cut = partial_of(message_start() + tool_block(BROKEN, start=SEARCH) + block_start(result, 1) + block_stop(1))
+    assert refusal(cut) == "broken call (1), result without its call (1)"
 
 
 def test_nothing_that_an_empty_delta_opened():

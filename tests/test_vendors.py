@@ -602,7 +602,10 @@ def test_a_wrong_field_never_replaces_a_right_one(body, field, value):
     assert (getattr(message, field), message.extra) == (value, {})
 
 
-@pytest.mark.parametrize(("written", "count"), [("10.0", 10), ("1e2", 100), ("0.0", 0), ("-0.0", 0), ("1e15", 10**15)])
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [("10.0", 10), ("1e2", 100), ("0.0", 0), ("-0.0", 0), ("1e15", 10**15), ("9223372036854774784.0", 2**63 - 1024)],
+)
 @pytest.mark.parametrize("field", _COUNTS)
 def test_a_count_with_a_fraction_of_0_is_a_count(field, written, count):
     """10.0 is the count 10, and no deviation: some languages have no integers."""
@@ -619,7 +622,7 @@ def test_a_fraction_of_0_is_a_count_where_counts_are_alone():
     assert_fault(agreed(START + frame("content_block_stop", index=1.0)), DecodeError, 1, len(START))
 
 
-@pytest.mark.parametrize("written", ["1e19", "1e300", "-1e300", "1e-7"])
+@pytest.mark.parametrize("written", ["9223372036854775808.0", "1e19", "1e300", "-1e300", "1e-7"])
 def test_a_huge_or_tiny_float_is_not_lost(written):
     """A float of any size is a count or set aside, and never becomes another number."""
     body = usages({"input_tokens": 777}, {}).replace(b"777", written.encode())
