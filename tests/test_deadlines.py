@@ -168,6 +168,11 @@ def test_time_away_is_not_the_other_sides_silence() -> None:
     assert deadlines.next_deadline() == (66, "idle")
     deadlines.away(60)
     assert deadlines.next_deadline() == (100, "total")
+    deadlines = Deadlines(Timeouts(idle=None, after_stop=5, total=None), 0)
+    deadlines.connected(0)
+    deadlines.events_received([STOP], 1)
+    deadlines.away(60)
+    assert deadlines.next_deadline() == (66, "after_stop")
 
 
 def test_time_away_over_pings_is_silence() -> None:

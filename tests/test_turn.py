@@ -167,6 +167,7 @@ def test_an_empty_turn_is_refused_with_its_reasons():
     listed = {"type": "new", "a": 1}
     empty, compacted = {"type": "tool_use", "input": {}}, {"type": "compaction"}
     assert refusal(message_of(empty, compacted)) == "empty call (1), empty compaction (1)"
+    assert refusal(message_of({"type": "thinking", "thinking": ""}), thinking="all") == "empty thinking (1)"
     declined = b"".join(
         block_start(block, index) + block_stop(index) for index, block in enumerate([listed, CALL, SEARCH])
     )

@@ -622,7 +622,7 @@ def test_a_fraction_of_0_is_a_count_where_counts_are_alone():
     assert_fault(agreed(START + frame("content_block_stop", index=1.0)), DecodeError, 1, len(START))
 
 
-@pytest.mark.parametrize("written", ["9223372036854775808.0", "1e19", "1e300", "-1e300", "1e-7"])
+@pytest.mark.parametrize("written", ["1e19", "1e300", "-1e300", "1e-7"])
 def test_a_huge_or_tiny_float_is_not_lost(written):
     """A float of any size is a count or set aside, and never becomes another number."""
     body = usages({"input_tokens": 777}, {}).replace(b"777", written.encode())
