@@ -401,8 +401,15 @@ def test_80_characters_of_a_name_are_shown(value):
             encode_aws_frame(AWSFrame({name: value}))
 
 
-@pytest.mark.parametrize("value", [b"\x0a", b"\x08\x7f" + bytes(7)])
-def test_80_characters_of_a_name_that_came_are_shown(value):
+@pytest.mark.parametrize(
+    ("times", "value", "text"),
+    [
+        (1, b"\x0a", "header {} has the unknown type 10"),
+        (1, b"\x08\x7f" + bytes(7), "header {} is no time: 9151314442816847872 ms since 1970"),
+        (2, b"\x00", "two headers are called {}"),
+    ],
+)
+def test_80_characters_of_a_name_that_came_are_shown(times, value, text):
     for length, shown in ((80, repr("n" * 80)), (81, repr("n" * 80) + "...")):
-        error = fault_of(raw_frame(bytes((length,)) + b"n" * length + value))
-        assert str(error).startswith(f"header {shown} ")
+        error = fault_of(raw_frame((bytes((length,)) + b"n" * length + value) * times))
+        assert error.reason == text.format(shown)

@@ -338,3 +338,10 @@ def test_a_frame_at_fault_is_a_fault_at_once(reader, name):
         with pytest.raises(DecodeError, match="index is -1") as caught:
             frames.receive_frame({"type": "content_block_stop", "index": -1}, name)
         assert caught.value is frames.fault
+
+
+@pytest.mark.parametrize("field", ["text", "thinking", "signature", "partial_json"])
+def test_a_half_of_a_character_in_an_object_is_never_shown(field):
+    """json.loads makes one of an escape. Whatever text a delta carries, nobody can encode what he is given."""
+    item = json.loads(delta(**{field: "a\ud83d"}).partition(b"data: ")[2])
+    assert getattr(decode_event(item).delta, field) == "a\ufffd"

@@ -503,6 +503,13 @@ def test_a_response_is_told_by_the_method_that_gives_its_chunks(name):
             call(type("Answer", (), {name: b""})())
 
 
+def test_chunks_can_come_by_their_numbers():
+    """As from a class of the old protocol, which has no `__iter__`."""
+    chunks = type("Chunks", (), {"__getitem__": lambda self, number: [whole(HELLO)][number]})()
+    assert collect(iter_events(chunks))[1] is None
+    assert parse(chunks).text == "Hello"
+
+
 def test_options_reach_every_door():
     """strict and the limits mean the same everywhere."""
     body = whole(HELLO) + frame("ping", _name="late")
