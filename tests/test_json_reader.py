@@ -9,7 +9,7 @@ import pickle
 import sys
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, product
 from typing import Any
 
@@ -699,6 +699,34 @@ def test_a_text_that_ends_too_early(text, expected):
             reader.receive_eof()
         assert caught.value is reader.fault
     assert (caught.value.position, caught.value.input_json) == (len(text), text)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("1 2", "text after the JSON value"),
+        ("[trux]", "expected a JSON value"),
+        ("[x]", "expected a JSON value"),
+        ("[01]", "invalid number"),
+        ("[1.]", "invalid number"),
+        ("[-]", "invalid number"),
+        ("[1e999]", "number out of range"),
+        ('["\x01"]', "control character in a string"),
+        ('["\\x"]', "invalid escape in a string"),
+        ("[1}", "expected ',' or the end of the object or array"),
+        ("{1}", "expected a key in double quotes"),
+        ('{"a"}', "expected ':' after a key"),
+        ("[" * 201, "nested deeper than 200"),
+        ("[", "the text ends too early: expected a JSON value"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(text, what):
+    """In the error's text, before the place, and alone as `what`."""
+    reader = JSONReader()
+    for call in (lambda: reader.receive_text(text), reader.receive_eof):
+        with suppress(ToolInputError):
+            call()
+    assert (reader.fault.what, reader.fault.reason.partition(" (character")[0]) == (what, what)
 
 
 def test_wrong_calls():

@@ -98,6 +98,14 @@ def readers():
     return sum(isinstance(item, JSONReader) for item in gc.get_objects())
 
 
+def test_a_call_is_read_once():
+    """The reader of a call is kept until its value is finished. A new one for each piece would read all of it again."""
+    before = readers()
+    events = iter_events([whole(tool_block('{"a":', "[", "]", "}"))])
+    held = [readers() - before for event in events if event.type == "content_block_delta" and events.tool_input]
+    assert held == [1, 1, 1, 0]
+
+
 def test_a_finished_value_is_held_no_longer():
     """A value takes many times the bytes of its text, and a stream can have thousands of calls."""
     before = readers()

@@ -237,16 +237,16 @@ def test_input_at_any_depth_of_the_callers_stack(depth):
 
 
 @pytest.mark.parametrize(
-    ("text", "position"),
+    ("text", "position", "what"),
     [
-        ('{"a":"\ud83d",x}', 9),
-        ('{"a":"\\\ud83d"}', 7),  # a backslash before a half is no escape
-        ('{"\ud83d":', 5),
-        ('"\ud83d', 2),
+        ('{"a":"\ud83d",x}', 9, "expected a key"),
+        ('{"a":"\\\ud83d"}', 7, "invalid escape"),  # a backslash before a half is no escape
+        ('{"\ud83d":', 5, "the text ends too early"),
+        ('"\ud83d', 2, "the text ends too early"),
     ],
 )
-def test_a_broken_text_with_halves_of_characters_breaks_where_it_does(text, position):
-    with pytest.raises(ToolInputError) as caught:
+def test_a_broken_text_with_halves_of_characters_breaks_where_it_does(text, position, what):
+    with pytest.raises(ToolInputError, match=f"^broken tool input: {what}") as caught:
         ToolUseBlock("toolu_1", "look", input_json=text).input  # noqa: B018
     assert (caught.value.position, caught.value.input_json) == (position, text)
     whole = ToolUseBlock("toolu_1", "look", input_json='{"\ud83d":"\ud83d"}')

@@ -487,5 +487,6 @@ def test_an_unfinished_block_without_a_class_is_not_complete(extra):
 def test_wrong_words_are_refused(name, value):
     """The value of an outcome is no outcome: "complete" would end a whole message like a cut one."""
     options = {"outcome": Outcome.FAILED, name: value}
-    with pytest.raises(TypeError, match="expected an? (Outcome|StreamError)"):
+    wanted = f"an Outcome, not {value!r}" if name == "outcome" else "a StreamError or an ErrorEvent, not str"
+    with pytest.raises(TypeError, match=f"^expected {wanted}$"):
         message_events(Message(id="m", stop_reason="end_turn"), **options)
