@@ -291,6 +291,7 @@ def test_a_frame_over_the_limit_is_refused_by_its_length():
         AWSFrameDecoder().receive_data(raw_frame(size=16 * 1024 * 1024 + 1)[:12])
     with pytest.raises(ValueError, match="max_event_size is 0, must be at least 1"):
         AWSFrameDecoder(max_event_size=0)
+    assert AWSFrameDecoder(max_event_size=1).receive_data(b"") == []
 
 
 @pytest.mark.parametrize(

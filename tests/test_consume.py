@@ -135,6 +135,24 @@ def test_deltas_in_a_row_of_several_blocks_and_kinds():
     assert consumed.message.text == "aabbcce"
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        [(0, "text"), (0, "thinking"), (0, "text"), (0, "thinking")],
+        [(0, "text"), (1, "text"), (0, "text"), (1, "text")],
+        [(0, "text"), (0, "text"), (0, "thinking"), (0, "thinking")],
+        [(0, "text"), (0, "text"), (1, "text"), (1, "text")],
+    ],
+)
+def test_a_row_of_one_block_or_of_one_kind(row):
+    """Neither alone makes the deltas ones that are joined."""
+    texts = iter("abcdefghijklmnopqrst")
+    body = message_start() + b"".join(delta(index, **{field: next(texts)}) for index, field in row * 5)
+    consumed = MessageStream()
+    consumed.consume(body)
+    assert to_dict(consumed.message) == read([body])["messages"][0]
+
+
 def test_deltas_in_a_row_for_a_block_that_is_finished():
     """Each needs a look of its own, so the row is no short way: no text of it is lost, or opens a block of its own."""
     late = b"".join(delta(text=text) for text in "bcdefghijklmnop")

@@ -186,6 +186,7 @@ DEEP, TOO_DEEP = "[" * 200 + "]" * 200, "[" * 201 + "]" * 201
 LEFT_OPEN: dict[str, tuple[str, Any]] = {
     "string_first_half_alone": (r'"\ud83d"', HALF), "string_second_half_alone": (r'"\ude00"', HALF), "string_halves_swapped": (r'"\ude00\ud83d"', HALF * 2),
     "string_first_half_twice": (r'"\ud83d\ud83d\ude00"', HALF + "\U0001f600"), "string_half_then_text": (r'"\ud83dx"', HALF + "x"), "string_half_then_escape": (r'"\ud83d\n"', HALF + "\n"),
+    "string_first_pair": (r'"\ud800\udc00"', "\U00010000"), "raw_first_pair": ('"\ud800\udc00"', "\U00010000"),
     "string_last_pair": (r'"\udbff\udfff"', "\U0010ffff"), "raw_last_pair": ('"\udbff\udfff"', "\U0010ffff"),
     "string_half_at_end_of_many": (r'"ab\udbff"', "ab" + HALF), "key_half": (r'{"\ud83d":1}', {HALF: 1}), "keys_of_halves": (r'{"\ud83d":1,"\ude00":2}', {HALF: 2}),
     "raw_half": ('"\ud83d"', HALF), "raw_halves": ('"\ud83d\ude00"', "\U0001f600"), "raw_half_and_escape": ('"\ud83d\\ude00"', "\U0001f600"), "escape_and_raw_half": ('"\\ud83d\ude00"', "\U0001f600"),

@@ -786,6 +786,7 @@ NO_STREAM = {
         r"'upstream connect error\x1b[31m\n'",
         "decode_error reads the body of an error response",
     ),
+    " ": (b"da\n", r"'da\n'", "decode_error reads the body of an error response"),  # no field, and it will be none
 }
 
 
@@ -805,7 +806,7 @@ def test_a_body_that_is_no_stream_says_so(what):
             stream.result()
         texts.add(str(caught.value))
     (text,) = texts
-    but = f" but {what.strip()}" if what else ""
+    but = f" but {what.strip()}" if what.strip() else ""
     assert caught.value.reason == f"the body is no event stream{but}: it starts with {start}; {door}"
     assert len(text.splitlines()) == 1
     assert stream.outcome is Outcome.TRUNCATED

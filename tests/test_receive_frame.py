@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -345,3 +346,10 @@ def test_a_half_of_a_character_in_an_object_is_never_shown(field):
     """json.loads makes one of an escape. Whatever text a delta carries, nobody can encode what he is given."""
     item = json.loads(delta(**{field: "a\ud83d"}).partition(b"data: ")[2])
     assert getattr(decode_event(item).delta, field) == "a\ufffd"
+
+
+def test_an_object_is_any_mapping():
+    """As clients and `types.MappingProxyType` have them."""
+    for item in (DELTA, {"type": "odd", "a": [1]}):
+        assert decode_event(MappingProxyType(item)) == decode_event(item) == decode_event(json.dumps(item))
+        assert EventDecoder().receive_frame(MappingProxyType(item)) == [decode_event(item)]

@@ -1633,6 +1633,15 @@ def test_a_bedrock_exception_with_an_error_in_it():
         assert event.extra == {}
 
 
+def test_null_in_message_stop_states_nothing():
+    """Neither a reason nor a count, and no field that nobody knows."""
+    nulls = dict.fromkeys(("stop_reason", "stop_sequence", "stop_details", "container", "context_management", "usage"))
+    body = START + HELLO + message_delta() + frame("message_stop", **nulls)
+    shown = agreed(body)
+    assert (said(shown), message_of(shown)) == ([], message_of(agreed(START + HELLO + END)))
+    assert parse(body).extra == {}
+
+
 @pytest.mark.parametrize(
     "fields", [{"stop_reason": 5}, {"stop_sequence": []}, {"usage": {"input_tokens": "3"}}, {"usage": 5}, {"usage": ""}]
 )
