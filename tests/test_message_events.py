@@ -464,7 +464,7 @@ def test_wrong_calls_are_refused_at_once():
     cut = read(CUT[0]).message
     with pytest.raises(TypeError, match="expected a Message, not dict"):
         message_events({})
-    with pytest.raises(TypeError, match="expected a Message, not NoneType: without one, no stream is COMPLETE"):
+    with pytest.raises(TypeError, match="^expected a Message, not NoneType: without one, no stream is COMPLETE$"):
         message_events(None)
     with pytest.raises(ValueError, match="piece is 0, must be at least 1"):
         message_events(made(), piece=0)

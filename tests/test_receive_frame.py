@@ -353,3 +353,13 @@ def test_an_object_is_any_mapping():
     for item in (DELTA, {"type": "odd", "a": [1]}):
         assert decode_event(MappingProxyType(item)) == decode_event(item) == decode_event(json.dumps(item))
         assert EventDecoder().receive_frame(MappingProxyType(item)) == [decode_event(item)]
+
+
+def test_an_integer_has_as_many_digits_as_a_text_may_have():
+    """4,300, which is all that Python reads. The next power of two that has more is refused."""
+    most = 2**14284 - 1
+    item = {"type": "odd", "x": most}
+    assert (len(str(most)), decode_event(item).extra) == (4300, {"x": most})
+    assert decode_event(json.dumps(item)) == decode_event(item)
+    with pytest.raises(DecodeError, match="^number out of range"):
+        decode_event({"type": "odd", "x": 2**14284})

@@ -550,3 +550,12 @@ def test_a_deviation_by_hand_is_one_line_too():
         assert str(deviation) == f"code{escape} at event 3, 2 times: words{escape}more"
         assert_in_sight(repr(deviation))
         assert deviation.detail == f"words{mark}more"
+
+
+def test_rich_shows_the_fields_that_say_something():
+    """By name and in the order of the repr, `extra` last; what is None or empty is left out."""
+    pretty = pytest.importorskip("rich.pretty")
+    block = sansio_step.ToolUseBlock("t", "look", {"a": 1}, extra={"b": 2})
+    assert (
+        pretty.pretty_repr(block) == repr(block) == "ToolUseBlock(id='t', name='look', input={'a': 1}, extra={'b': 2})"
+    )

@@ -1622,6 +1622,13 @@ def test_a_document_cut_after_the_frames_own_event():
     ]
 
 
+@pytest.mark.parametrize("rest", [b'{"a":', b"and", b"["])
+def test_what_is_cut_after_a_document(rest):
+    """The document is whole. What the body ends in may have become another, or anything else."""
+    shown = agreed(START + b'{"detail":"busy"}\n' + rest)
+    assert said(shown) == [("bare_document", 1, 1), ("unfinished_event", 2, 1)]
+
+
 def test_a_bedrock_exception_with_an_error_in_it():
     """The name says that it failed, wherever the words stand."""
     for said_in_it in ('{"message":"slow down"}', '"slow down"'):
