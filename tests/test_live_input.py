@@ -59,6 +59,9 @@ def test_who_skips_events_hears_of_those_alone_that_were_asked_about():
     heard = [events.tool_input if number in (2, 4) else None for number, _ in enumerate(events)]
     assert heard[2] == [JSONOpened((), "object")]
     assert heard[4] == [JSONPiece(("a",), "two")]
+    events = iter_events([whole(tool_block('{"a": "', "1", "two", '"}'))])
+    heard = [events.tool_input if number in (2, 4, 5) else None for number, _ in enumerate(events)]
+    assert heard[5] == [JSONString(("a",), "1two"), JSONClosed((), {"a": "1two"})]
 
 
 def test_calls_that_come_interleaved_are_told_apart():

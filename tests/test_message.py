@@ -253,6 +253,14 @@ def test_a_broken_text_with_halves_of_characters_breaks_where_it_does(text, posi
     assert whole.input == {"\ufffd": "\ufffd"}
 
 
+@pytest.mark.parametrize("size", [1, 256, 300])
+def test_partial_input_that_is_first_asked_for_late(size):
+    """Then it is read from its first character, in however many strings it came."""
+    text = json.dumps({"a": "x" * 900, "b": [1]})
+    block = live(block_start(TOOL), *(delta(partial_json=text[at : at + size]) for at in range(0, len(text), size)))
+    assert block.partial_input() == json.loads(text)
+
+
 @pytest.mark.parametrize("size", [1, 7, 300])
 def test_partial_input_reads_on_whatever_is_read_in_between(size):
     """Long arguments are kept in many strings, and reading the text makes one of them."""

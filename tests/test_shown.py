@@ -556,6 +556,11 @@ def test_rich_shows_the_fields_that_say_something():
     """By name and in the order of the repr, `extra` last; what is None or empty is left out."""
     pretty = pytest.importorskip("rich.pretty")
     block = sansio_step.ToolUseBlock("t", "look", {"a": 1}, extra={"b": 2})
-    assert (
-        pretty.pretty_repr(block) == repr(block) == "ToolUseBlock(id='t', name='look', input={'a': 1}, extra={'b': 2})"
-    )
+    fields = ["id='t'", "name='look'", "input={'a': 1}", "extra={'b': 2}"]
+    assert pretty.pretty_repr(block) == repr(block) == f"ToolUseBlock({', '.join(fields)})"
+    assert pretty.pretty_repr(block, max_width=20).splitlines() == [
+        "ToolUseBlock(",
+        *(f"    {field}," for field in fields[:-1]),
+        f"    {fields[-1]}",
+        ")",
+    ]

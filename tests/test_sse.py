@@ -221,6 +221,16 @@ def test_events_in_front_of_a_fault_are_returned():
     assert "events=1" in repr(decoder)
 
 
+def test_nothing_after_a_fault_is_read_however_large_the_chunk():
+    """A chunk of megabytes is read in slices. Those after the fault hold no event any more."""
+    decoder = SSEDecoder(max_event_size=100)
+    fine = b"data: 1\n\n"
+    assert len(decoder.receive_data(fine + b"data: %b\n\n" % (b"x" * 100_000) + fine * 10_000)) == 1
+    for call in (decoder.receive_eof, lambda: decoder.receive_data(fine)):
+        with pytest.raises(LimitExceeded):
+            call()
+
+
 def test_comments_take_no_memory():
     """A stream of comments, in many lines or in one that never ends, is not kept."""
     decoder = SSEDecoder(max_event_size=100)

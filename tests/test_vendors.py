@@ -1649,6 +1649,15 @@ def test_null_in_message_stop_states_nothing():
     assert parse(body).extra == {}
 
 
+def test_a_usage_in_message_stop_alone():
+    """It is the message's usage and no other field; one that is no object is kept as a field that nobody knows."""
+    start = message_start(usage=None)
+    nothing = frame("message_delta", delta={"stop_reason": "end_turn"})
+    for usage, counts, extra in (({"output_tokens": 7}, {"output_tokens": 7}, {}), (5, None, {"usage": 5})):
+        message = parse(start + HELLO + nothing + frame("message_stop", usage=usage))
+        assert (message.usage and to_dict(message.usage), message.extra) == (counts, extra)
+
+
 @pytest.mark.parametrize(
     "fields", [{"stop_reason": 5}, {"stop_sequence": []}, {"usage": {"input_tokens": "3"}}, {"usage": 5}, {"usage": ""}]
 )
