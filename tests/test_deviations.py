@@ -684,6 +684,7 @@ SAID = [
     (b"event: \xff" + b"y" * 52, [("unfinished_event", 0, f"the body ends inside an event: 'event: \ufffd{'y' * 52}'", 1)]),
     (frame("x", _name="y" * 200), [("type_mismatch", 0, f"event line '{'y' * 148}...", 1)]),
     (whole(block_start({**TOOL, "input": "{}"}), block_stop()), [("wrong_type", 1, "content_block.input is '{}'", 1)]),
+    (whole(block_start({**TOOL, "input": ""}), delta(partial_json="{}"), block_stop()), [("wrong_type", 1, "content_block.input is ''", 1), ("bare_block_start", 1, "tool_use block without input", 1)]),
     (whole(block_start({**TEXT, "citations": 5}), block_stop()), [("wrong_type", 1, "content_block.citations is 5", 1)]),
     (message_start(usage={"input_tokens": "3"}) + END, [("wrong_type", 0, "usage.input_tokens is '3'", 1)]),
     (message_start() + message_delta(usage={"output_tokens": "5"}) + MESSAGE_STOP, [("wrong_type", 1, "usage.output_tokens is '5'", 1)]),

@@ -198,6 +198,15 @@ def test_copies_of_a_live_message_stand_still(twin_of):
     assert to_dict(stream.message) == to_dict(parse(body))
 
 
+def test_a_class_shows_its_fields_as_other_classes_do():
+    """By what reads them of an object: `help` and other tools look there."""
+    block = ToolUseBlock("t", "n", input_json="[1")
+    assert TextBlock.text.__get__(TextBlock("a")) == "a"
+    assert ToolUseBlock.input_json.__get__(block) == "[1"
+    with pytest.raises(ToolInputError, match="the text ends inside a number"):
+        ToolUseBlock.input.__get__(block)
+
+
 def test_an_unfinished_block_stays_so_in_its_copy():
     """A copy does not finish what the stream has not."""
     twin = copy.deepcopy(live(block_start(TOOL), delta(partial_json="{}")))
