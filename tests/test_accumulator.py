@@ -351,6 +351,13 @@ def test_nothing_comes_behind_the_end():
     assert accumulator.outcome is Outcome.TRUNCATED
 
 
+def test_several_texts_of_a_block_that_come_by_turns():
+    """Each delta adds to the text of its own kind."""
+    deltas = b"".join(delta(**{field: text}) for text in "abc" for field in ("thinking", "signature"))
+    (block,) = parse(whole(block_start(THINKING), deltas, block_stop())).content
+    assert (block.thinking, block.signature) == ("abc", "abc")
+
+
 def test_compaction_replaces_with_null_too():
     """compaction_delta replaces what stood there; null clears it, for that is what the server says it is now."""
     first = frame(

@@ -287,3 +287,16 @@ def test_partial_input_reads_on_whatever_is_read_in_between(size):
             if number % 400 == 399:
                 assert block.input_json == text[: start + size]
         assert block.partial_input() == json.loads(text)
+
+
+def test_an_empty_extra_is_nobodys_to_fill():
+    """All objects share it. What would change it says what to do instead."""
+    block = TextBlock("a")
+    for change in (lambda: block.extra.update(b=1), lambda: block.extra.setdefault("b", 1), block.extra.clear):
+        with pytest.raises(
+            TypeError, match="^this empty `extra` is shared and read-only; set `extra` to a dict of your own$"
+        ):
+            change()
+    block.extra = {"b": 1}
+    block.extra["c"] = 2
+    assert (to_dict(block), TextBlock("a").extra) == ({"type": "text", "text": "a", "b": 1, "c": 2}, {})

@@ -363,3 +363,12 @@ def test_an_integer_has_as_many_digits_as_a_text_may_have():
     assert decode_event(json.dumps(item)) == decode_event(item)
     with pytest.raises(DecodeError, match="^number out of range"):
         decode_event({"type": "odd", "x": 2**14284})
+
+
+def test_another_name_is_said_with_the_type():
+    """Of an object as of its text."""
+    for data in (DELTA, json.dumps(DELTA)):
+        decoder = EventDecoder()
+        decoder.receive_frame(data, "ping")
+        (found,) = decoder.deviations
+        assert found.detail == "event line 'ping', JSON type 'content_block_delta': the JSON's counts"

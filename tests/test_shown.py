@@ -564,3 +564,10 @@ def test_rich_shows_the_fields_that_say_something():
         f"    {fields[-1]}",
         ")",
     ]
+
+
+def test_an_integer_of_more_than_1000_bits_is_shown_by_its_size():
+    """Python refuses to write one of more than 4,300 digits."""
+    for number, shown in ((2**1000, "an integer of 1001 bits"), (2**20_000, "an integer of 20001 bits")):
+        assert repr(sansio_step.UnknownBlock("x", extra={"n": number})).endswith(f"extra={{'n': {shown}}})")
+    assert "bits" not in repr(sansio_step.UnknownBlock("x", extra={"n": 2**1000 - 1}))

@@ -221,6 +221,16 @@ def test_events_in_front_of_a_fault_are_returned():
     assert "events=1" in repr(decoder)
 
 
+@pytest.mark.parametrize("mark", [b" ", b"\t", b"\x0b", b"\x0c", b"X", b"\xa0"])
+def test_nothing_but_line_ends_is_passed_over_before_a_frame(mark):
+    """A chunk can begin with any number of blank lines. A mark that only looks like one makes the field another."""
+    for blank in (b"\n", b"\r\n\r\n", b"\r\r"):
+        decoder = SSEDecoder()
+        decoder.receive_data(b"data: 0\n\n")
+        assert decoder.receive_data(blank + mark + b"data: 1\n\n") == []
+        assert decoder.receive_data(blank + b"data: 2\n\n") == [ServerSentEvent("2")]
+
+
 def test_nothing_after_a_fault_is_read_however_large_the_chunk():
     """A chunk of megabytes is read in slices. Those after the fault hold no event any more."""
     decoder = SSEDecoder(max_event_size=100)
