@@ -255,8 +255,11 @@ def test_whatever_grows_in_pieces_comes_in_pieces(block, texts):
     if not isinstance(block, UnknownBlock):  # whose text in `extra` is not known to grow if it is finished
         assert deltas(made(block), piece=2) == texts
     block.set_finished(False)
-    events = list(message_events(made(block), piece=2, outcome=Outcome.TRUNCATED))
-    assert [event.delta for event in events if event.type == "content_block_delta"] == texts
+    for reason in (None, "end_turn"):
+        message = made(block, TextBlock("d"), stop_reason=reason)
+        events = list(message_events(message, piece=2, outcome=Outcome.TRUNCATED))
+        found = [event.delta for event in events if event.type == "content_block_delta" and event.index == 0]
+        assert found == texts
 
 
 def test_the_two_halves_of_a_character_stay_together():
