@@ -282,3 +282,8 @@ def test_a_repr_names_the_limits_that_run() -> None:
     deadlines.connected(1001, streaming=False)
     assert repr(deadlines) == "<Deadlines idle at 1006, total at 1100>"
     assert repr(Deadlines(Timeouts(connect=None, total=None), 0)) == "<Deadlines none running>"
+
+
+def test_the_limits_that_hold_if_nobody_says_another() -> None:
+    """In seconds, as the manual lists them."""
+    assert Timeouts() == Timeouts(connect=10, first_event=300, idle=300, stall=600, after_stop=5, caller=60, total=3600)

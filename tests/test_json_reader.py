@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import math
 import pickle
 import sys
 import tracemalloc
@@ -230,7 +231,7 @@ def test_n_is_refused_at_its_character(name):
 def json_only(value: Any) -> None:
     """json.loads also reads what is not JSON: NaN and Infinity."""
     assert isinstance(value, list)
-    if value[0] != value[0] or abs(value[0]) == float("inf"):
+    if value and isinstance(value[0], float) and not math.isfinite(value[0]):
         raise ValueError
 
 
@@ -728,6 +729,27 @@ def test_what_is_wrong_is_said_in_words(text, what):
         with suppress(ToolInputError):
             call()
     assert (reader.fault.what, reader.fault.reason.partition(" (character")[0]) == (what, what)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    ["", "-", "-0", "0", "1", "-23", "1.", "1.5", "1.50", "1e", "1E", "1e+", "1e-", "1e0", "1e00", "1e5", "1.5e-5"],
+)
+def test_each_character_after_each_part_of_a_number(begun):
+    """It goes on, ends, or breaks there, as in the standard library's reader."""
+    for mark in (*map(chr, range(33, 127)), "\xb2", "\u0663", ""):
+        for text in (f"[{begun}{mark}]", f"[{begun}{mark}1]", f"[{begun}{mark}0e1]"):
+            reader = JSONReader()
+            try:
+                expected = json.loads(text)
+                json_only(expected)
+            except ValueError:
+                with pytest.raises(ToolInputError):
+                    reader.receive_text(text)
+                    reader.receive_eof()
+            else:
+                reader.receive_text(text)
+                assert repr(reader.value) == repr(expected)
 
 
 def test_wrong_calls():
