@@ -654,6 +654,26 @@ def test_whatever_a_message_keeps_counts(part):
     assert shown["fault"][1].startswith(f"more than {enough - 1} bytes (max_message_size)")
 
 
+FRAMES = {
+    "as the first party sends it": whole(text_block("a")),
+    "without event lines": re.sub(rb"(?m)^event: .*\n", b"", whole(text_block("a"))),
+    "with fields that nobody knows": whole(block_start({**TEXT, "b": 1}), block_stop(), frame("odd", a=1)),
+    "under other names": whole(PING).replace(b"event: ", b"event: other_"),
+    "with deviations": message_start(role=None) + frame("message_delta", stop_reason="end_turn") + MESSAGE_STOP,
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("chunk", [7, 10**9])
+def test_an_event_counts_with_the_bytes_that_came(kind, chunk):
+    """White space too, however its frame is read: what a server sent is what the limit is about."""
+    body = FRAMES[kind]
+    for name in (b"message_start", b"content_block_start", b"message_delta", b"message_stop"):
+        data = b'{"type":"%b"' % name
+        if data in body:
+            assert least(body.replace(data, b"{" + b" " * 500 + data[1:]), chunk) == least(body, chunk) + 500
+
+
 def counted(body):
     """What the events of a body without deviations count for, in bytes, and its messages."""
     size = 0
