@@ -703,6 +703,18 @@ def test_a_text_that_ends_too_early(text, expected):
     assert (caught.value.position, caught.value.input_json) == (len(text), text)
 
 
+@pytest.mark.parametrize("count", [1, 2, 498, 499, 500, 501, 999, 1000, 1001])
+def test_a_string_in_many_pieces_is_whole(count):
+    """Pieces are packed by hundreds, and one more may come after the last pack."""
+    for first in ('"', '["', '{"a":"'):
+        reader = JSONReader()
+        found = [each for piece in (first, *"ab" * count, '"') for each in reader.receive_text(piece)]
+        assert [each.value for each in found if each.kind == "string"] == ["ab" * count]
+        reader = JSONReader()
+        found = [each for piece in (first, *"a" * count, '"') for each in reader.receive_text(piece)]
+        assert [each.value for each in found if each.kind == "string"] == ["a" * count]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [

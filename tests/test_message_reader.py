@@ -776,6 +776,16 @@ NO_STREAM = {
         r"b'(\xb5/\xfd$\x05'",
         "undo its Content-Encoding first",
     ),
+    "still compressed (zstd) ": (
+        b"\x28\xb5\x2f\xfd" + bytes(12),
+        repr(b"\x28\xb5\x2f\xfd" + bytes(12)),
+        "undo its Content-Encoding first",
+    ),
+    "still compressed (zstd)  ": (
+        b"\x28\xb5\x2f\xfd" + bytes(13),
+        repr(b"\x28\xb5\x2f\xfd" + bytes(12)) + "...",
+        "undo its Content-Encoding first",
+    ),
     "an AWS event stream (application/vnd.amazon.eventstream)": (
         AWS,
         f"{AWS[:16]!r}...",
@@ -786,7 +796,11 @@ NO_STREAM = {
         r"'upstream connect error\x1b[31m\n'",
         "decode_error reads the body of an error response",
     ),
-    " ": (b"da\n", r"'da\n'", "decode_error reads the body of an error response"),  # no field, and it will be none
+    # No fields, and they will be none.
+    **{
+        " " * (number + 1): (start, ascii(start.decode()), "decode_error reads the body of an error response")
+        for number, start in enumerate((b"da\n", b"dataX\n", b"data \n", b"\x0c[]", b"\x0b<a>"))
+    },
 }
 
 
@@ -815,6 +829,16 @@ def test_a_body_that_is_no_stream_says_so(what):
     with pytest.raises(IncompleteStream) as caught:
         parse(body)
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\n", b"\r\n\r\n", b"\xef\xbb\xbf", b"\xef\xbb", b"da", b": a comment\n", b"data\n"]
+)
+def test_too_little_to_tell(body):
+    """It may have been the start of an event stream, so nothing is said of another door."""
+    with pytest.raises(IncompleteStream) as caught:
+        parse(body)
+    assert "no event stream" not in str(caught.value)
 
 
 @pytest.mark.parametrize("document", [DOCUMENT, b"\xef\xbb\xbf" + DOCUMENT, json.dumps(MESSAGE, indent=1).encode() + b"\n", b'{"a":1}\n' + DOCUMENT])  # fmt: skip
