@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_step import (
+    BedrockDecoder,
     DecodeError,
     EventDecoder,
     LimitExceeded,
@@ -177,10 +178,11 @@ def test_an_object_is_as_deep_as_a_text_may_be():
         decode_event(circle)
 
 
-def test_a_text_over_the_limit():
+@pytest.mark.parametrize("reader", [EventDecoder, BedrockDecoder, MessageStream])
+def test_a_text_over_the_limit(reader):
     text = json.dumps(DELTA)
-    assert EventDecoder(max_event_size=len(text)).receive_frame(text) == [decode_event(text)]
-    decoder = EventDecoder(max_event_size=len(text) - 1)
+    assert reader(max_event_size=len(text)).receive_frame(text) == [decode_event(text)]
+    decoder = reader(max_event_size=len(text) - 1)
     with pytest.raises(LimitExceeded) as caught:
         decoder.receive_frame(text)
     assert (caught.value.name, caught.value.limit) == ("max_event_size", len(text) - 1)

@@ -38,6 +38,7 @@ from sansio_step import (
     parse,
     to_dict,
     to_json,
+    to_param,
 )
 from sansio_step._events import ErrorDetail
 
@@ -903,3 +904,54 @@ def test_a_decoder_of_ones_own():
     for decoder in (used, half_read, ended_before):
         with pytest.raises(ValueError, match="has read something already"):
             MessageStream(decoder=decoder)
+
+
+def test_bytes_that_wait_are_read_before_those_that_are_given_one_by_one():
+    """The three verbs mix: `iter_data` and `iter_eof` go on from where `consume` was."""
+    body = whole(HELLO)
+    for cut in range(len(body)):
+        stream = MessageStream()
+        stream.consume(body[:cut])
+        given = [*stream.iter_data(body[cut:])]
+        assert (len(given), stream.event_count) == (len(EventDecoder().receive_data(body)) - number_in(body[:cut]), 7)
+        assert stream.result().text == "Hello"
+    stream = MessageStream()
+    stream.consume(body[:-1])
+    assert [event.type for event in stream.iter_eof()] == ["message_stop"]
+    assert stream.result().text == "Hello"
+
+
+def number_in(body):
+    return len(EventDecoder().receive_data(body)) if body else 0
+
+
+def test_a_large_chunk_is_given_to_its_end():
+    """It is read in slices, and each goes on where the last one ended."""
+    body = whole(text_block(*"ab" * 1000))
+    assert [*iter_events([body])] == MessageStream().receive_data(body)
+    assert [*MessageStream().iter_data(body)] == MessageStream().receive_data(body)
+
+
+def test_the_place_of_an_error_that_comes_first():
+    """It is the error's own, also if more follows in the same chunk."""
+    failed = frame("error", error={"type": "overloaded_error"})
+    for before in (b"", PING, PING * 2):
+        with pytest.raises(APIError) as caught:
+            parse(before + failed + PING)
+        assert (caught.value.event_number, caught.value.byte_offset) == (len(before) // len(PING), len(before))
+
+
+def test_what_only_the_end_shows_is_among_the_deviations_of_a_loop():
+    reader = iter_events([whole(HELLO) + b"event: x"])
+    assert len([*reader]) == 7
+    assert [found.code for found in reader.deviations] == ["unfinished_event"]
+
+
+def test_a_block_whose_index_is_taken_is_finished():
+    """Nothing more can come for it, so that it can be sent back."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start(TEXT) + delta(text="a") + block_start(TEXT) + delta(text="b"))
+    assert [block.is_finished for block in stream.message.content] == [True, False]
+    stream.receive_data(block_stop() + message_delta() + MESSAGE_STOP)
+    assert [block.is_finished for block in stream.result().content] == [True, True]
+    assert to_param(stream.message)["content"] == [{"type": "text", "text": text} for text in "ab"]

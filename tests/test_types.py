@@ -232,3 +232,17 @@ def test_what_grows_says_so_past_the_fields():
     stream.receive_data(message_start() + text_block("a")[: -len(frame("content_block_stop", index=0))])
     held = msgspec.structs.asdict(stream.message.content[0])["text"]
     assert (repr(held), held == "a", held == "b") == ("'a'", True, False)
+
+
+def test_a_delta_with_half_a_character_is_of_its_class_by_every_look():
+    """By its name, its module and its JSON, so that nobody notices that it keeps the half as well."""
+    (event,) = EventDecoder().receive_data(
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        b'"delta":{"type":"text_delta","text":"a\\ud83d"}}\n\n'
+    )
+    cls = type(event.delta)
+    assert (cls.__name__, cls.__module__) == ("TextDelta", TextDelta.__module__)
+    assert isinstance(event.delta, TextDelta)
+    assert msgspec.json.decode(msgspec.json.encode(event)) == {
+        "type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"},
+    }  # fmt: skip

@@ -697,6 +697,8 @@ def test_an_input_in_a_string_is_the_arguments_text(kind):
         assert content_of(shown)[0] == {**start, "input": {"a": [1, "b"]}}
         (call,) = parse(body).content
         assert (call.input, call.input_json) == ({"a": [1, "b"]}, '{"a": [1, "b"]}')
+        call.input_json = ""  # which leaves what the block would have started with
+        assert call.input == {}
 
 
 @pytest.mark.parametrize("broken", ['{"a": 1', "nonsense", "[1]", '"a"', '{"a": "\t"}'])
@@ -1794,3 +1796,26 @@ def test_nesting_is_bounded_beside_half_a_character(depth, is_read):
     else:
         with pytest.raises(DecodeError, match="nested deeper than 200"):
             decoder.receive_data(wire)
+
+
+def test_an_error_that_is_a_text_is_the_message():
+    """What stands beside it is kept as a field of the event."""
+    shown = agreed(START + b'event: error\ndata: {"error":"overloaded","message":"busy"}\n\n')
+    assert shown["events"][1].error.message == "overloaded"
+    assert shown["events"][1].extra == {"message": "busy"}
+
+
+def test_a_frame_of_events_with_spaces_that_the_end_cuts():
+    """The lines are what is looked at, not what spaces part in them."""
+    shown = agreed(START + b'data: {"type": "ping"}\ndata: {"type": "ping", "a": 1}\ndata: {"ty')
+    assert [event.type for event in shown["events"]] == ["message_start", "ping", "ping"]
+
+
+@pytest.mark.parametrize(("zeros", "codes"), [(15, ["usage_reset"]), (16, [])])
+def test_sixteen_counts_of_an_object_are_looked_at(zeros, codes):
+    """A server can write an object of megabytes, and have it looked at again with each message_delta."""
+    counts = {**{f"c{number}": 0 for number in range(zeros)}, "last": 5}
+    nothing = dict.fromkeys(counts, 0)
+    body = message_start(usage={"cache_creation": counts}) + HELLO
+    shown = agreed(body + message_delta(usage={"cache_creation": nothing}) + MESSAGE_STOP)
+    assert [code for code, _, _ in said(shown)] == codes
