@@ -817,3 +817,27 @@ def test_max_message_size_must_be_positive():
     assert MessageAccumulator(max_message_size=1).max_message_size == 1
     with pytest.raises(ValueError, match="max_message_size is 0"):
         MessageAccumulator(max_message_size=0)
+
+
+@pytest.mark.parametrize("end", [b"", frame("error", error={"type": "overloaded_error"})])
+def test_half_a_character_at_an_early_end_stays_alone(end):
+    """Its other half was still to come, so it is held back; once nothing more comes, it is U+FFFD."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start(TEXT) + delta(text="a\ud83d"))
+    assert stream.message.text == "a"
+    stream.receive_data(end)
+    stream.receive_eof()
+    assert stream.message.text == "a\ufffd"
+
+
+def test_null_in_message_delta_changes_nothing():
+    """What message_start said stays, and so does what an earlier message_delta said."""
+    said = {"stop_sequence": "END", "stop_details": {"a": 1}, "container": {"id": "c"}}
+    nulls = frame("message_delta", delta=dict.fromkeys(("stop_reason", *said)), usage={"output_tokens": 7})
+    for body in (
+        message_start(**said),
+        message_start() + frame("message_delta", delta=said, usage={"output_tokens": 1}),
+    ):
+        message = parse(body + message_delta() + nulls + MESSAGE_STOP)
+        assert {name: getattr(message, name) for name in said} == said
+        assert message.stop_reason == "end_turn"

@@ -1353,6 +1353,7 @@ def test_a_stop_reason_of_nothing_at_the_top_level_is_null():
     [
         ({"type": "connector_text", "connector_text": ""}, "connector_text_delta", "connector_text"),
         ({"type": "verse", "verse": "O ", "lines": 2}, "verse_delta", "verse"),
+        ({"type": "verse", "extra": "O "}, "verse_delta", "extra"),
         ({"type": "redacted_thinking", "data": "AB"}, "redacted_thinking_delta", "data"),
         ({"type": "container_upload", "file_id": "f"}, "container_upload_delta", "file_id"),
     ],
