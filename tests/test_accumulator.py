@@ -826,6 +826,7 @@ def test_half_a_character_at_an_early_end_stays_alone(end):
     stream.receive_data(message_start() + block_start(TEXT) + delta(text="a\ud83d"))
     assert stream.message.text == "a"
     stream.receive_data(end)
+    assert stream.message.text == ("a\ufffd" if end else "a")
     stream.receive_eof()
     assert stream.message.text == "a\ufffd"
 
@@ -841,3 +842,4 @@ def test_null_in_message_delta_changes_nothing():
         message = parse(body + message_delta() + nulls + MESSAGE_STOP)
         assert {name: getattr(message, name) for name in said} == said
         assert message.stop_reason == "end_turn"
+    assert parse(message_start(stop_sequence="END") + message_delta() + MESSAGE_STOP).stop_sequence == "END"

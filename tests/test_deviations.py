@@ -696,6 +696,7 @@ SAID = [
     (message_start() + frame("message_stop", stop_reason=""), [("no_stop_reason", 1, "message_stop, and no stop_reason was given", 1)]),
     (message_start() + frame("message_stop", stop_reason=5), [("wrong_type", 1, "message_stop.stop_reason is 5", 1), ("no_stop_reason", 1, "message_stop, and no stop_reason was given", 1)]),
     (message_start() + END[: -len(MESSAGE_STOP)] + frame("message_stop", usage={"input_tokens": 0}), [("usage_reset", 2, "every input count that is stated is 0, and one was positive", 1)]),
+    (message_start() + b'event: error\ndata: {"message":"busy"}\n\n', [("bare_error", 1, "an error without its envelope", 1)]),
     (message_start(usage=5) + END, [("wrong_type", 0, "message.usage is 5", 1)]),
     (whole(block_start({**TOOL, "caller": 5}), block_stop()), [("wrong_type", 1, "content_block.caller is 5", 1)]),
     (message_start() + message_delta(usage=5) + MESSAGE_STOP, [("wrong_type", 1, "message_delta.usage is 5", 1)]),

@@ -231,6 +231,16 @@ def test_nothing_but_line_ends_is_passed_over_before_a_frame(mark):
         assert decoder.receive_data(blank + b"data: 2\n\n") == [ServerSentEvent("2")]
 
 
+def test_the_retry_of_an_event_at_fault_counts_no_more_than_its_data():
+    """It was known before the event ended, and is forgotten with it."""
+    decoder = SSEDecoder(max_event_size=100)
+    decoder.receive_data(b"retry: 5\n")
+    assert decoder.retry == 5
+    with pytest.raises(LimitExceeded):
+        decoder.receive_data(b"data: " + b"x" * 100)
+    assert decoder.retry is None
+
+
 def test_nothing_after_a_fault_is_read_however_large_the_chunk():
     """A chunk of megabytes is read in slices. Those after the fault hold no event any more."""
     decoder = SSEDecoder(max_event_size=100)
