@@ -141,6 +141,8 @@ def test_a_repr_is_short_whatever_came():
     """Megabytes of data or of an id end up in a log as their ends."""
     decoder = SSEDecoder()
     (event,) = decoder.receive_data(b"id: %b\nevent: %b\ndata: %b\n\n" % (b"i" * 10**6, b"e" * 10**6, b"d" * 10**6))
+    with pytest.raises(AttributeError):
+        event.data = "2"
     assert repr(ServerSentEvent("1")) == "ServerSentEvent(data='1', event='message', id='')"
     assert len(repr(event)) < 300 > len(repr(decoder))
     decoder.receive_data(b"id: 7\ndata: 1\n\n")
