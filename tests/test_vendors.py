@@ -1820,3 +1820,10 @@ def test_sixteen_counts_of_an_object_are_looked_at(zeros, codes):
     body = message_start(usage={"cache_creation": counts}) + HELLO
     shown = agreed(body + message_delta(usage={"cache_creation": nothing}) + MESSAGE_STOP)
     assert [code for code, _, _ in said(shown)] == codes
+
+
+@pytest.mark.parametrize("name", ["error", "throttlingException"])
+def test_an_event_with_a_type_of_its_own_is_no_error_by_its_line(name):
+    """The JSON's type counts."""
+    shown = agreed(START + f'event: {name}\ndata: {{"type":"ping","a":1}}\n\n'.encode())
+    assert (said(shown), shown["events"][1]) == ([("type_mismatch", 1, 1)], PingEvent(extra={"a": 1}))
