@@ -86,8 +86,8 @@ def _error_of(frame: AWSFrame) -> dict[str, Any]:
         said = read_json(frame.payload, controls=True).value
     except NotJSON:
         said = None
-    text = frame.payload.decode("utf-8", "replace") or headers.get(":error-message")
-    error: dict[str, Any] = dict(said) if isinstance(said, dict) else {} if text is None else {"message": str(text)}
+    text = frame.payload.decode("utf-8", "replace")
+    error: dict[str, Any] = dict(said) if isinstance(said, dict) else {"message": text} if text else {}
     if headers.get(":error-message") is not None:
         error.setdefault("message", str(headers[":error-message"]))
     name = headers.get(":exception-type", headers.get(":error-code"))

@@ -180,7 +180,7 @@ def _string(value: Any, path: str) -> str:
             value.encode()
         except UnicodeEncodeError:
             raise _wrong(path, value, "has half of a surrogate pair, which UTF-8 can't carry") from None
-    return value if type(value) is str else str.__str__(value)  # a str-Enum's value, not its name
+    return str.__str__(value)  # a str-Enum's value, not its name
 
 
 def _filled(value: Any, path: str) -> str:

@@ -349,6 +349,13 @@ def test_nothing_comes_behind_the_end():
     assert accumulator.outcome is Outcome.TRUNCATED
 
 
+def test_several_texts_of_a_block_that_come_by_turns():
+    """Each delta adds to the text of its own kind."""
+    deltas = b"".join(delta(**{field: text}) for text in "abc" for field in ("thinking", "signature"))
+    (block,) = parse(whole(block_start(THINKING), deltas, block_stop())).content
+    assert (block.thinking, block.signature) == ("abc", "abc")
+
+
 def test_compaction_replaces_with_null_too():
     """compaction_delta replaces what stood there; null clears it, for that is what the server says it is now."""
     first = frame(
@@ -645,6 +652,26 @@ def test_whatever_a_message_keeps_counts(part):
     assert shown["fault"][1].startswith(f"more than {enough - 1} bytes (max_message_size)")
 
 
+FRAMES = {
+    "as the first party sends it": whole(text_block("a")),
+    "without event lines": re.sub(rb"(?m)^event: .*\n", b"", whole(text_block("a"))),
+    "with fields that nobody knows": whole(block_start({**TEXT, "b": 1}), block_stop(), frame("odd", a=1)),
+    "under other names": whole(PING).replace(b"event: ", b"event: other_"),
+    "with deviations": message_start(role=None) + frame("message_delta", stop_reason="end_turn") + MESSAGE_STOP,
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("chunk", [7, 10**9])
+def test_an_event_counts_with_the_bytes_that_came(kind, chunk):
+    """White space too, however its frame is read: what a server sent is what the limit is about."""
+    body = FRAMES[kind]
+    for name in (b"message_start", b"content_block_start", b"message_delta", b"message_stop"):
+        data = b'{"type":"%b"' % name
+        if data in body:
+            assert least(body.replace(data, b"{" + b" " * 500 + data[1:]), chunk) == least(body, chunk) + 500
+
+
 def counted(body):
     """What the events of a body without deviations count for, in bytes, and its messages."""
     size = 0
@@ -788,3 +815,29 @@ def test_max_message_size_must_be_positive():
     assert MessageAccumulator(max_message_size=1).max_message_size == 1
     with pytest.raises(ValueError, match="max_message_size is 0"):
         MessageAccumulator(max_message_size=0)
+
+
+@pytest.mark.parametrize("end", [b"", frame("error", error={"type": "overloaded_error"})])
+def test_half_a_character_at_an_early_end_stays_alone(end):
+    """Its other half was still to come, so it is held back; once nothing more comes, it is U+FFFD."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start(TEXT) + delta(text="a\ud83d"))
+    assert stream.message.text == "a"
+    stream.receive_data(end)
+    assert stream.message.text == ("a\ufffd" if end else "a")
+    stream.receive_eof()
+    assert stream.message.text == "a\ufffd"
+
+
+def test_null_in_message_delta_changes_nothing():
+    """What message_start said stays, and so does what an earlier message_delta said."""
+    said = {"stop_sequence": "END", "stop_details": {"a": 1}, "container": {"id": "c"}}
+    nulls = frame("message_delta", delta=dict.fromkeys(("stop_reason", *said)), usage={"output_tokens": 7})
+    for body in (
+        message_start(**said),
+        message_start() + frame("message_delta", delta=said, usage={"output_tokens": 1}),
+    ):
+        message = parse(body + message_delta() + nulls + MESSAGE_STOP)
+        assert {name: getattr(message, name) for name in said} == said
+        assert message.stop_reason == "end_turn"
+    assert parse(message_start(stop_sequence="END") + message_delta() + MESSAGE_STOP).stop_sequence == "END"

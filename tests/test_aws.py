@@ -145,6 +145,7 @@ def test_a_frame_can_be_used_as_other_objects():
     assert copy.deepcopy(frame) == pickle.loads(pickle.dumps(frame)) == frame != AWSFrame({}, frame.payload)
     assert len(repr(frame)) < 400
     assert repr(frame).isprintable()
+    assert repr(AWSFrame({"a": 1}, b"p")) == "AWSFrame(headers={'a': 1}, payload=b'p')"
     with pytest.raises(AttributeError):
         frame.payload = b""
 
@@ -290,6 +291,7 @@ def test_a_frame_over_the_limit_is_refused_by_its_length():
         AWSFrameDecoder().receive_data(raw_frame(size=16 * 1024 * 1024 + 1)[:12])
     with pytest.raises(ValueError, match="max_event_size is 0, must be at least 1"):
         AWSFrameDecoder(max_event_size=0)
+    assert AWSFrameDecoder(max_event_size=1).receive_data(b"") == []
 
 
 @pytest.mark.parametrize(
@@ -386,5 +388,29 @@ def test_botocore_reads_all_headers_that_are_read_here(data):
 
 @pytest.mark.parametrize("frame", [AWSFrame({5: 1}), AWSFrame({}, "text")])
 def test_a_frame_of_other_types_cannot_be_written(frame):
-    with pytest.raises(TypeError, match="the payload of an AWSFrame is bytes, and the names of its headers are str"):
+    with pytest.raises(TypeError, match="^the payload of an AWSFrame is bytes, and the names of its headers are str$"):
         encode_aws_frame(frame)
+
+
+@pytest.mark.parametrize(
+    "value", [2**63, datetime(2026, 1, 1), ZERO + timedelta(microseconds=1), "b" * 32768, 1.5], ids=lambda value: type(value).__name__
+)  # fmt: skip
+def test_80_characters_of_a_name_are_shown(value):
+    """Of one that is written; a name can have 255 bytes."""
+    for name, shown in (("n" * 80, repr("n" * 80)), ("n" * 81, repr("n" * 80) + "...")):
+        with pytest.raises((ValueError, TypeError), match=rf"^header {re.escape(shown)} (is|has) "):
+            encode_aws_frame(AWSFrame({name: value}))
+
+
+@pytest.mark.parametrize(
+    ("times", "value", "text"),
+    [
+        (1, b"\x0a", "header {} has the unknown type 10"),
+        (1, b"\x08\x7f" + bytes(7), "header {} is no time: 9151314442816847872 ms since 1970"),
+        (2, b"\x00", "two headers are called {}"),
+    ],
+)
+def test_80_characters_of_a_name_that_came_are_shown(times, value, text):
+    for length, shown in ((80, repr("n" * 80)), (81, repr("n" * 80) + "...")):
+        error = fault_of(raw_frame((bytes((length,)) + b"n" * length + value) * times))
+        assert error.reason == text.format(shown)

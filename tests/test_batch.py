@@ -45,10 +45,11 @@ def test_any_message(message):
 )  # fmt: skip
 def test_a_request_that_failed(error, kind, message, request_id):
     """The envelope of an error response, or a barer one, as the exception that `decode_error` would give."""
-    result = decode_batch_result(line({"type": "errored", "error": error}))
-    assert (result.type, result.message, result.extra) == ("errored", None, {})
-    assert type(result.error) is APIError
-    assert (result.error.type, result.error.message, result.error.request_id) == (kind, message, request_id)
+    for fields in ({"error": error}, *([{}] if error is None else [])):
+        result = decode_batch_result(line({"type": "errored", **fields}))
+        assert (result.type, result.message, result.extra) == ("errored", None, {})
+        assert type(result.error) is APIError
+        assert (result.error.type, result.error.message, result.error.request_id) == (kind, message, request_id)
 
 
 @pytest.mark.parametrize("kind", ["canceled", "expired"])

@@ -301,6 +301,7 @@ def test_an_exception_within_the_limit_is_read_however_its_text_is_written():
     [
         (b'{"type":"overloaded_error","message":"m"}', {}, ("overloaded_error", "m", {"code": "throttlingException"})),
         (b'{"a":1}', {":error-message": "why"}, ("throttlingException", "why", {"a": 1})),
+        (b'{"message":"a\tb","c":1}', {}, ("throttlingException", "a\tb", {"c": 1})),
         (b'{"message":"m"}', {":error-message": "why"}, ("throttlingException", "m", {})),
     ],
 )

@@ -135,6 +135,35 @@ def test_deltas_in_a_row_of_several_blocks_and_kinds():
     assert consumed.message.text == "aabbcce"
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        [(0, "text"), (0, "thinking"), (0, "text"), (0, "thinking")],
+        [(0, "text"), (1, "text"), (0, "text"), (1, "text")],
+        [(0, "text"), (0, "text"), (0, "thinking"), (0, "thinking")],
+        [(0, "text"), (0, "text"), (1, "text"), (1, "text")],
+    ],
+)
+def test_a_row_of_one_block_or_of_one_kind(row):
+    """Neither alone makes the deltas ones that are joined."""
+    texts = iter("abcdefghijklmnopqrst")
+    body = message_start() + b"".join(delta(index, **{field: next(texts)}) for index, field in row * 5)
+    consumed = MessageStream()
+    consumed.consume(body)
+    assert to_dict(consumed.message) == read([body])["messages"][0]
+
+
+def test_deltas_in_a_row_for_a_block_that_is_finished():
+    """Each needs a look of its own, so the row is no short way: no text of it is lost, or opens a block of its own."""
+    late = b"".join(delta(text=text) for text in "bcdefghijklmnop")
+    for body in (whole(text_block("a"), late), whole(text_block("a"), block_start(THINKING, 1), late)):
+        consumed = MessageStream()
+        consumed.consume(body)
+        consumed.receive_eof()
+        assert shown(consumed) == {name: value for name, value in read([body]).items() if name in shown(consumed)}
+        assert consumed.message.text == "abcdefghijklmnop"
+
+
 def test_receive_data_gives_events_after_consume_as_before():
     stream = MessageStream()
     stream.consume(message_start() + block_start(TEXT) + delta(text="a") * 500)
@@ -178,6 +207,16 @@ def test_many_small_pieces_are_read_before_they_are_many_bytes():
     assert message.text
 
 
+def test_pieces_are_read_when_they_are_many_bytes_together():
+    """A fault is raised by the call that makes the pieces 28 KiB, not by one that comes much later."""
+    stream = MessageStream()
+    *most, last = pieces(BROKEN + b"\n" * (28 * 1024 - len(BROKEN)), 1024)
+    for piece in (*most, last[1:]):
+        stream.consume(piece)
+    with pytest.raises(DecodeError):
+        stream.consume(b"\n")
+
+
 def test_what_waits_is_counted_anew_after_each_reading():
     stream = MessageStream()
     stream.consume(message_start() + block_start(TEXT) + b"\n" * 28 * 1024)
@@ -185,6 +224,10 @@ def test_what_waits_is_counted_anew_after_each_reading():
     stream.consume(delta(text="x"))
     assert message.text == ""
     assert stream.message.text == "x"
+    stream.consume(delta(text="y") + b"\n" * (28 * 1024 - 1 - len(delta(text="y"))))
+    assert message.text == "x"
+    stream.consume(b"\n")
+    assert message.text == "xy"
 
 
 @pytest.mark.parametrize("broken", [BROKEN, TOO_LONG])

@@ -168,6 +168,11 @@ def test_time_away_is_not_the_other_sides_silence() -> None:
     assert deadlines.next_deadline() == (66, "idle")
     deadlines.away(60)
     assert deadlines.next_deadline() == (100, "total")
+    deadlines = Deadlines(Timeouts(idle=None, after_stop=5, total=None), 0)
+    deadlines.connected(0)
+    deadlines.events_received([STOP], 1)
+    deadlines.away(60)
+    assert deadlines.next_deadline() == (66, "after_stop")
 
 
 def test_time_away_over_pings_is_silence() -> None:
@@ -228,6 +233,17 @@ def test_time_away_before_the_first_event() -> None:
     assert deadlines.next_deadline() == (50, "first_event")
 
 
+def test_time_away_before_the_first_event_of_a_further_attempt() -> None:
+    """What came in the attempt before says nothing of this one."""
+    deadlines = Deadlines(Timeouts(first_event=30, idle=None, total=None), 0)
+    deadlines.connected(0)
+    deadlines.events_received([PING], 1)
+    deadlines.connecting(2)
+    deadlines.connected(3)
+    deadlines.away(20)
+    assert deadlines.next_deadline() == (53, "first_event")
+
+
 def test_the_first_event_ends_the_wait_for_it() -> None:
     """Once it is there, only content is waited for, however long that limit is."""
     deadlines = Deadlines(Timeouts(first_event=30, stall=1000, idle=None, total=None), 0)
@@ -257,3 +273,17 @@ def test_a_limit_is_a_positive_number(value: object) -> None:
     """Anything else is a ValueError that names the limit."""
     with pytest.raises(ValueError, match=r"^idle: "):
         Timeouts(idle=value)  # type: ignore[arg-type]
+
+
+def test_a_repr_names_the_limits_that_run() -> None:
+    """Each with the time at which it ends, for whoever looks at a call that hangs."""
+    deadlines = Deadlines(LIMITS, 1000)
+    assert repr(deadlines) == "<Deadlines connect at 1010, total at 1100>"
+    deadlines.connected(1001, streaming=False)
+    assert repr(deadlines) == "<Deadlines idle at 1006, total at 1100>"
+    assert repr(Deadlines(Timeouts(connect=None, total=None), 0)) == "<Deadlines none running>"
+
+
+def test_the_limits_that_hold_if_nobody_says_another() -> None:
+    """In seconds, as the manual lists them."""
+    assert Timeouts() == Timeouts(connect=10, first_event=300, idle=300, stall=600, after_stop=5, caller=60, total=3600)

@@ -526,3 +526,15 @@ def test_every_input_reads_the_same_the_long_way(name):
     short = shown()
     with long_way():
         assert shown() == short
+
+
+def test_the_place_of_a_frame_after_comments_in_a_chunk_of_its_own():
+    """Each line end counts with the bytes that it had."""
+    for end in (b"\n", b"\r\n", b"\r"):
+        first = message_start().replace(b"\n", end)
+        comments = b": c" + end + b": dd" + end
+        decoder = EventDecoder()
+        decoder.receive_data(first)
+        with pytest.raises(DecodeError) as caught:
+            decoder.receive_data(comments + block_stop(-1).replace(b"\n", end))
+        assert (caught.value.event_number, caught.value.byte_offset) == (1, len(first + comments))

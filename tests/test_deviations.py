@@ -55,6 +55,7 @@ from .helpers import (
 )
 
 HELLO = text_block("Hello")
+END = message_delta() + MESSAGE_STOP
 
 
 def content(body):
@@ -664,6 +665,9 @@ SAID = [
     (whole(text_block('a', index=2)), [('index_gap', 1, 'first index 2', 1)]),
     (message_start() + HELLO + message_delta() + whole(HELLO).replace(b'msg_1', b'msg_2'), [('no_message_stop', 5, "message_start of 'msg_2' before the message_stop of 'msg_1'", 1)]),
     (whole(*(block_start(TEXT, index) for index in range(7))), [('no_block_stop', 8, 'message_delta while blocks 0, 1, 2, 3, 4 and more are open', 1)]),
+    (whole(*(block_start(TEXT, index) for index in range(5))), [('no_block_stop', 6, 'message_delta while blocks 0, 1, 2, 3, 4 are open', 1)]),
+    (message_start() + b'{"detail":"%b"}\n\n' % (b"x" * 47), [("bare_document", 1, f"JSON where a field should be: '{{\"detail\":\"{'x' * 47}\"}}'", 1)]),
+    (message_start() + b'{"detail":"%b"}\n\n' % (b"x" * 48), [("bare_document", 1, f"JSON where a field should be: '{{\"detail\":\"{'x' * 48}\"'...", 1)]),
     (message_start() + block_start(TEXT) + MESSAGE_STOP, [('no_stop_reason', 2, 'message_stop, and no stop_reason was given', 1), ('no_block_stop', 2, 'message_stop while block 0 is open', 1)]),
     (whole(HELLO, delta(citation={'url': 'u'}), delta(partial_json='{}'), delta(signature='s')), [('delta_after_stop', 4, 'a citations delta for block 0, which is finished', 2), ('delta_kind_mismatch', 6, 'a signature delta for block 0, a text block', 1)]),
     (whole(block_start(TOOL), delta(thinking='t'), block_stop(), delta(1, partial_json='1')), [('delta_kind_mismatch', 2, 'a thinking delta for block 0, a tool_use block', 1), ('delta_without_block', 4, 'an input_json delta for block 1, which was never opened', 1), ('no_block_stop', 5, 'message_delta while block 1 is open', 1)]),
@@ -679,6 +683,28 @@ SAID = [
     (b'event: \xff' + b'y' * 80, [('unfinished_event', 0, f"the body ends inside an event: 'event: \ufffd{'y' * 52}'...", 1)]),
     (b"event: \xff" + b"y" * 52, [("unfinished_event", 0, f"the body ends inside an event: 'event: \ufffd{'y' * 52}'", 1)]),
     (frame("x", _name="y" * 200), [("type_mismatch", 0, f"event line '{'y' * 148}...", 1)]),
+    (whole(block_start({**TOOL, "input": "{}"}), block_stop()), [("wrong_type", 1, "content_block.input is '{}'", 1)]),
+    (whole(block_start({**TOOL, "input": ""}), delta(partial_json="{}"), block_stop()), [("wrong_type", 1, "content_block.input is ''", 1), ("bare_block_start", 1, "tool_use block without input", 1)]),
+    (whole(block_start({**TEXT, "citations": 5}), block_stop()), [("wrong_type", 1, "content_block.citations is 5", 1)]),
+    (message_start(usage={"input_tokens": "3"}) + END, [("wrong_type", 0, "usage.input_tokens is '3'", 1)]),
+    (message_start() + message_delta(usage={"output_tokens": "5"}) + MESSAGE_STOP, [("wrong_type", 1, "usage.output_tokens is '5'", 1)]),
+    (message_start() + message_delta(context_management=5) + MESSAGE_STOP, [("wrong_type", 1, "message_delta.context_management is 5", 1)]),
+    (message_start() + message_delta() + frame("message_stop", stop_reason=5), [("wrong_type", 2, "message_stop.stop_reason is 5", 1)]),
+    (message_start(usage="") + END, [("wrong_type", 0, "message.usage is ''", 1), ("bare_message_start", 0, "message_start without usage", 1)]),
+    (message_start() + delta(1, text="a") + END, [("delta_without_block", 1, "a text delta for block 1, which was never opened", 1), ("index_gap", 1, "first index 1", 1), ("no_block_stop", 2, "message_delta while block 1 is open", 1)]),
+    (message_start() + message_delta(usage="") + MESSAGE_STOP, [("wrong_type", 1, "message_delta.usage is ''", 1), ("bare_message_delta", 1, "message_delta without usage", 1)]),
+    (message_start() + frame("message_stop", stop_reason=""), [("no_stop_reason", 1, "message_stop, and no stop_reason was given", 1)]),
+    (message_start() + frame("message_stop", stop_reason=5), [("wrong_type", 1, "message_stop.stop_reason is 5", 1), ("no_stop_reason", 1, "message_stop, and no stop_reason was given", 1)]),
+    (message_start() + END[: -len(MESSAGE_STOP)] + frame("message_stop", usage={"input_tokens": 0}), [("usage_reset", 2, "every input count that is stated is 0, and one was positive", 1)]),
+    (message_start() + b'event: error\ndata: {"message":"busy"}\n\n', [("bare_error", 1, "an error without its envelope", 1)]),
+    (message_start(usage=5) + END, [("wrong_type", 0, "message.usage is 5", 1)]),
+    (whole(block_start({**TOOL, "caller": 5}), block_stop()), [("wrong_type", 1, "content_block.caller is 5", 1)]),
+    (message_start() + message_delta(usage=5) + MESSAGE_STOP, [("wrong_type", 1, "message_delta.usage is 5", 1)]),
+    (message_start() + message_delta() + frame("message_stop", usage=""), [("wrong_type", 2, "message_stop.usage is ''", 1)]),
+    (message_start() + message_delta() + frame("message_stop", usage={"input_tokens": "3"}), [("wrong_type", 2, "usage.input_tokens is '3'", 1)]),
+    (message_start() + message_delta() + frame("message_stop", usage=5), [("wrong_type", 2, "message_stop.usage is 5", 1)]),
+    (message_start() + frame("error", error={}, request_id=5), [("wrong_type", 1, "error.request_id is 5", 1)]),
+    (message_start() + frame("error", error={"message": 5}), [("wrong_type", 1, "error.message is 5", 1)]),
 ]  # fmt: skip
 
 
@@ -707,6 +733,22 @@ def test_a_detail_is_cut_as_it_is_shown(body):
     assert (len(deviation.detail), deviation.detail[-3:]) == (163, "...")
 
 
+def test_a_violation_shows_200_characters_of_a_type():
+    """A server's word can be megabytes."""
+    started = whole(block_start({"type": "y" * 201, "signature": 5}), delta(signature="s"), block_stop())
+    grown = whole(block_start({"type": "y" * 201, "a": ""}), block_stop(), frame("content_block_delta", index=0, delta={"type": f"{'y' * 201}_delta", "a": "b"}))  # fmt: skip
+    assert read([started], strict=True)["fault"][1].startswith(f"delta_kind_mismatch: a signature delta for block 0, a {'y' * 200}... block")  # fmt: skip
+    assert read([grown], strict=True)["fault"][1].startswith(f"delta_after_stop: {'y' * 200}... for block 0, which is finished")  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "named"), [("msg_1", "'msg_1'"), (None, "a message without an id")])
+def test_a_spliced_message_is_named(first, named):
+    """Both are, so that whoever looks after the gateway finds them."""
+    fault = read([message_start(id=first) + HELLO + message_start(id="msg_2")])["fault"]
+    reason = f"message_start of 'msg_2' inside {named}: nobody can tell whose the rest is"
+    assert (fault[0], fault[1].partition(" (")[0]) == (ProtocolViolation, f"spliced_message_start: {reason}")
+
+
 def test_a_decoder_alone_keeps_65536_entries():
     """What a further message does is counted in the last entry of its code: no occurrence is lost, however many there are.
 
@@ -724,14 +766,15 @@ def test_a_decoder_alone_keeps_65536_entries():
     for each in frames:
         decoder.receive_data(each)
     decoder.receive_data(frame("ping", _name="pong") + b"data: [DONE]\n\n" * 3)
+    decoder.receive_data(message_start(id="the last") + b"data: [DONE]\n\n" * 2)
     entries = decoder.deviations
     assert [(each.code, each.event_number, each.count) for each in entries if each.count > 1 or each.event_number > 32_766] == [
-        ("bare_message_start", 32_766, 7_234), ("type_mismatch", 32_767, 2), ("no_event_line", 32_768, 7_233), ("foreign_data", 40_002, 3),
+        ("bare_message_start", 32_766, 7_234), ("type_mismatch", 32_767, 2), ("no_event_line", 32_768, 7_233), ("foreign_data", 40_002, 5),
     ]  # fmt: skip
     counts = Counter()
     for each in entries:
         counts[each.code] += each.count
-    assert counts == {"bare_message_start": 40_000, "no_event_line": 40_000, "type_mismatch": 2, "foreign_data": 3}
+    assert counts == {"bare_message_start": 40_000, "no_event_line": 40_000, "type_mismatch": 2, "foreign_data": 5}
 
 
 def test_every_code_has_a_row():

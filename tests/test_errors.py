@@ -214,7 +214,8 @@ def test_an_unexpected_response_keeps_what_came():
     """Status, content type and the start of the body, for whoever wants to look closer."""
     error = UnexpectedResponse("r", status=302, content_type="text/html", start=b"<html>")
     assert (error.status, error.content_type, error.start) == (302, "text/html", b"<html>")
-    assert UnexpectedResponse("r", status=204, content_type="").start == b""
+    nothing = UnexpectedResponse("r", status=204, content_type="", retryable=True)
+    assert (nothing.start, nothing.retryable, error.retryable) == (b"", True, False)
 
 
 def test_texts_of_errors_about_responses_are_short():

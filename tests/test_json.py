@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sansio_step import DecodeError, decode_event
 from sansio_step._json import (
     NotJSON,
     _Reader,
@@ -183,3 +184,11 @@ def test_a_control_character_in_a_string_is_named():
 def test_lone_halves_become_escapes():
     """What UTF-8 can't carry goes as JSON's own word for it; whole characters stay as they are."""
     assert json_bytes('"\ud83e a \U0001f95c"') == b'"\\ud83e a \xf0\x9f\xa5\x9c"'
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("text", ['"a"', '"\t"', r'"\ud83d"', '"\t\\ud83d"'])
+def test_no_number_is_infinite_whichever_way_reads_it(number, text):
+    """A raw control character or half of a surrogate pair in a text beside it makes no difference."""
+    with pytest.raises(DecodeError):
+        decode_event(f'{{"type":"odd","a":{text},"b":{number}}}')

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import math
 import pickle
 import sys
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, product
 from typing import Any
 
@@ -186,6 +187,8 @@ DEEP, TOO_DEEP = "[" * 200 + "]" * 200, "[" * 201 + "]" * 201
 LEFT_OPEN: dict[str, tuple[str, Any]] = {
     "string_first_half_alone": (r'"\ud83d"', HALF), "string_second_half_alone": (r'"\ude00"', HALF), "string_halves_swapped": (r'"\ude00\ud83d"', HALF * 2),
     "string_first_half_twice": (r'"\ud83d\ud83d\ude00"', HALF + "\U0001f600"), "string_half_then_text": (r'"\ud83dx"', HALF + "x"), "string_half_then_escape": (r'"\ud83d\n"', HALF + "\n"),
+    "string_first_pair": (r'"\ud800\udc00"', "\U00010000"), "raw_first_pair": ('"\ud800\udc00"', "\U00010000"),
+    "string_last_pair": (r'"\udbff\udfff"', "\U0010ffff"), "raw_last_pair": ('"\udbff\udfff"', "\U0010ffff"),
     "string_half_at_end_of_many": (r'"ab\udbff"', "ab" + HALF), "key_half": (r'{"\ud83d":1}', {HALF: 1}), "keys_of_halves": (r'{"\ud83d":1,"\ude00":2}', {HALF: 2}),
     "raw_half": ('"\ud83d"', HALF), "raw_halves": ('"\ud83d\ude00"', "\U0001f600"), "raw_half_and_escape": ('"\ud83d\\ude00"', "\U0001f600"), "escape_and_raw_half": ('"\\ud83d\ude00"', "\U0001f600"),
     "raw_halves_in_key": ('{"a\ud83d\ude00":1}', {"a\U0001f600": 1}), "raw_second_half": ('"x\udc00y"', f"x{HALF}y"),
@@ -228,7 +231,7 @@ def test_n_is_refused_at_its_character(name):
 def json_only(value: Any) -> None:
     """json.loads also reads what is not JSON: NaN and Infinity."""
     assert isinstance(value, list)
-    if value[0] != value[0] or abs(value[0]) == float("inf"):
+    if value and isinstance(value[0], float) and not math.isfinite(value[0]):
         raise ValueError
 
 
@@ -549,7 +552,8 @@ def test_deltas_are_values(each):
     assert isinstance(each, JSONDelta)
     with pytest.raises(AttributeError):
         each.path = ()
-    assert repr(each).startswith(f"{type(each).__name__}(path=")
+    fields = ", ".join(f"{name}={getattr(each, name)!r}" for name in each.__struct_fields__)
+    assert repr(each) == f"{type(each).__name__}({fields})"
     assert repr(each).isprintable()
     assert len(repr(JSONString(("k" * 10_000,), "v" * 10_000))) < 300
 
@@ -699,6 +703,76 @@ def test_a_text_that_ends_too_early(text, expected):
     assert (caught.value.position, caught.value.input_json) == (len(text), text)
 
 
+@pytest.mark.parametrize("count", [1, 2, 498, 499, 500, 501, 999, 1000, 1001])
+def test_a_string_in_many_pieces_is_whole(count):
+    """Pieces are packed by hundreds, and one more may come after the last pack."""
+    for first in ('"', '["', '{"a":"'):
+        reader = JSONReader()
+        found = [each for piece in (first, *"ab" * count, '"') for each in reader.receive_text(piece)]
+        assert [each.value for each in found if each.kind == "string"] == ["ab" * count]
+        reader = JSONReader()
+        found = [each for piece in (first, *"a" * count, '"') for each in reader.receive_text(piece)]
+        assert [each.value for each in found if each.kind == "string"] == ["a" * count]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("1 2", "text after the JSON value"),
+        ("[trux]", "expected a JSON value"),
+        ("[x]", "expected a JSON value"),
+        ("[01]", "invalid number"),
+        ("[1.]", "invalid number"),
+        ("[-]", "invalid number"),
+        ("[1e999]", "number out of range"),
+        ('["\x01"]', "control character in a string"),
+        ('["\\x"]', "invalid escape in a string"),
+        ("[1}", "expected ',' or the end of the object or array"),
+        ("{1}", "expected a key in double quotes"),
+        ('{"a"}', "expected ':' after a key"),
+        ("[" * 201, "nested deeper than 200"),
+        ("[", "the text ends too early: expected a JSON value"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(text, what):
+    """In the error's text, before the place, and alone as `what`."""
+    reader = JSONReader()
+    for call in (lambda: reader.receive_text(text), reader.receive_eof):
+        with suppress(ToolInputError):
+            call()
+    assert (reader.fault.what, reader.fault.reason.partition(" (character")[0]) == (what, what)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    ["-", "-0", "0", "1", "-23", "1.", "1.5", "1.50", "1e", "1E", "1e+", "1e-", "1e0", "1e00", "1e5", "1.5e-5"],
+)
+def test_each_character_after_each_part_of_a_number(begun):
+    """It goes on, ends, or breaks there, as in the standard library's reader: at the first that no such text can have."""
+
+    def value_of(text):
+        try:
+            value = json.loads(text)
+            json_only(value)
+        except ValueError:
+            return None
+        return value
+
+    def goes_on(text):
+        return any(value_of(text + end) is not None for end in ("", "]", "1]", "0]", ".0]", "e1]"))
+
+    for mark in (*map(chr, range(33, 127)), "\xb2", "\u0663", ""):
+        for text in (f"[{begun}{mark}]", f"[{begun}{mark}1]", f"[{begun}{mark}0e1]"):
+            reader = JSONReader()
+            if goes_on(text):
+                reader.receive_text(text)
+                assert repr(reader.value) == repr(value_of(text))
+                continue
+            with suppress(ToolInputError):
+                reader.receive_text(text)
+            assert reader.fault.position == next(at for at in range(len(text)) if not goes_on(text[: at + 1]))
+
+
 def test_wrong_calls():
     """Bytes are a TypeError, text after the end a ValueError, a copy a TypeError; none of them spoils the reader."""
     reader = JSONReader()
@@ -713,7 +787,7 @@ def test_wrong_calls():
             way(reader)
     reader.receive_text('a"]')
     reader.receive_eof()
-    with pytest.raises(ValueError, match="receive_text after receive_eof"):
+    with pytest.raises(ValueError, match="^receive_text after receive_eof: one reader reads one text$"):
         reader.receive_text("")
     assert reader.value == ["a"]
     ended = JSONReader()

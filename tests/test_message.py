@@ -198,6 +198,15 @@ def test_copies_of_a_live_message_stand_still(twin_of):
     assert to_dict(stream.message) == to_dict(parse(body))
 
 
+def test_a_class_shows_its_fields_as_other_classes_do():
+    """By what reads them of an object: `help` and other tools look there."""
+    block = ToolUseBlock("t", "n", input_json="[1")
+    assert TextBlock.text.__get__(TextBlock("a")) == "a"
+    assert ToolUseBlock.input_json.__get__(block) == "[1"
+    with pytest.raises(ToolInputError, match="the text ends inside a number"):
+        ToolUseBlock.input.__get__(block)
+
+
 def test_an_unfinished_block_stays_so_in_its_copy():
     """A copy does not finish what the stream has not."""
     twin = copy.deepcopy(live(block_start(TOOL), delta(partial_json="{}")))
@@ -237,20 +246,28 @@ def test_input_at_any_depth_of_the_callers_stack(depth):
 
 
 @pytest.mark.parametrize(
-    ("text", "position"),
+    ("text", "position", "what"),
     [
-        ('{"a":"\ud83d",x}', 9),
-        ('{"a":"\\\ud83d"}', 7),  # a backslash before a half is no escape
-        ('{"\ud83d":', 5),
-        ('"\ud83d', 2),
+        ('{"a":"\ud83d",x}', 9, "expected a key"),
+        ('{"a":"\\\ud83d"}', 7, "invalid escape"),  # a backslash before a half is no escape
+        ('{"\ud83d":', 5, "the text ends too early"),
+        ('"\ud83d', 2, "the text ends too early"),
     ],
 )
-def test_a_broken_text_with_halves_of_characters_breaks_where_it_does(text, position):
-    with pytest.raises(ToolInputError) as caught:
+def test_a_broken_text_with_halves_of_characters_breaks_where_it_does(text, position, what):
+    with pytest.raises(ToolInputError, match=f"^broken tool input: {what}") as caught:
         ToolUseBlock("toolu_1", "look", input_json=text).input  # noqa: B018
     assert (caught.value.position, caught.value.input_json) == (position, text)
     whole = ToolUseBlock("toolu_1", "look", input_json='{"\ud83d":"\ud83d"}')
     assert whole.input == {"\ufffd": "\ufffd"}
+
+
+@pytest.mark.parametrize("size", [1, 256, 300])
+def test_partial_input_that_is_first_asked_for_late(size):
+    """Then it is read from its first character, in however many strings it came."""
+    text = json.dumps({"a": "x" * 900, "b": [1]})
+    block = live(block_start(TOOL), *(delta(partial_json=text[at : at + size]) for at in range(0, len(text), size)))
+    assert block.partial_input() == json.loads(text)
 
 
 @pytest.mark.parametrize("size", [1, 7, 300])
@@ -270,3 +287,16 @@ def test_partial_input_reads_on_whatever_is_read_in_between(size):
             if number % 400 == 399:
                 assert block.input_json == text[: start + size]
         assert block.partial_input() == json.loads(text)
+
+
+def test_an_empty_extra_is_nobodys_to_fill():
+    """All objects share it. What would change it says what to do instead."""
+    block = TextBlock("a")
+    for change in (lambda: block.extra.update(b=1), lambda: block.extra.setdefault("b", 1), block.extra.clear):
+        with pytest.raises(
+            TypeError, match="^this empty `extra` is shared and read-only; set `extra` to a dict of your own$"
+        ):
+            change()
+    block.extra = {"b": 1}
+    block.extra["c"] = 2
+    assert (to_dict(block), TextBlock("a").extra) == ({"type": "text", "text": "a", "b": 1, "c": 2}, {})

@@ -362,12 +362,13 @@ def test_an_error_is_raised_by_each_later_loop(body, error, is_async):
 def test_closing(is_async):
     """It closes the source, once, drops the events that wait, and lets no loop take what came for a whole message."""
     both = Both(is_async, CUT + HELLO, MESSAGE_STOP)
-    assert "streaming events=0>" in repr(both.reader)
+    name = "AsyncMessageReader" if is_async else "MessageReader"
+    assert repr(both.reader) == f"<{name} streaming events=0>"
     next(both)
     for _ in range(2):
         both.close()
     assert both.source.closed == 1
-    assert "streaming events=1 closed>" in repr(both.reader)
+    assert repr(both.reader) == f"<{name} streaming events=1 closed>"
     for _ in range(2):
         events, error = both.rest()
         assert (events, type(error), error.partial.content) == ([], IncompleteStream, [])
@@ -748,18 +749,58 @@ PAGE = b"<!doctype html>\n<html><title>502 Bad Gateway</title></html>\n"
 GZIP = zlib.compressobj(wbits=31)
 GZIP = GZIP.compress(whole(HELLO)) + GZIP.flush()
 NO_STREAM = {
-    "an HTML page": (PAGE, "'<!doctype html>\\n<html><title>502", "decode_error"),
-    "XML or HTML": (b" \n<Error><Code>AccessDenied</Code></Error>", "'<Error><Code>AccessDenied", "decode_error"),
-    "a whole message in JSON": (DOCUMENT, '{"id": "msg_1", "type": "message"', "decode_message"),
-    "a JSON document": (DOCUMENT[:-1], '{"id": "msg_1", "type": "message"', "decode_message"),
-    "(gzip)": (GZIP, r"b'\x1f\x8b\x08", "Content-Encoding"),
-    "(zstd)": (b"\x28\xb5\x2f\xfd\x24\x05", r"b'(\xb5/\xfd$\x05'", "Content-Encoding"),
+    "an HTML page": (PAGE, repr(PAGE.decode()), "decode_error reads the body of an error response"),
+    "XML or HTML": (
+        b" \n<Error><Code>AccessDenied</Code></Error>",
+        "'<Error><Code>AccessDenied</Code></Error>'",
+        "decode_error reads the body of an error response",
+    ),
+    **{
+        f"an HTML page{' ' * number}": (
+            start + b">",
+            f"'{start.decode()}>'",
+            "decode_error reads the body of an error response",
+        )
+        for number, start in enumerate((b"<!DOCTYPE HTML", b"<html", b"<Head", b"<body"), 1)
+    },
+    "a whole message in JSON": (DOCUMENT, f"{DOCUMENT[:60].decode()!r}...", "decode_message reads it"),
+    "a JSON document": (
+        DOCUMENT[:-1],
+        f"{DOCUMENT[:60].decode()!r}...",
+        "decode_message reads a message, decode_error an error",
+    ),
+    "a JSON document ": (b"[]", "'[]'", "decode_message reads a message, decode_error an error"),
+    "still compressed (gzip)": (GZIP, f"{GZIP[:16]!r}...", "undo its Content-Encoding first"),
+    "still compressed (zstd)": (
+        b"\x28\xb5\x2f\xfd\x24\x05",
+        r"b'(\xb5/\xfd$\x05'",
+        "undo its Content-Encoding first",
+    ),
+    "still compressed (zstd) ": (
+        b"\x28\xb5\x2f\xfd" + bytes(12),
+        repr(b"\x28\xb5\x2f\xfd" + bytes(12)),
+        "undo its Content-Encoding first",
+    ),
+    "still compressed (zstd)  ": (
+        b"\x28\xb5\x2f\xfd" + bytes(13),
+        repr(b"\x28\xb5\x2f\xfd" + bytes(12)) + "...",
+        "undo its Content-Encoding first",
+    ),
     "an AWS event stream (application/vnd.amazon.eventstream)": (
         AWS,
-        r"b'\x00\x00\x00d\x00\x00\x00\x14",
-        "BedrockDecoder",
+        f"{AWS[:16]!r}...",
+        "MessageStream(decoder=BedrockDecoder()) reads Bedrock's, AWSFrameDecoder any",
     ),
-    "no event stream: it": (b"upstream connect error\x1b[31m\n", r"'upstream connect error\x1b[31m\n'", "decode_error"),
+    "": (
+        b"upstream connect error\x1b[31m\n",
+        r"'upstream connect error\x1b[31m\n'",
+        "decode_error reads the body of an error response",
+    ),
+    # No fields, and they will be none.
+    **{
+        " " * (number + 1): (start, ascii(start.decode()), "decode_error reads the body of an error response")
+        for number, start in enumerate((b"da\n", b"dataX\n", b"data \n", b"\x0c[]", b"\x0b<a>"))
+    },
 }
 
 
@@ -779,10 +820,8 @@ def test_a_body_that_is_no_stream_says_so(what):
             stream.result()
         texts.add(str(caught.value))
     (text,) = texts
-    assert text.startswith("the body is no event stream")
-    assert what in text
-    assert start in text
-    assert door in text
+    but = f" but {what.strip()}" if what.strip() else ""
+    assert caught.value.reason == f"the body is no event stream{but}: it starts with {start}; {door}"
     assert len(text.splitlines()) == 1
     assert stream.outcome is Outcome.TRUNCATED
     for is_async in (False, True):
@@ -790,6 +829,16 @@ def test_a_body_that_is_no_stream_says_so(what):
     with pytest.raises(IncompleteStream) as caught:
         parse(body)
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\n", b"\r\n\r\n", b"\xef\xbb\xbf", b"\xef\xbb", b"da", b": a comment\n", b"data\n"]
+)
+def test_too_little_to_tell(body):
+    """It may have been the start of an event stream, so nothing is said of another door."""
+    with pytest.raises(IncompleteStream) as caught:
+        parse(body)
+    assert "no event stream" not in str(caught.value)
 
 
 @pytest.mark.parametrize("document", [DOCUMENT, b"\xef\xbb\xbf" + DOCUMENT, json.dumps(MESSAGE, indent=1).encode() + b"\n", b'{"a":1}\n' + DOCUMENT])  # fmt: skip

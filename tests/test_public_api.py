@@ -201,3 +201,21 @@ def test_the_version_is_in_the_changelog():
     changelog = (Path(__file__).parent.parent / "CHANGELOG.md").read_text(encoding="utf-8")
     released = re.findall(r"^## \[([0-9.]+)\]", changelog, re.MULTILINE)
     assert sansio_step.__version__ in released
+
+
+@pytest.mark.parametrize(("name", "mebibytes"), [("max_event_size", 16), ("max_message_size", 64), ("max_size", 64)])
+def test_a_limit_is_the_same_at_every_door(name, mebibytes):
+    """In bytes, if the caller names none."""
+    defaults = {
+        inspect.signature(thing).parameters[name].default
+        for thing in map(sansio_step.__dict__.get, sansio_step.__all__)
+        if name in parameters(thing)
+    }
+    assert defaults == {mebibytes * 1024 * 1024}
+
+
+def parameters(thing):
+    try:
+        return inspect.signature(thing).parameters
+    except (TypeError, ValueError):
+        return {}

@@ -11,7 +11,7 @@ from .manual import PAGES, ROOT
 
 def test_the_life_of_a_message_is_drawn_from_its_table():
     """CONTRIBUTING has the table of states as the core prints it."""
-    assert diagram() in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert f"\n\n{diagram()}\n\n" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_ci_runs_the_readme_test_command():

@@ -7,12 +7,14 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio_step import (
+    BedrockDecoder,
     DecodeError,
     EventDecoder,
     LimitExceeded,
@@ -153,9 +155,9 @@ def test_a_half_of_a_character_alone_is_shown_as_such():
 )
 def test_an_object_that_no_json_text_gives(value, reason):
     for item in ({"type": "odd", "x": value}, {"type": "odd", "x": [[value]]}):
-        with pytest.raises(DecodeError, match=reason):
+        with pytest.raises(DecodeError, match=f"^{reason}"):
             decode_event(item)
-        with pytest.raises(DecodeError, match=reason):
+        with pytest.raises(DecodeError, match=f"^{reason}"):
             EventDecoder().receive_frame(item, "odd")
 
 
@@ -176,13 +178,15 @@ def test_an_object_is_as_deep_as_a_text_may_be():
         decode_event(circle)
 
 
-def test_a_text_over_the_limit():
+@pytest.mark.parametrize("reader", [EventDecoder, BedrockDecoder, MessageStream])
+def test_a_text_over_the_limit(reader):
     text = json.dumps(DELTA)
-    assert EventDecoder(max_event_size=len(text)).receive_frame(text) == [decode_event(text)]
-    decoder = EventDecoder(max_event_size=len(text) - 1)
+    assert reader(max_event_size=len(text)).receive_frame(text) == [decode_event(text)]
+    decoder = reader(max_event_size=len(text) - 1)
     with pytest.raises(LimitExceeded) as caught:
         decoder.receive_frame(text)
-    assert (caught.value.limit, caught.value.byte_offset) == (len(text) - 1, None)
+    assert (caught.value.name, caught.value.limit) == ("max_event_size", len(text) - 1)
+    assert caught.value.byte_offset is None
 
 
 def test_events_before_a_fault_are_given_and_the_fault_is_raised_by_the_next_call():
@@ -202,7 +206,7 @@ def test_wrong_calls(reader):
         reader().receive_frame("{}", 3)
     ended = reader()
     ended.receive_eof()
-    with pytest.raises(ValueError, match="after receive_eof"):
+    with pytest.raises(ValueError, match="^receive_frame after receive_eof: one object reads one body$"):
         ended.receive_frame("{}")
 
 
@@ -304,6 +308,10 @@ def test_an_object_over_the_limit():
         with pytest.raises(LimitExceeded) as caught:
             decoder.receive_frame(item)
         assert (caught.value.name, caught.value.limit) == ("max_event_size", 1000)
+    item = {"type": "ping", "x": ["yy", None]}  # 4 values and the object, 6 characters
+    assert EventDecoder(max_event_size=11).receive_frame(item) == [decode_event(item)]
+    with pytest.raises(LimitExceeded):
+        EventDecoder(max_event_size=10).receive_frame(item)
 
 
 @pytest.mark.parametrize("name", [5, b"ping", ["ping"]])
@@ -312,3 +320,57 @@ def test_a_name_is_a_str(name):
         decode_event({"type": "ping", "x": 1}, name)
     with pytest.raises(TypeError, match="str or bytes, or the object parsed from it, not list"):
         decode_event([])
+
+
+@pytest.mark.parametrize("name", ["message_start", "message", None])
+def test_a_frame_counts_with_the_bytes_that_it_had(name):
+    """So `max_message_size` bounds what a server sent, spaces included, whatever its transport is."""
+    data = message_start().partition(b"data: ")[2].replace(b"{", b"{" + b" " * 1000)
+    enough = MessageStream(max_message_size=1024 + 256 + len(data))
+    enough.receive_frame(data, name)
+    with pytest.raises(LimitExceeded):
+        MessageStream(max_message_size=len(data)).receive_frame(data, name)
+
+
+@pytest.mark.parametrize("reader", [EventDecoder, MessageStream])
+@pytest.mark.parametrize("name", ["content_block_stop", None])
+def test_a_frame_at_fault_is_a_fault_at_once(reader, name):
+    """Nothing came before it that would have to be given first."""
+    frames = reader()
+    for _ in range(2):
+        with pytest.raises(DecodeError, match="index is -1") as caught:
+            frames.receive_frame({"type": "content_block_stop", "index": -1}, name)
+        assert caught.value is frames.fault
+
+
+@pytest.mark.parametrize("field", ["text", "thinking", "signature", "partial_json"])
+def test_a_half_of_a_character_in_an_object_is_never_shown(field):
+    """json.loads makes one of an escape. Whatever text a delta carries, nobody can encode what he is given."""
+    item = json.loads(delta(**{field: "a\ud83d"}).partition(b"data: ")[2])
+    assert getattr(decode_event(item).delta, field) == "a\ufffd"
+
+
+def test_an_object_is_any_mapping():
+    """As clients and `types.MappingProxyType` have them."""
+    for item in (DELTA, {"type": "odd", "a": [1]}):
+        assert decode_event(MappingProxyType(item)) == decode_event(item) == decode_event(json.dumps(item))
+        assert EventDecoder().receive_frame(MappingProxyType(item)) == [decode_event(item)]
+
+
+def test_an_integer_has_as_many_digits_as_a_text_may_have():
+    """4,300, which is all that Python reads. The next power of two that has more is refused."""
+    most = 2**14284 - 1
+    item = {"type": "odd", "x": most}
+    assert (len(str(most)), decode_event(item).extra) == (4300, {"x": most})
+    assert decode_event(json.dumps(item)) == decode_event(item)
+    with pytest.raises(DecodeError, match="^number out of range"):
+        decode_event({"type": "odd", "x": 2**14284})
+
+
+def test_another_name_is_said_with_the_type():
+    """Of an object as of its text."""
+    for data in (DELTA, json.dumps(DELTA)):
+        decoder = EventDecoder()
+        decoder.receive_frame(data, "ping")
+        (found,) = decoder.deviations
+        assert found.detail == "event line 'ping', JSON type 'content_block_delta': the JSON's counts"

@@ -5,6 +5,7 @@ import dataclasses
 import enum
 import json
 import pickle
+import re
 from types import MappingProxyType
 from typing import Any
 
@@ -122,6 +123,10 @@ def test_tuples_mappings_and_subclasses_become_plain_json():
     )
     assert made.to_dict() == {**LEAST, "top_k": 10, "a": 10, "b": 0.5, "c": None, "d": True}
     assert type(made.model) is str
+    assert made.to_dict()["d"] is True  # which is no 1 to JSON
+    for name, shown in (("n" * 60, "n" * 60), ("n" * 61, "n" * 60 + "...")):
+        with pytest.raises(TypeError, match=rf"^extra\.{re.escape(shown)}: "):
+            request(extra={name: {1, 2}})
     assert type(made.to_dict()["a"]) is int
     assert type(made.to_dict()["b"]) is float
 

@@ -64,6 +64,8 @@ def test_decode_message():
     assert decode_message(STEPFUN_BODY.decode()) == decode_message(bytearray(STEPFUN_BODY)) == message
     assert decode_message(to_json(message)) == message
     assert decode_message('{"content":[{"type":"text","text":"\\ud83d"}]}').text == "\ufffd"
+    empty = decode_message({"content": [], "usage": [], "stop_reason": ""})  # as PHP and Go write what is not there
+    assert (empty.usage, empty.stop_reason, empty.extra) == (None, None, {})
 
 
 def test_decode_message_of_every_kind_of_block():
@@ -178,6 +180,14 @@ def test_decode_message_refuses_what_is_no_message(body):
         decode_message(body)
 
 
+def test_what_is_no_message_is_named_by_its_type():
+    """A text is shown as far as 300 characters, anything else in short."""
+    for kind, shown in (("k" * 300, repr("k" * 300)), ("k" * 301, repr("k" * 300) + "..."), (5, "5"), (None, "None")):
+        with pytest.raises(DecodeError) as caught:
+            decode_message({"type": kind})
+        assert str(caught.value) == f"the body is not a message: its type is {shown}"
+
+
 def test_what_is_a_message_and_what_an_error():
     """By the type; without one, an `error` beside content is a field like any other."""
     for body, reason in (
@@ -220,6 +230,7 @@ def test_decode_message_raises_an_error_body():
         (b'{"error":{"type":"t","request_id":"req_1"}}', "t", None, "req_1"),
         (b'{"error":{"type":"t","message":"a\tb"},"request_id":""}', "t", "a\tb", "trace"),
         (b'{"type":"overloaded_error","message":"busy","request_id":"req_1"}', "overloaded_error", "busy", "req_1"),
+        (b'{"type":"overloaded_error","message":"a\tb"}', "overloaded_error", "a\tb", "trace"),
         (b'{"type":"about:blank","title":"down"}', "about:blank", '{"type":"about:blank","title":"down"}', "trace"),
         (b"\xff" * 5000, None, "\ufffd" * 1000 + "...", "trace"),
         (b"\xff" * 1001, None, "\ufffd" * 1000 + "...", "trace"),
@@ -423,9 +434,10 @@ def test_a_text_block_takes_its_text_from_anywhere():
 @pytest.mark.parametrize(("text", "view"), [("{", {}), ('{"a":1,"b', {"a": 1}), ('{"a":', {}), ("[1]", {})])
 def test_arguments_that_were_cut_stay_cut(stop_reason, text, view):
     """What `to_dict` writes of a broken call, read again, is no finished call: nobody runs it."""
-    call = {"type": "tool_use", "id": "a", "name": "b", "input": view, "input_json": text}
+    call = {"type": "tool_use", "id": "a", "name": "b", "input": view, "input_json": text, "cost": 1}
     body = {"type": "message", "content": [call], "stop_reason": stop_reason, "stop_sequence": None}
     message = decode_message(body)
+    assert message.content[0].extra == {"cost": 1}
     with pytest.raises(ToolInputError):
         _ = message.content[0].input
     assert to_dict(message) == body
@@ -468,3 +480,10 @@ def test_a_text_that_is_whole_in_a_message_that_is_over(text):
     message = decode_message(body)
     assert message.content[0].input == call["input"]
     assert to_dict(message) == body
+
+
+def test_a_raw_control_character_in_a_document_is_that_character():
+    """As in a stream: some servers write line ends and tabs into their strings as they are."""
+    document = b'{"type":"message","content":[{"type":"text","text":"a\tb\nc"}]}'
+    for data in (document, document.decode()):
+        assert decode_message(data).text == "a\tb\nc"

@@ -550,3 +550,24 @@ def test_a_deviation_by_hand_is_one_line_too():
         assert str(deviation) == f"code{escape} at event 3, 2 times: words{escape}more"
         assert_in_sight(repr(deviation))
         assert deviation.detail == f"words{mark}more"
+
+
+def test_rich_shows_the_fields_that_say_something():
+    """By name and in the order of the repr, `extra` last; what is None or empty is left out."""
+    pretty = pytest.importorskip("rich.pretty")
+    block = sansio_step.ToolUseBlock("t", "look", {"a": 1}, extra={"b": 2})
+    fields = ["id='t'", "name='look'", "input={'a': 1}", "extra={'b': 2}"]
+    assert pretty.pretty_repr(block) == repr(block) == f"ToolUseBlock({', '.join(fields)})"
+    assert pretty.pretty_repr(block, max_width=20).splitlines() == [
+        "ToolUseBlock(",
+        *(f"    {field}," for field in fields[:-1]),
+        f"    {fields[-1]}",
+        ")",
+    ]
+
+
+def test_an_integer_of_more_than_1000_bits_is_shown_by_its_size():
+    """Python refuses to write one of more than 4,300 digits."""
+    for number, shown in ((2**1000, "an integer of 1001 bits"), (2**20_000, "an integer of 20001 bits")):
+        assert repr(sansio_step.UnknownBlock("x", extra={"n": number})).endswith(f"extra={{'n': {shown}}})")
+    assert "bits" not in repr(sansio_step.UnknownBlock("x", extra={"n": 2**1000 - 1}))

@@ -141,8 +141,12 @@ def test_a_repr_is_short_whatever_came():
     """Megabytes of data or of an id end up in a log as their ends."""
     decoder = SSEDecoder()
     (event,) = decoder.receive_data(b"id: %b\nevent: %b\ndata: %b\n\n" % (b"i" * 10**6, b"e" * 10**6, b"d" * 10**6))
+    with pytest.raises(AttributeError):
+        event.data = "2"
     assert repr(ServerSentEvent("1")) == "ServerSentEvent(data='1', event='message', id='')"
     assert len(repr(event)) < 300 > len(repr(decoder))
+    decoder.receive_data(b"id: 7\ndata: 1\n\n")
+    assert repr(decoder) == "<SSEDecoder events=2 last_event_id='7' fault=None>"
 
 
 @pytest.mark.parametrize(
@@ -217,6 +221,36 @@ def test_events_in_front_of_a_fault_are_returned():
         assert caught.value is decoder.fault
     assert decoder.last_event_id == "3"
     assert "events=1" in repr(decoder)
+
+
+@pytest.mark.parametrize("mark", [b" ", b"\t", b"\x0b", b"\x0c", b"X", b"\xa0"])
+def test_nothing_but_line_ends_is_passed_over_before_a_frame(mark):
+    """A chunk can begin with any number of blank lines. A mark that only looks like one makes the field another."""
+    for blank in (b"\n", b"\r\n\r\n", b"\r\r"):
+        decoder = SSEDecoder()
+        decoder.receive_data(b"data: 0\n\n")
+        assert decoder.receive_data(blank + mark + b"data: 1\n\n") == []
+        assert decoder.receive_data(blank + b"data: 2\n\n") == [ServerSentEvent("2")]
+
+
+def test_the_retry_of_an_event_at_fault_counts_no_more_than_its_data():
+    """It was known before the event ended, and is forgotten with it."""
+    decoder = SSEDecoder(max_event_size=100)
+    decoder.receive_data(b"retry: 5\n")
+    assert decoder.retry == 5
+    with pytest.raises(LimitExceeded):
+        decoder.receive_data(b"data: " + b"x" * 100)
+    assert decoder.retry is None
+
+
+def test_nothing_after_a_fault_is_read_however_large_the_chunk():
+    """A chunk of megabytes is read in slices. Those after the fault hold no event any more."""
+    decoder = SSEDecoder(max_event_size=100)
+    fine = b"data: 1\n\n"
+    assert len(decoder.receive_data(fine + b"data: %b\n\n" % (b"x" * 100_000) + fine * 10_000)) == 1
+    for call in (decoder.receive_eof, lambda: decoder.receive_data(fine)):
+        with pytest.raises(LimitExceeded):
+            call()
 
 
 def test_comments_take_no_memory():

@@ -38,6 +38,7 @@ from sansio_step import (
     parse,
     to_dict,
     to_json,
+    to_param,
 )
 from sansio_step._events import ErrorDetail
 
@@ -492,6 +493,24 @@ def test_what_is_no_chunks_says_what_to_do():
     assert collect(iter_events(Response().iter_bytes()))[1] is None
 
 
+@pytest.mark.parametrize("name", ["aiter_bytes", "iter_bytes", "iter_content", "iter_any", "iter_chunked", "stream"])
+def test_a_response_is_told_by_the_method_that_gives_its_chunks(name):
+    """As the HTTP libraries name it; an attribute that can't be called gives none."""
+    response = type("Answer", (), {name: lambda self: iter(())})()
+    for call in (iter_events, aiter_events):
+        with pytest.raises(TypeError, match=rf"not Answer: pass the chunks of its body, as {name}\(\) gives them$"):
+            call(response)
+        with pytest.raises(TypeError, match="not Answer$"):
+            call(type("Answer", (), {name: b""})())
+
+
+def test_chunks_can_come_by_their_numbers():
+    """As from a class of the old protocol, which has no `__iter__`."""
+    chunks = type("Chunks", (), {"__getitem__": lambda self, number: [whole(HELLO)][number]})()
+    assert collect(iter_events(chunks))[1] is None
+    assert parse(chunks).text == "Hello"
+
+
 def test_options_reach_every_door():
     """strict and the limits mean the same everywhere."""
     body = whole(HELLO) + frame("ping", _name="late")
@@ -611,6 +630,8 @@ def test_a_live_message_can_be_copied():
         assert twin.content is not stream.message.content
         twin.content[0].text += "!"
         assert twin.text == "Hel!"
+    message, block = copy.deepcopy([stream.message, stream.message.content[0]])
+    assert message.content[0] is block  # as in what was copied
 
 
 @pytest.mark.parametrize(
@@ -869,7 +890,8 @@ def test_a_decoder_of_ones_own():
     assert ended.receive_eof() == []  # what only the end shows is kept
     assert isinstance(ended.fault, ProtocolViolation)
     for wrong in ("x", SSEDecoder()):
-        with pytest.raises(TypeError, match="expected an EventDecoder or a BedrockDecoder"):
+        kind = type(wrong).__name__
+        with pytest.raises(TypeError, match=f"^expected an EventDecoder or a BedrockDecoder, not {kind}$"):
             MessageStream(decoder=wrong)
     for options in ({"strict": True}, {"max_event_size": 100}):
         with pytest.raises(ValueError, match="the decoder's own"):
@@ -882,3 +904,54 @@ def test_a_decoder_of_ones_own():
     for decoder in (used, half_read, ended_before):
         with pytest.raises(ValueError, match="has read something already"):
             MessageStream(decoder=decoder)
+
+
+def test_bytes_that_wait_are_read_before_those_that_are_given_one_by_one():
+    """The three verbs mix: `iter_data` and `iter_eof` go on from where `consume` was."""
+    body = whole(HELLO)
+    for cut in range(len(body)):
+        stream = MessageStream()
+        stream.consume(body[:cut])
+        given = [*stream.iter_data(body[cut:])]
+        assert (len(given), stream.event_count) == (len(EventDecoder().receive_data(body)) - number_in(body[:cut]), 7)
+        assert stream.result().text == "Hello"
+    stream = MessageStream()
+    stream.consume(body[:-1])
+    assert [event.type for event in stream.iter_eof()] == ["message_stop"]
+    assert stream.result().text == "Hello"
+
+
+def number_in(body):
+    return len(EventDecoder().receive_data(body)) if body else 0
+
+
+def test_a_large_chunk_is_given_to_its_end():
+    """It is read in slices, and each goes on where the last one ended."""
+    body = whole(text_block(*"ab" * 1000))
+    assert [*iter_events([body])] == MessageStream().receive_data(body)
+    assert [*MessageStream().iter_data(body)] == MessageStream().receive_data(body)
+
+
+def test_the_place_of_an_error_that_comes_first():
+    """It is the error's own, also if more follows in the same chunk."""
+    failed = frame("error", error={"type": "overloaded_error"})
+    for before in (b"", PING, PING * 2):
+        with pytest.raises(APIError) as caught:
+            parse(before + failed + PING)
+        assert (caught.value.event_number, caught.value.byte_offset) == (len(before) // len(PING), len(before))
+
+
+def test_what_only_the_end_shows_is_among_the_deviations_of_a_loop():
+    reader = iter_events([whole(HELLO) + b"event: x"])
+    assert len([*reader]) == 7
+    assert [found.code for found in reader.deviations] == ["unfinished_event"]
+
+
+def test_a_block_whose_index_is_taken_is_finished():
+    """Nothing more can come for it, so that it can be sent back."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start(TEXT) + delta(text="a") + block_start(TEXT) + delta(text="b"))
+    assert [block.is_finished for block in stream.message.content] == [True, False]
+    stream.receive_data(block_stop() + message_delta() + MESSAGE_STOP)
+    assert [block.is_finished for block in stream.result().content] == [True, True]
+    assert to_param(stream.message)["content"] == [{"type": "text", "text": text} for text in "ab"]

@@ -191,5 +191,7 @@ def test_types_that_keep_more_than_json_values_do():
     )
     assert order.price == Decimal("0.10000000000000000001")
     assert bytes(order.rest) == b"[1, 2]"
+    raw = ToolUseBlock("toolu_1", "say", input_json='{"text": "a\ud83d"}')  # as json.loads gives such a text
+    assert raw.input_as(dict[str, str]) == {"text": "a\ufffd"}
     halves = ToolUseBlock("toolu_1", "say", input_json='{"text": "a\\ud83d"}')
     assert halves.input_as(dict[str, str]) == {"text": "a\ufffd"}

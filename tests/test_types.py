@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
+from typing import get_args
 
 import msgspec
 import pytest
@@ -11,9 +13,11 @@ import pytest
 import sansio_step
 from sansio_step import (
     APIError,
+    ContentBlock,
     ContentBlockDeltaEvent,
     DeadlineExceeded,
     DecodeError,
+    Delta,
     Deviation,
     EventDecoder,
     IncompleteStream,
@@ -22,9 +26,11 @@ from sansio_step import (
     Message,
     MessageStopEvent,
     MessageStream,
+    Outcome,
     PingEvent,
     ProtocolViolation,
     StreamError,
+    StreamEvent,
     TextBlock,
     TextDelta,
     ThinkingBlock,
@@ -35,6 +41,7 @@ from sansio_step import (
     UnknownDelta,
     UnknownEvent,
     Usage,
+    decode_event,
     encode_event,
     parse,
 )
@@ -232,3 +239,52 @@ def test_what_grows_says_so_past_the_fields():
     stream.receive_data(message_start() + text_block("a")[: -len(frame("content_block_stop", index=0))])
     held = msgspec.structs.asdict(stream.message.content[0])["text"]
     assert (repr(held), held == "a", held == "b") == ("'a'", True, False)
+
+
+def test_a_delta_with_half_a_character_is_of_its_class_by_every_look():
+    """By its name, its module and its JSON, so that nobody notices that it keeps the half as well."""
+    (event,) = EventDecoder().receive_data(
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        b'"delta":{"type":"text_delta","text":"a\\ud83d"}}\n\n'
+    )
+    cls = type(event.delta)
+    assert (cls.__name__, cls.__module__) == ("TextDelta", TextDelta.__module__)
+    assert isinstance(event.delta, TextDelta)
+    assert msgspec.json.decode(msgspec.json.encode(event)) == {
+        "type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("union", [StreamEvent, Delta, ContentBlock], ids=["events", "deltas", "blocks"])
+def test_a_class_bears_the_name_of_its_type(union):
+    """In CamelCase, and msgspec writes that type too."""
+    for cls in get_args(union):
+        if not cls.__name__.startswith("Unknown"):
+            words = cls.type.replace("mcp", "MCP").replace("_json", "_JSON").split("_")
+            name = "".join(word if word.isupper() else word.capitalize() for word in words)
+            assert cls.__name__.removesuffix("Event").removesuffix("Block") == name
+            assert (cls.__struct_config__.tag_field, cls.__struct_config__.tag) == ("type", cls.type)
+
+
+@pytest.mark.parametrize("kind", ["content_block_delta", "content_block_stop", "content_block_start"])
+def test_an_index_has_31_bits(kind):
+    """Whichever way reads it, from the bytes of a body or from an object."""
+    for index in (2**31 - 1, 2**31, 2**31 + 1, -1):
+        item = {"type": kind, "index": index}
+        if kind == "content_block_delta":
+            item["delta"] = {"type": "text_delta", "text": "a"}
+        elif kind == "content_block_start":
+            item["content_block"] = {"type": "text", "text": ""}
+        body = f"event: {kind}\ndata: {json.dumps(item)}\n\n".encode()
+        if index == 2**31 - 1:
+            assert EventDecoder().receive_data(body) == [decode_event(item)]
+            continue
+        with pytest.raises(DecodeError, match=f"^index is {index}"):
+            decode_event(item)
+        with pytest.raises(DecodeError, match=f"^index is {index}"):
+            EventDecoder().receive_data(body)
+
+
+def test_the_words_of_an_outcome():
+    """They go into logs and JSON."""
+    assert [outcome.value for outcome in Outcome] == ["streaming", "complete", "truncated", "failed"]

@@ -602,7 +602,10 @@ def test_a_wrong_field_never_replaces_a_right_one(body, field, value):
     assert (getattr(message, field), message.extra) == (value, {})
 
 
-@pytest.mark.parametrize(("written", "count"), [("10.0", 10), ("1e2", 100), ("0.0", 0), ("-0.0", 0), ("1e15", 10**15)])
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [("10.0", 10), ("1e2", 100), ("0.0", 0), ("-0.0", 0), ("1e15", 10**15), ("9223372036854774784.0", 2**63 - 1024)],
+)
 @pytest.mark.parametrize("field", _COUNTS)
 def test_a_count_with_a_fraction_of_0_is_a_count(field, written, count):
     """10.0 is the count 10, and no deviation: some languages have no integers."""
@@ -694,6 +697,8 @@ def test_an_input_in_a_string_is_the_arguments_text(kind):
         assert content_of(shown)[0] == {**start, "input": {"a": [1, "b"]}}
         (call,) = parse(body).content
         assert (call.input, call.input_json) == ({"a": [1, "b"]}, '{"a": [1, "b"]}')
+        call.input_json = ""  # which leaves what the block would have started with
+        assert call.input == {}
 
 
 @pytest.mark.parametrize("broken", ['{"a": 1', "nonsense", "[1]", '"a"', '{"a": "\t"}'])
@@ -1348,6 +1353,7 @@ def test_a_stop_reason_of_nothing_at_the_top_level_is_null():
     [
         ({"type": "connector_text", "connector_text": ""}, "connector_text_delta", "connector_text"),
         ({"type": "verse", "verse": "O ", "lines": 2}, "verse_delta", "verse"),
+        ({"type": "verse", "extra": "O "}, "verse_delta", "extra"),
         ({"type": "redacted_thinking", "data": "AB"}, "redacted_thinking_delta", "data"),
         ({"type": "container_upload", "file_id": "f"}, "container_upload_delta", "file_id"),
     ],
@@ -1358,6 +1364,9 @@ def test_a_delta_for_the_text_of_its_own_block(start, kind, field):
     shown = agreed(whole(block_start(start), *parts, block_stop()))
     assert (said(shown), shown["unapplied"]) == ([], [])
     assert content_of(shown) == [{**start, field: start[field] + "ab"}]
+    stream = MessageStream()
+    stream.receive_data(START + block_start(start) + parts[0])
+    assert stream.block is stream.message.content[0]
     halves = [block_delta(type=kind, **{field: part}) for part in ("\ud83d", "\ude00")]
     shown = agreed(whole(block_start(start), *halves, block_stop()))
     assert (said(shown), content_of(shown)) == (
@@ -1616,10 +1625,40 @@ def test_a_document_cut_after_the_frames_own_event():
     ]
 
 
+@pytest.mark.parametrize("rest", [b'{"a":', b"and", b"["])
+def test_what_is_cut_after_a_document(rest):
+    """The document is whole. What the body ends in may have become another, or anything else."""
+    shown = agreed(START + b'{"detail":"busy"}\n' + rest)
+    assert said(shown) == [("bare_document", 1, 1), ("unfinished_event", 2, 1)]
+
+
 def test_a_bedrock_exception_with_an_error_in_it():
     """The name says that it failed, wherever the words stand."""
-    shown = agreed(START + b'event: throttlingException\ndata: {"error":{"message":"slow down"}}\n\n')
-    assert shown["outcome"] is Outcome.FAILED
+    for said_in_it in ('{"message":"slow down"}', '"slow down"'):
+        data = b'{"error":%b}' % said_in_it.encode()
+        shown = agreed(START + b"event: throttlingException\ndata: " + data + b"\n\n")
+        assert shown["outcome"] is Outcome.FAILED
+        event = shown["events"][1]
+        assert (event.error.type, event.error.message, event.error.extra) == ("throttlingException", "slow down", {})
+        assert event.extra == {}
+
+
+def test_null_in_message_stop_states_nothing():
+    """Neither a reason nor a count, and no field that nobody knows."""
+    nulls = dict.fromkeys(("stop_reason", "stop_sequence", "stop_details", "container", "context_management", "usage"))
+    body = START + HELLO + message_delta() + frame("message_stop", **nulls)
+    shown = agreed(body)
+    assert (said(shown), message_of(shown)) == ([], message_of(agreed(START + HELLO + END)))
+    assert parse(body).extra == {}
+
+
+def test_a_usage_in_message_stop_alone():
+    """It is the message's usage and no other field; one that is no object is kept as a field that nobody knows."""
+    start = message_start(usage=None)
+    nothing = frame("message_delta", delta={"stop_reason": "end_turn"})
+    for usage, counts, extra in (({"output_tokens": 7}, {"output_tokens": 7}, {}), (5, None, {"usage": 5})):
+        message = parse(start + HELLO + nothing + frame("message_stop", usage=usage))
+        assert (message.usage and to_dict(message.usage), message.extra) == (counts, extra)
 
 
 @pytest.mark.parametrize(
@@ -1727,6 +1766,9 @@ def test_further_keys_of_a_compaction_delta_need_none_before():
     assert content_of(agreed(body))[0]["signature"] == "t"
     events = MessageStream().receive_data(body)
     assert events[2].delta.extra == {"signature": "s"}
+    body = whole(block_start({"type": "odd_compaction", "a": 1}), part, part.replace(b'"s"', b'"t"'), block_stop())
+    expected = {"type": "odd_compaction", "a": 1, "content": "c", "encrypted_content": None, "signature": "t"}
+    assert content_of(agreed(body)) == [expected]
 
 
 def test_a_bare_document_is_encoded_as_it_came():
@@ -1755,3 +1797,33 @@ def test_nesting_is_bounded_beside_half_a_character(depth, is_read):
     else:
         with pytest.raises(DecodeError, match="nested deeper than 200"):
             decoder.receive_data(wire)
+
+
+def test_an_error_that_is_a_text_is_the_message():
+    """What stands beside it is kept as a field of the event."""
+    shown = agreed(START + b'event: error\ndata: {"error":"overloaded","message":"busy"}\n\n')
+    assert shown["events"][1].error.message == "overloaded"
+    assert shown["events"][1].extra == {"message": "busy"}
+
+
+def test_a_frame_of_events_with_spaces_that_the_end_cuts():
+    """The lines are what is looked at, not what spaces part in them."""
+    shown = agreed(START + b'data: {"type": "ping"}\ndata: {"type": "ping", "a": 1}\ndata: {"ty')
+    assert [event.type for event in shown["events"]] == ["message_start", "ping", "ping"]
+
+
+@pytest.mark.parametrize(("zeros", "codes"), [(15, ["usage_reset"]), (16, [])])
+def test_sixteen_counts_of_an_object_are_looked_at(zeros, codes):
+    """A server can write an object of megabytes, and have it looked at again with each message_delta."""
+    counts = {**{f"c{number}": 0 for number in range(zeros)}, "last": 5}
+    nothing = dict.fromkeys(counts, 0)
+    body = message_start(usage={"cache_creation": counts}) + HELLO
+    shown = agreed(body + message_delta(usage={"cache_creation": nothing}) + MESSAGE_STOP)
+    assert [code for code, _, _ in said(shown)] == codes
+
+
+@pytest.mark.parametrize("name", ["error", "throttlingException"])
+def test_an_event_with_a_type_of_its_own_is_no_error_by_its_line(name):
+    """The JSON's type counts."""
+    shown = agreed(START + f'event: {name}\ndata: {{"type":"ping","a":1}}\n\n'.encode())
+    assert (said(shown), shown["events"][1]) == ([("type_mismatch", 1, 1)], PingEvent(extra={"a": 1}))
