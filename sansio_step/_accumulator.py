@@ -502,10 +502,10 @@ class MessageAccumulator:
 
     def _next(self, event: MessageStartEvent) -> None:
         if not self._is_again(event):
-            before = self._current()[0].id
+            before = self._named()
             if not self.strict:
                 self._close(State.STOPPED)  # this message is whole, even if the next one exceeds the limit
-            self.note("no_message_stop", f"message_start of {event.message.id!r} before the message_stop of {before!r}")
+            self.note("no_message_stop", f"message_start of {event.message.id!r} before the message_stop of {before}")
             self._start(event)
 
     def _is_again(self, event: MessageStartEvent) -> bool:

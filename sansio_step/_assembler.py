@@ -143,7 +143,6 @@ class OpenedBlock:
         """
         if not isinstance(self.block, UnknownBlock) or not self.has_pieces:
             return
-        self.has_pieces = False  # until more come
         text = self.block.extra.get("input_json")
         if not text:
             return

@@ -440,3 +440,12 @@ def test_blocks_made_by_hand():
         content=[ThinkingBlock("a", "s"), RedactedThinkingBlock("x"), ToolUseBlock("t1", "look", {"a": 1})]
     )
     assert sent(message) == [{**THOUGHT, "thinking": "a"}, REDACTED, CALL]
+
+
+def test_broken_arguments_stay_broken_if_the_index_is_reused():
+    """Of a block without a class too: whatever begins at its index, nobody knows what its call was going to be."""
+    broken = tool_block(BROKEN, start={"type": "odd_use", "id": "o1", "input": {}})
+    for after in (text_block("said", index=1), text_block("said")):
+        message = parse(whole(broken, after))
+        assert [block.is_finished for block in message.content] == [False, True]
+        assert sent(message) == [SAID]
