@@ -331,9 +331,9 @@ class MessageAccumulator:
                 if delta.__class__ is not kind:
                     return False
                 text += delta.piece
-        size = self._size + count * DELTA_SIZE + len(text)
-        if size > self.max_message_size or not text.isascii():
-            return self._append(count, text)
+        size = self._size + deltas_size(count, text)
+        if size > self.max_message_size:
+            return False
         self._size = size
         self._number += count
         self._block = block
