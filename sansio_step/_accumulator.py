@@ -23,7 +23,7 @@ from ._events import (
 from ._growing import TextBuffer
 from ._halves import appended_text
 from ._message import ContentBlock, Message, Usage
-from ._message_size import DELTA_SIZE, MAX_MESSAGE_SIZE, MESSAGE_SIZE, deltas_size, event_size
+from ._message_size import MAX_MESSAGE_SIZE, MESSAGE_SIZE, deltas_size, event_size
 from ._receiver import refuse_copy
 from ._response import api_error
 from ._runs import DeltaRun
