@@ -77,7 +77,7 @@ class Growing(Enum):
 type.__setattr__(Growing, "_value_", property(lambda self: self.plain()))
 
 
-_SHORT = 256
+SHORT = 256
 # Characters. A string of a few characters takes 57 bytes and its place in a list 8, so that fifty unread deltas took 3.3
 # KiB. Adding to a string of this length copies it in 0.03 microseconds, as long as a place takes.
 
@@ -97,7 +97,7 @@ class TextBuffer(Growing):
         """Add to the text, which can end in half of a character."""
         if not text.isascii() and not self.halves:
             self.halves = has_halves(text)
-        if len(self.last) < _SHORT:
+        if len(self.last) < SHORT:
             self.last += text
             return
         if self.earlier is None:
