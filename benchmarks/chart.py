@@ -21,7 +21,7 @@ PANELS = {
     ("message", "short"): "bytes to the final message, streams of 1 to 150 deltas",
 }
 
-SHORT = {NODE: "eventsource-parser (Node)"}
+SHORT = {NODE: "eventsource-parser (Node)", CORE["consume"]: "sansio-step consume"}
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 INK = "#1f2328"
@@ -103,7 +103,7 @@ def _draw_panel(axis: Any, title: str, bars: Sequence[Figure], floor: Figure, *,
     axis.barh(
         range(len(bars)),
         [bar.microseconds_an_event for bar in bars],
-        color=[OWN if bar is own else OTHER for bar in bars],
+        color=[OWN if bar.subject in CORE.values() else OTHER for bar in bars],
         height=0.7,
         zorder=2,
     )
@@ -116,7 +116,8 @@ def _draw_panel(axis: Any, title: str, bars: Sequence[Figure], floor: Figure, *,
             )
     axis.axvline(floor.microseconds_an_event, color=YARDSTICK, linewidth=1.1, linestyle=(0, (4, 2)), zorder=3)
     axis.set_yticks(range(len(bars)), [SHORT.get(bar.subject, bar.subject) for bar in bars])
-    axis.get_yticklabels()[0].set_fontweight("bold")
+    for label, bar in zip(axis.get_yticklabels(), bars, strict=True):
+        label.set_fontweight("bold" if bar.subject in CORE.values() else "normal")
     axis.set_ylim(len(bars) - 0.5, -0.5)
     axis.set_title(title, loc="left", fontsize=10, color=INK, pad=7)
     axis.grid(axis="x", which="major", color=GRID, linewidth=0.8, zorder=0)
