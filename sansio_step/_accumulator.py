@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, SupportsIndex
 
@@ -346,12 +347,12 @@ class MessageAccumulator:
         return True
 
     def _continue(self, texts: list[str]) -> None:
-        """Add the texts of deltas that continue the run; one by one if any of them needs a closer look."""
+        """Add the texts of deltas that continue the run. If they exceed the limit, those before the one that does it."""
         assert self._run is not None
         index, kind = self._run[:2]
         if not self._append(len(texts), "".join(texts)):
-            for text in texts:
-                self._add(ContentBlockDeltaEvent(index, kind(text)))  # type: ignore[arg-type]  # a class with a `piece`
+            events: Any = (ContentBlockDeltaEvent(index, kind(text)) for text in texts)  # type: ignore[arg-type]  # it has a `piece`
+            deque(map(self._add, events), maxlen=0)  # up to that one, which raises
 
     def _append(self, count: int, text: str) -> bool:
         """Add the joined text of deltas that continue the run; False, and nothing is added, if one exceeds the limit."""

@@ -95,6 +95,8 @@ class FrameReceiver(Receiver[Item]):
         self._number = 0  # of the next dispatched event
 
     def read_chunk(self, data: bytes) -> list[Item]:
+        if self._reader.hold(data):
+            return []
         if len(data) <= SLICE:
             return self._take(data)
         items: list[Item] = []

@@ -229,8 +229,10 @@ class MessageStream(Receiver[StreamEvent]):
             return super().receive_data(data)
         # Small chunks, of one event or one packet, skip `Receiver`.
         events = self._decoder.read_chunk(data)
-        if self._decoder.is_clean and self._accumulator.take(events):
-            return events  # nearly all: deltas that continue a block
+        if self._decoder.is_clean and (
+            self._accumulator.take(events) if events else self._accumulator.message is not None
+        ):
+            return events  # nearly all: deltas that continue a block, or nothing yet
         self._remember(data)
         events = self._apply(events)
         return events if events or self._fault is None else self._stopped()

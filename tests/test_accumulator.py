@@ -331,6 +331,16 @@ def test_each_delta_counts_once_in_a_chunk_of_its_own():
         assert stream.message.text == ("abcd\u00e9" if fits else "abc")
 
 
+def test_a_chunk_of_deltas_of_two_kinds():
+    """What continues a thought, and the signature after it, in one chunk: each goes where it belongs."""
+    stream = MessageStream()
+    stream.receive_data(message_start() + block_start(THINKING) + delta(thinking="a"))
+    stream.receive_data(delta(thinking="b") + delta(signature="s"))
+    stream.receive_data(delta(thinking="c") + PING)
+    (block,) = stream.message.content
+    assert (block.thinking, block.signature, stream.event_count) == ("abc", "s", 7)
+
+
 def test_deviations_are_of_their_message():
     """What the second message does is an entry of its own."""
     entries = read([whole(block_start(TEXT)) * 2])["deviations"]

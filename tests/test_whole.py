@@ -85,6 +85,9 @@ TEXT = block(TextBlock(), TextDelta("a"), TextDelta("b"))
 SAYING = Message(id="msg_1", role="assistant", model="m", content=[TextBlock("a")], usage=Usage(output_tokens=1))
 CASES = {
     "text": [START, *TEXT, END, STOP],
+    "many deltas around a ping": [
+        START, *block(TextBlock(), *[TextDelta(text) for text in "abcdef"], PING, *[TextDelta(text) for text in "ghijkl"]), END, STOP,
+    ],
     "no block": [START, END, STOP],
     "a text after a text": [START, *TEXT, *block(TextBlock(), TextDelta("c"), index=1), END, STOP],
     "an unknown block": [START, *block(UnknownBlock("new")), END, STOP],
