@@ -72,7 +72,7 @@ def appended_text(delta: BlockDelta) -> str | None:
     if isinstance(delta, Half):
         return delta.raw
     if delta.grows is not None:
-        return getattr(delta, str(delta.grows.by)) if delta.grows.appends else None
+        return delta.piece if delta.grows.appends else None
     return None if delta.text_field is None else str(delta.extra[delta.text_field])
 
 
@@ -119,9 +119,7 @@ def cut_text(delta: Delta) -> CutText | None:
         return None
     if isinstance(delta, Half):
         return CutText((delta.type, field), delta.raw)
-    return CutText(
-        (delta.type, field), delta.extra[field] if isinstance(delta, UnknownDelta) else getattr(delta, field)
-    )
+    return CutText((delta.type, field), delta.extra[field] if isinstance(delta, UnknownDelta) else delta.piece)
 
 
 def showing(event: ContentBlockDeltaEvent, text: str, raw: str) -> ContentBlockDeltaEvent:
