@@ -19,6 +19,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+from clocks import Jump, run_with_jumps
 from faultserver import (
     CHUNKED,
     DOCUMENT,
@@ -49,7 +50,6 @@ from sansio_step import (
     Timeouts,
     UnexpectedResponse,
 )
-from sansio_step_adapters.anyio import AsyncClient
 from sansio_step_adapters.asgi import PassThrough, Report
 from sansio_step_adapters.replay import serve
 
@@ -612,30 +612,25 @@ def test_a_slow_caller_is_no_silent_upstream(backend: str) -> None:
             assert go_on.acquire(timeout=10)
             peer.send(part)
 
-    def falls_silent(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(200, CHUNKED))
-        peer.wait_closed()
-
-    async def main() -> None:
-        limits = Timeouts(first_event=0.2, idle=0.2, stall=0.2)
-        with FaultServer(script) as server, FaultServer(falls_silent) as silent:
-            other = AsyncClient(base_url=silent.base_url, timeouts=limits, trust_env=False)
-            async with PassThrough(server.base_url, timeouts=limits) as app, other:
+    async def main(jump: Jump) -> None:
+        limits = Timeouts(first_event=40, idle=40, stall=40)
+        with FaultServer(script) as server:
+            async with PassThrough(server.base_url, timeouts=limits) as app:
                 caller = Caller(BODY)
 
                 async def send(message: Any) -> None:
                     await caller.send(message)
                     if message["type"] == "http.response.start" or message["body"] == HALF:
+                        jump(50)
+                        # Whatever the event loop had set for a time that is now over has its turn first.
+                        for _ in range(5):
+                            await anyio.lowlevel.checkpoint()
                         go_on.release()
-                        # For as long as another call, with the same limits, takes to run into one.
-                        with pytest.raises(DeadlineExceeded, match="idle"):
-                            await other.create(REQUEST)
 
                 await app(scope(), caller.receive, send)
                 assert caller.body == WHOLE
 
-    anyio.run(main, backend=backend)
+    run_with_jumps(main, backend)
 
 
 def test_a_servers_send_is_told_that_its_wait_is_over(backend: str) -> None:
@@ -711,32 +706,37 @@ def test_bytes_that_nobody_can_read_are_no_stall(backend: str) -> None:
     """After a fault the bytes still go through for as long as they come."""
     reports: list[Report] = []
     broken = HALF + b"event: message_stop\ndata: {\n\n"
-    long_enough = threading.Event()
 
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(200, CHUNKED) + chunked(broken))
-        while not long_enough.wait(0.005):
-            peer.send(chunked(PING))
-        peer.send(LAST_CHUNK)
+    async def main(jump: Jump) -> None:
+        class Pings(OpenStream):
+            said = 0
 
-    async def main() -> None:
-        with FaultServer(script) as server:
-            limits = Timeouts(stall=0.1)
-            async with PassThrough(server.base_url, timeouts=limits, on_end=reports.append) as app:
-                caller = Caller(BODY)
-                began = anyio.current_time()
+            async def send(self, item: bytes) -> None:
+                await anyio.lowlevel.checkpoint()
 
-                async def send(message: Any) -> None:
-                    await caller.send(message)
-                    if anyio.current_time() > began + 0.3:
-                        long_enough.set()
+            async def receive(self, max_bytes: int = 65536) -> bytes:
+                await anyio.lowlevel.checkpoint()
+                self.said += 1
+                if self.said == 1:
+                    return head(200, CHUNKED) + chunked(broken)
+                jump(20)
+                return chunked(PING) if self.said < 12 else LAST_CHUNK
 
-                await app(scope(), caller.receive, send)
-                assert caller.body.startswith(broken + PING * 2)
-                assert caller.whole
+            async def aclose(self) -> None:
+                pass
 
-    anyio.run(main, backend=backend)
+        async def connect(host: str, port: int) -> Pings:
+            return Pings()
+
+        limits = Timeouts(stall=60)
+        app = PassThrough("http://example.org", connect=connect, timeouts=limits, on_end=reports.append)
+        async with app:
+            caller = Caller(BODY)
+            await app(scope(), caller.receive, caller.send)
+            assert caller.body == broken + PING * 10
+            assert caller.whole
+
+    run_with_jumps(main, backend)
     assert reports[0].outcome is Outcome.FAILED
 
 
@@ -807,21 +807,29 @@ def test_a_bomb_holds_nobodys_answer_back(backend: str) -> None:
     reports: list[Report] = []
     bomb = gzip.compress(HALF) + gzip.compress(b": bomb\n" * 6_000_000)
 
-    async def main() -> None:
+    async def main(jump: Jump) -> None:
+        async def pass_time() -> None:
+            while not reports:
+                jump(10)
+                await anyio.lowlevel.checkpoint()
+
         with FaultServer(says(answer(bomb, "content-encoding: gzip"))) as server:
-            limits = Timeouts(stall=0.05)
-            async with PassThrough(server.base_url, timeouts=limits, on_end=reports.append) as app:
+            limits = Timeouts(stall=60)
+            app = PassThrough(server.base_url, timeouts=limits, on_end=reports.append)
+            async with app, anyio.create_task_group() as tasks:
                 caller = Caller(BODY)
 
                 async def send(message: Any) -> None:
                     assert not reports
                     await caller.send(message)
+                    if caller.whole:
+                        tasks.start_soon(pass_time)
 
                 await app(scope(), caller.receive, send)
                 assert caller.body == bomb
                 assert caller.whole
 
-    anyio.run(main, backend=backend)
+    run_with_jumps(main, backend)
     assert reports[0].outcome is Outcome.TRUNCATED
     assert reports[0].message is not None
     assert reports[0].message.text == "Hello"

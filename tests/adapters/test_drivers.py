@@ -330,7 +330,7 @@ def test_an_address_that_fails_at_once(driver: Driver, monkeypatch: pytest.Monke
 
             monkeypatch.setattr(socket, "getaddrinfo", several)
             url = f"http://a.example:{server.port}"
-            async with driver.client(base_url=url, max_retries=0, timeouts=Timeouts(connect=0.6)) as client:
+            async with driver.client(base_url=url, max_retries=0, timeouts=Timeouts(connect=10)) as client:
                 assert (await client.create(REQUEST)).text == "Hello"
             async with driver.client(base_url=url, max_retries=0, timeouts=Timeouts(connect=0.6)) as client:
                 found[:] = [nowhere]

@@ -257,7 +257,7 @@ def test_a_slow_caller_is_no_idle_server(driver: Driver) -> None:
         peer.wait_closed()
 
     async def main() -> None:
-        limits = Timeouts(idle=0.3, stall=0.3)
+        limits = Timeouts(idle=0.7, stall=0.7)
         with FaultServer(script) as server, FaultServer(falls_silent) as silent:
             other = Client(base_url=silent.base_url, timeouts=limits, trust_env=False)
             async with driver.client(base_url=server.base_url, timeouts=limits) as client:

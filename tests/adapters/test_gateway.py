@@ -290,7 +290,7 @@ def test_an_error_event_ends_a_broken_stream(backend: str, how: str) -> None:
         if how == "idle":
             peer.wait_closed()
 
-    caller, reports, _ = one_call(backend, script, error_event=True, timeouts=Timeouts(idle=0.1))
+    caller, reports, _ = one_call(backend, script, error_event=True, timeouts=Timeouts(idle=0.5))
     assert caller.whole
     assert caller.body.startswith(HALF)
     with pytest.raises(APIError) as caught:
@@ -408,7 +408,7 @@ def test_comments_do_not_hide_a_silence(backend: str) -> None:
         peer.send(head(200, CHUNKED) + chunked(HALF))
         peer.wait_closed()
 
-    options: dict[str, Any] = {"keep_alive": 0.02, "timeouts": Timeouts(idle=0.3)}
+    options: dict[str, Any] = {"keep_alive": 0.02, "timeouts": Timeouts(idle=0.6)}
     caller, reports, _ = one_call(backend, script, fails=DeadlineExceeded, **options)
     assert caller.body.count(b": keep-alive\n\n") > 2
     assert reports[0].error.name == "idle"
@@ -423,7 +423,7 @@ def test_no_comments_where_they_would_do_harm(backend: str, name: str) -> None:
         peer.send(response)
         peer.wait_closed()
 
-    options: dict[str, Any] = {"keep_alive": 0.01, "timeouts": Timeouts(idle=0.2)}
+    options: dict[str, Any] = {"keep_alive": 0.01, "timeouts": Timeouts(idle=0.5)}
     caller, _, _ = one_call(backend, script, fails=DeadlineExceeded, **options)
     assert b"keep-alive" not in caller.body
 
