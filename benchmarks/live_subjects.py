@@ -159,7 +159,7 @@ class Bare(asyncio.Protocol):
         transport.write(head_and_body(self._model))
 
     def data_received(self, data: bytes) -> None:
-        self.count += data.count(b"\n\n")
+        self.count += (self._tail[-1:] + data).count(b"\n\n")  # one can lie across two reads
         stamp = _STAMP.search(data)
         if stamp is not None:
             self.lags.append(time.monotonic() - float(stamp[1]))
