@@ -130,6 +130,20 @@ class Deadlines:
                 self._stall = now + self._stall_seconds
             self._content = self._content or kind in _CONTENT
 
+    @property
+    def flowing(self) -> bool:
+        """Whether content comes: more of it only begins the waits anew, so that `flowed` says all that there is to say."""
+        return self._begun and self._content and self._after_stop == math.inf and self._awaited is None
+
+    def flowed(self, now: float) -> None:
+        """More content has come while it was `flowing`, and the wait for the next begins.
+
+        This is what `bytes_received`, `events_received` and `away` come to, at a tenth of their time. No limit ends
+        sooner than it did before.
+        """
+        self._idle = now + self._idle_seconds
+        self._stall = now + self._stall_seconds
+
     def away(self, seconds: float) -> None:
         """The caller was busy elsewhere for so many seconds: limits on the other side's silence don't count them.
 

@@ -111,7 +111,8 @@ class MessageStream(Receiver[StreamEvent]):
     @property
     def fault(self) -> StreamError | None:
         """The error that ended the reading, None until then."""
-        self._read()
+        if self._unread:
+            self._read()
         return self._fault
 
     @property

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sansio_step import DeadlineExceeded, Deadlines, PingEvent, Timeouts, UnknownEvent, decode_event
 
@@ -287,3 +290,62 @@ def test_a_repr_names_the_limits_that_run() -> None:
 def test_the_limits_that_hold_if_nobody_says_another() -> None:
     """In seconds, as the manual lists them."""
     assert Timeouts() == Timeouts(connect=10, first_event=300, idle=300, stall=600, after_stop=5, caller=60, total=3600)
+
+
+UNKNOWN = UnknownEvent(type="heartbeat")
+
+
+@pytest.mark.parametrize(
+    ("events", "flowing"),
+    [
+        ([DELTA], True),
+        ([DELTA, PING], True),
+        ([STOP, START], True),
+        ([], False),
+        ([PING], False),
+        ([UNKNOWN], False),
+        ([DELTA, STOP], False),
+        ([STOP, DELTA], False),  # until another message begins, its end is waited for
+    ],
+)
+def test_what_flows(events: list[Any], flowing: bool) -> None:
+    """Content does, in a message that is on its way, unless a gateway waits for its caller."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    assert not deadlines.flowing
+    deadlines.events_received(events, 1)
+    assert deadlines.flowing is flowing
+    deadlines.caller_awaited(2)
+    assert not deadlines.flowing
+    deadlines.caller_returned(3)
+    assert deadlines.flowing is flowing
+    deadlines.paused()
+    assert not deadlines.flowing
+
+
+SECONDS = st.integers(0, 9)
+
+
+@given(
+    told=st.lists(st.sampled_from([[DELTA], [DELTA, DELTA], [PING, DELTA], [PING], [], [STOP, START]])),
+    times=st.lists(st.tuples(SECONDS, SECONDS), min_size=1, max_size=9),
+)
+def test_a_flow_is_what_it_comes_to(told: list[list[Any]], times: list[tuple[int, int]]) -> None:
+    """While content flows, `flowed` says the same as the three calls that it stands for, and ends nothing sooner."""
+    short, long = Deadlines(LIMITS, 0), Deadlines(LIMITS, 0)
+    for deadlines in (short, long):
+        deadlines.connected(1)
+        for events in [*told, [DELTA]]:
+            deadlines.events_received(events, 1)
+    now = 1
+    for wait, away in times:
+        assert short.flowing
+        now += wait
+        long.bytes_received(now)
+        long.events_received([DELTA], now)
+        long.away(away)
+        now += away
+        ended = short.ends
+        short.flowed(now)
+        assert repr(short) == repr(long)
+        assert short.ends >= ended

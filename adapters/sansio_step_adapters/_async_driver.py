@@ -101,17 +101,24 @@ class Driver(Generic[Machine]):
         """One thing, and what follows from it without waiting. A cancelled step can be repeated, and loses nothing."""
         machine, transport = self.machine, self._transport
         want = self._doing = machine.want(self._clock())
-        if want is None:
-            return
-        if isinstance(want, (Keep, Close)):
-            await self._release(want)
-            return
         if isinstance(want, Receive) and isinstance(transport, LoopStream):
             self._waiting = transport
-            await self._receive(transport.receive_until(want.until))
+            try:
+                if not transport.holds:
+                    await transport.wait_until(want.until)
+                data = transport.take()
+            except _BROKEN as error:
+                machine.failed(root(error), self._clock())
+            else:
+                self._report(data)
             self._waiting = None
         elif isinstance(want, Give):
             await self._hand_over(want)
+        elif want is None:
+            return
+        elif isinstance(want, (Keep, Close)):
+            await self._release(want)
+            return
         elif isinstance(want, Proceed):
             await anyio.lowlevel.checkpoint()
             machine.proceeded(self._clock())
@@ -147,26 +154,31 @@ class Driver(Generic[Machine]):
         elif transport is None or isinstance(want, Sleep):
             await anyio.sleep_forever()  # the scope ends it
         elif isinstance(want, Receive):
-            await self._receive(transport.receive())
+            await self._receive(transport)
         elif isinstance(transport, SocketStream):
             await self._send_now(transport, want.data)
         else:
             await self._send_all(transport, want.data)
 
-    async def _receive(self, coming: Awaitable[bytes | None]) -> None:
-        """Report what comes; None says that nothing has in time."""
-        machine = self.machine
+    async def _receive(self, stream: ByteStream) -> None:
         try:
-            data = await coming
+            data = await stream.receive()
         except anyio.EndOfStream:
-            machine.ended(self._clock())
+            self._report(b"")
         except _BROKEN as error:
-            machine.failed(root(error), self._clock())
+            self.machine.failed(root(error), self._clock())
         else:
-            if data is None:
-                machine.waited(self._clock())
-            else:
-                machine.received(data, self._clock())
+            self._report(data)
+
+    def _report(self, data: bytes | None) -> None:
+        """Tell the machine what was read: bytes, empty at the end; None if nothing has come in time."""
+        machine, now = self.machine, self._clock()
+        if data:
+            machine.received(data, now)
+        elif data is None:
+            machine.waited(now)
+        else:
+            machine.ended(now)
 
     async def _send_now(self, stream: SocketStream, data: bytes) -> None:
         """Write what goes and read what is there; wait only if neither is possible."""
@@ -185,10 +197,8 @@ class Driver(Generic[Machine]):
             except _BROKEN as error:
                 machine.failed(root(error), self._clock())
                 return
-            if came:
-                machine.received(came, self._clock())
-            elif came is not None:
-                machine.ended(self._clock())
+            if came is not None:
+                self._report(came)
             if count or came is not None:
                 return
             await stream.wait_ready()
@@ -244,7 +254,7 @@ class Driver(Generic[Machine]):
         except StopIteration:
             pass
         else:
-            self._waiting, scope.deadline = scope, _deadline(want.until)
+            self._waiting, scope.deadline = scope, _deadline(self.machine.stuck(self._clock()))
             await _rest_of(giving, waits_for)
             self._waiting, scope.deadline = None, math.inf
         self.machine.given(self._clock())

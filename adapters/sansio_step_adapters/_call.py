@@ -8,6 +8,7 @@ from collections.abc import Callable
 from sansio_step import (
     APIError,
     ConnectionLost,
+    ContentBlockDeltaEvent,
     ErrorEvent,
     Message,
     MessageStream,
@@ -25,7 +26,7 @@ from ._connection import Connection
 from ._reader import Wanted, error_of
 from ._secrets import Mask
 from ._transfer import Phase, Transfer
-from ._wants import Proceed, Want
+from ._wants import Proceed
 
 
 class Call(Transfer):
@@ -45,11 +46,10 @@ class Call(Transfer):
         wall_time: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
-        super().__init__(config, config.deadlines(now), Body.of(body), streaming=wanted is Wanted.STREAM)
+        super().__init__(config, config.deadlines(now), Body.of(body), streaming=wanted is Wanted.STREAM, now=now)
         self._wanted = wanted
         self._wall_time, self._jitter = wall_time, jitter
         self._attempt = 0
-        self._heard = now  # when the driver last spoke
         self.events: deque[StreamEvent] = deque()
         # Whether an event other than a ping has come, after which nothing is retried.
         self.delivered = False
@@ -91,29 +91,12 @@ class Call(Transfer):
         assert self.exchange.count is not None, "a call that counts ends with a count or an error"
         return self.exchange.count
 
-    def want(self, now: float) -> Want | None:
-        """The next thing to do; None when the call is over and nothing is held any more."""
-        if self._given and now > self._heard:
-            # The caller had the events in hand meanwhile: that is no silence of the server's.
-            self._deadlines.away(now - self._heard)
-        self._heard = now
-        return super().want(now)
-
-    def received(self, data: bytes, now: float) -> None:
-        """Bytes came from the socket."""
-        self._heard = now
-        super().received(data, now)
-
     def proceeded(self, now: float) -> None:
         """Others have had their turn."""
         self._heard = now
         if self.exchange.pending:
             self._deadlines.bytes_received(now)  # to read takes time, too, in which the server is not silent
             self._take(self.exchange.read(b""), now)
-
-    def waited(self, now: float) -> None:
-        """Nothing happened until the time that `until` set."""
-        self._heard = now
 
     def abandon(self) -> None:
         """The caller goes away before the end. Ask `want` again for what has to be closed."""
@@ -125,7 +108,16 @@ class Call(Transfer):
 
     # What a transfer asks.
 
-    def _want_first(self, until: float | None) -> Proceed | None:
+    def _asked(self, now: float) -> None:
+        if self._given and now > self._heard:
+            # The caller had the events in hand meanwhile: that is no silence of the server's.
+            self._deadlines.away(now - self._heard)
+
+    @property
+    def _flows(self) -> bool:
+        return self.exchange.flowing and self._deadlines.flowing
+
+    def _want_first(self) -> Proceed | None:
         return Proceed() if self.exchange.pending else None
 
     def _begin(self, connection: Connection) -> bytes:
@@ -138,7 +130,14 @@ class Call(Transfer):
         return self.framing.request("POST", path, headers, None)
 
     def _came(self, body: bytes, now: float) -> None:
-        self._take(self.exchange.read(body), now)
+        events = self.exchange.read(body)
+        flows = self._flow is not None and self.exchange.flowing
+        if flows and len(events) == 1 and events[0].__class__ is ContentBlockDeltaEvent:
+            self._flowed = True
+            self.events.append(events[0])
+            return
+        self._flow = None
+        self._take(events, now)
 
     def _failed(self, error: TransportError, now: float) -> None:
         if self._phase is Phase.EXCHANGE:

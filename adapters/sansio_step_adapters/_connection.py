@@ -64,6 +64,11 @@ class _TLS:
         while view:
             view = view[self._object.write(view) :]
 
+    @property
+    def speaks(self) -> bool:
+        """Whether there is something for `outgoing`."""
+        return self._outgoing.pending > 0
+
     def outgoing(self) -> bytes:
         """What has to go to the layer below now: handshakes and answers, too."""
         return self._outgoing.read()
@@ -110,6 +115,11 @@ class Connection:
     def ready(self) -> bool:
         """Whether HTTP can be spoken."""
         return self._stage is _Stage.READY
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing for `outgoing`. TLS can have something to say after any byte that was read."""
+        return not (self._out or (self._layers and any(layer.speaks for layer in self._layers)))
 
     @property
     def ended(self) -> bool:

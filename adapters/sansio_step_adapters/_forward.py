@@ -14,7 +14,15 @@ from typing import Any, Final, TypeAlias
 import h11
 import msgspec
 
-from sansio_step import ConnectError, ConnectionLost, DeadlineExceeded, Deadlines, Timeouts, TransportError
+from sansio_step import (
+    ConnectError,
+    ConnectionLost,
+    ContentBlockDeltaEvent,
+    DeadlineExceeded,
+    Deadlines,
+    Timeouts,
+    TransportError,
+)
 
 from ._body import Body
 from ._config import Config
@@ -76,7 +84,7 @@ class Forward(Transfer):
     ) -> None:
         # A response that the upstream leaves open after its message is the caller's to end.
         self._timeouts = msgspec.structs.replace(config.timeouts, after_stop=None)
-        super().__init__(config, Deadlines(self._timeouts, now), Body(MOST_KEPT), streaming=False)
+        super().__init__(config, Deadlines(self._timeouts, now), Body(MOST_KEPT), streaming=False, now=now)
         # No connection is held for a caller that has not begun to send.
         self._phase = Phase.SLEEP
         self._deadlines.paused()
@@ -85,6 +93,7 @@ class Forward(Transfer):
         self._headers: Headers = []
         # Messages for the caller. With each: whether it is the upstream's, and so is read along.
         self._gives: deque[tuple[ASGIMessage, bool]] = deque()
+        self._awaited = False  # the limits know that the caller is waited for
         self._answered = False  # the caller has a head, or is about to get one
         self._abandoned = False  # the caller has left
         self._ending = False  # the last message is on its way to the caller
@@ -110,7 +119,8 @@ class Forward(Transfer):
         """The caller has sent a piece of the request's body; without `more` the last."""
         if super().over:
             return  # the upstream has answered without it
-        self._deadlines.caller_returned(now)
+        if not self._gives:  # which it may not take all the same
+            self._deadlines.caller_returned(now)
         self._body.feed(piece, more=more)
         declared = self._request.declared
         if declared is not None and (self._body.size > declared or (self._body.whole and self._body.size < declared)):
@@ -149,14 +159,21 @@ class Forward(Transfer):
         """The caller has what `Give` had. Now it is read."""
         if not self._gives:
             return  # it has left meanwhile
-        self._deadlines.caller_returned(now)
         message, read = self._gives.popleft()
         self._quiet_since = now
         body = message.get("body", b"")
         if body and read:
             self._tail = (self._tail + body[-4:])[-4:]
             self._read(self._observer.body(body, now), now)
+        else:
+            self._taken(now)
         self._settle_break()
+
+    def stuck(self, now: float) -> float | None:
+        """The caller does not take at once what `Give` has. Returns until when it may."""
+        self._awaited = True
+        self._deadlines.caller_awaited(self._heard)
+        return super().stuck(now)
 
     def proceeded(self, now: float) -> None:
         """Others have had their turn."""
@@ -172,13 +189,12 @@ class Forward(Transfer):
 
     def want(self, now: float) -> Want | None:
         """The next thing to do; None if it is over and nothing is held any more."""
+        if self._gives and not self._awaited and self._phase is Phase.EXCHANGE:
+            # Nearly every caller takes all at once, before any limit has to be asked.
+            return self._want_first()
         due = self._quiet_since + self._keep_alive if self._keep_alive is not None and self._inserts else None
         if due is not None and now >= due:
             self._insert(_KEEP_ALIVE)
-        if self._awaits_caller:
-            self._deadlines.caller_awaited(now)
-        else:
-            self._deadlines.caller_returned(now)
         want = super().want(now)
         if due is not None and isinstance(want, Receive) and (want.until is None or due < want.until):
             return Receive(due)
@@ -190,12 +206,23 @@ class Forward(Transfer):
     def _pending(self) -> bool:
         return self._observer.pending and not self._abandoned
 
-    def _want_first(self, until: float | None) -> Give | Proceed | None:
+    def _asked(self, now: float) -> None:
+        self._awaited = self._awaits_caller
+        if self._awaited:
+            self._deadlines.caller_awaited(now)
+        else:
+            self._deadlines.caller_returned(now)
+
+    @property
+    def _flows(self) -> bool:
+        return self._observer.flowing and self._deadlines.flowing
+
+    def _want_first(self) -> Give | Proceed | None:
         if not self._gives:
             return Proceed() if self._pending else None
         message, _ = self._gives[0]
         self._ending = message["type"] == "http.response.body" and not message["more_body"]
-        return Give(message, until)
+        return Give(message)
 
     @property
     def _awaits_caller(self) -> bool:
@@ -253,6 +280,12 @@ class Forward(Transfer):
 
     def _read(self, events: list[Any] | None, now: float) -> None:
         """Tell the limits what was read. None says that nothing can be read any more; then only silence is limited."""
+        flows = self._flow is not None and not self._awaited
+        if flows and events and len(events) == 1 and events[0].__class__ is ContentBlockDeltaEvent:
+            self._flowed = True
+            return
+        self._flow = None
+        self._taken(now)
         if self._phase is not Phase.EXCHANGE:
             return
         if events is None:
@@ -260,6 +293,15 @@ class Forward(Transfer):
         else:
             self._deadlines.events_received(events, now)
         self._deadlines.bytes_received(now)  # to read takes time, too, in which the upstream is not silent
+
+    def _taken(self, now: float) -> None:
+        """The caller took what it was given: that was no silence of the upstream's."""
+        if self._awaited:
+            self._awaited = False
+            self._deadlines.caller_returned(now)
+        else:
+            self._deadlines.away(now - self._heard)
+        self._heard = now
 
     @property
     def _inserts(self) -> bool:

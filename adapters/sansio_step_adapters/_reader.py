@@ -122,6 +122,8 @@ class ResponseReader:
         self._size = 0  # decoded bytes so far
         self._document = bytearray()  # the body, or the start of it while its kind is not known
         self._any_event = False
+        # Whether it is a stream that has begun, in no coding: bytes go to the decoder as they come.
+        self.flowing = False
         self._whole: Message | None = None  # the message of a document
         self._pieces: Iterator[bytes] | None = None  # what is still to be decoded of the bytes received last
         self._decoder = None
@@ -137,8 +139,8 @@ class ResponseReader:
 
     def receive_data(self, data: bytes) -> list[StreamEvent]:
         """The events that these bytes complete; of those that hold much, the first, and then it is `pending`."""
-        if self._any_event and self._decoder is None and not self.finished:
-            # Most that comes live: a stream that has begun, in no coding.
+        if self.flowing:
+            # Most that comes live.
             size = self._size + len(data)
             if size <= self._max_response_size:
                 self._size = size
@@ -279,6 +281,7 @@ class ResponseReader:
             events = []
         if events and not self._any_event:
             self._any_event = True
+            self.flowing = self._decoder is None
             if self._wanted is not Wanted.COUNT:
                 self._document.clear()
         if self._stream.fault is not None:
@@ -326,6 +329,7 @@ class ResponseReader:
         if self.finished:
             return []
         self.finished = True
+        self.flowing = False
         if isinstance(broken, TransportError):
             self.transport_error = broken
         events: list[StreamEvent] = []

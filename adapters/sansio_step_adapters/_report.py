@@ -106,6 +106,11 @@ class Observer:
         return events
 
     @property
+    def flowing(self) -> bool:
+        """Whether a stream that is read has begun and goes on, and bytes of it become events at once."""
+        return self._reader is not None and self._reader.flowing
+
+    @property
     def pending(self) -> bool:
         """Whether the bytes that came last hold more, to be had by `body(b"")`."""
         return self._reader is not None and self._reader.pending

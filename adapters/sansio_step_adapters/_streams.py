@@ -123,25 +123,48 @@ class LoopStream(SocketStream):
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Some bytes; raises EndOfStream at the end. A cancelled call has taken nothing."""
-        while True:
-            data = await self.receive_until(None, max_bytes)
-            if data is not None:
-                return data
-
-    async def receive_until(self, until: float | None, max_bytes: int = 65536) -> bytes | None:
-        """As `receive`, but None if nothing has come by that time of the loop's, or if `cancel` has ended the wait."""
         self._check_open()
-        if self._came is None:
-            waiter = self._waiter = self._new_waiter(until)
-            try:
-                await waiter
-            finally:
-                self._waiter = None
+        while self._came is None:
+            await self.wait_until(None)
             self._check_open()
-        data = self.receive_now(max_bytes) if self._came is not None else None
-        if data is not None and not data:
+        data = self.receive_now(max_bytes)
+        if not data:
             raise anyio.EndOfStream
         return data
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is there for `take`."""
+        return self._came is not None
+
+    def wait_until(self, until: float | None) -> asyncio.Future[None]:
+        """Wait until something is there, until that time of the loop's, or until `cancel`. To be awaited at once.
+
+        What comes is left to `take`, so that a task that is cancelled in the moment in which it comes has lost nothing.
+        """
+        if self._waiter is not None and not self._waiter.done():
+            raise anyio.BusyResourceError("reading from")
+        if not self._watched:
+            self._check_open()
+            self._loop.add_reader(self._sock, self._read)
+            self._watched = True
+        self._until = until
+        if until is not None and (self._timer is None or until < self._timer.when()):
+            self._set_timer(until)
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    def take(self) -> bytes | None:
+        """What is there: bytes, empty at the end; None if nothing is. Raises what broke the connection."""
+        came = self._came
+        if came is None:
+            self._check_open()
+        elif isinstance(came, OSError):
+            self._came = None
+            raise came
+        elif came:
+            self._came = None
+        return came
 
     def receive_now(self, max_bytes: int = 65536) -> bytes | None:
         """What is there, None if nothing is; empty at the end."""
@@ -183,17 +206,6 @@ class LoopStream(SocketStream):
         self.cancel()
         await super().aclose()
 
-    def _new_waiter(self, until: float | None) -> asyncio.Future[None]:
-        if self._waiter is not None:
-            raise anyio.BusyResourceError("reading from")
-        self._until = until
-        if until is not None and (self._timer is None or until < self._timer.when()):
-            self._set_timer(until)
-        if not self._watched:
-            self._loop.add_reader(self._sock, self._read)
-            self._watched = True
-        return self._loop.create_future()
-
     def _read(self) -> None:
         """The socket can be read."""
         if self._waiter is None or self._waiter.done():
@@ -215,7 +227,7 @@ class LoopStream(SocketStream):
 
     def _ring(self) -> None:
         self._timer = None
-        if self._waiter is None or self._until is None:
+        if self._waiter is None or self._waiter.done() or self._until is None:
             return
         if self._loop.time() < self._until:
             self._set_timer(self._until)

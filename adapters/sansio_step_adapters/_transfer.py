@@ -7,7 +7,7 @@ A driver asks `want`, does the one thing that it says, and reports how that went
     Receive   read what is there                                received / ended / failed
     Proceed   let others have a turn                            proceeded
     Sleep     wait                                              waited
-    Give      hand something to a gateway's caller              given
+    Give      hand something to a gateway's caller              given, or stuck first
     Keep      give the connection to the pool                   released
     Close     close the socket                                  released
     None      it is over
@@ -58,6 +58,8 @@ class Phase(enum.Enum):
 
 
 # Named once: up to Python 3.11 an enum takes 0.1 microseconds to find a member.
+_OPEN: Final = Phase.OPEN
+_EXCHANGE: Final = Phase.EXCHANGE
 _AT_WORK: Final = (Phase.OPEN, Phase.EXCHANGE)
 _ENDED: Final = (Phase.RELEASE, Phase.DONE)
 
@@ -65,13 +67,18 @@ _ENDED: Final = (Phase.RELEASE, Phase.DONE)
 class Transfer(ABC):
     """A request and its response. See the module for how to drive it."""
 
-    def __init__(self, config: Config, deadlines: Deadlines, body: Body, *, streaming: bool) -> None:
+    def __init__(self, config: Config, deadlines: Deadlines, body: Body, *, streaming: bool, now: float) -> None:
         self._config = config
         self._deadlines = deadlines
         self._body = body
         self._streaming = streaming  # whether the response will be a stream, whose first event has a limit
         self._phase = Phase.CONNECT
         self._fresh = False  # whether an idle connection won't do, since the last one was stale
+        # The wait of a transfer that flows. Content only lets it be longer, so that it is wanted again as it is: who
+        # has waited too short asks once more.
+        self._flow: Receive | None = None
+        self._flowed = False  # content has come since then, and nothing else
+        self._heard = now  # when the driver last spoke
         self._wake: float | None = None  # when the next attempt begins, once there is to be one
         self._out = b""  # what the socket takes next
         self._ended_body = False  # the request is framed to its end
@@ -94,7 +101,16 @@ class Transfer(ABC):
         """A limit has passed, or no connection was made: `_phase` says what it was at."""
 
     @abstractmethod
-    def _want_first(self, until: float | None) -> Give | Proceed | None:
+    def _asked(self, now: float) -> None:
+        """The driver asks what to do: where time was spent meanwhile that no limit counts, they are told of it."""
+
+    @property
+    @abstractmethod
+    def _flows(self) -> bool:
+        """Whether more content changes nothing but when limits end, so that only `flowed` has to tell them."""
+
+    @abstractmethod
+    def _want_first(self) -> Give | Proceed | None:
         """What goes before the socket: something for a gateway's caller, or what is still to be read of what came."""
 
     # What to do.
@@ -111,20 +127,35 @@ class Transfer(ABC):
 
     def want(self, now: float) -> Want | None:
         """The next thing to do; None if it is over and nothing is held any more."""
+        if self._flowed:
+            self._flowed = False
+            if self._phase is _EXCHANGE and self._flow is not None and self.connection is not None:
+                # Live, nearly each event: with what `_came` leaves out, 34,700 instructions instead of 49,600.
+                self._deadlines.flowed(now)
+                self._heard = now
+                until = self._flow.until
+                if self.connection.silent and (until is None or now < until):
+                    return self._flow
+        self._asked(now)
+        self._heard = now
         until = self._check_deadlines(now)
-        if self._phase is not Phase.EXCHANGE:
+        if self._phase is not _EXCHANGE:
             return self._want_around(until, now)
-        ours = self._want_first(until)
+        ours = self._want_first()
         if ours is not None:
             return ours
         self._fill()
-        return Send(self._out, until) if self._out else Receive(until)
+        if self._out:
+            return Send(self._out, until)
+        reading = Receive(until)
+        self._flow = reading if self._flows else None
+        return reading
 
     def _want_around(self, until: float | None, now: float) -> Want | None:
         """The same before an exchange and after it."""
         if self._phase is Phase.RELEASE:
             return Keep() if self._can_keep else Close(self._farewell())
-        ours = self._want_first(until)
+        ours = self._want_first()
         if isinstance(ours, Give) or self._phase is Phase.DONE:
             return ours
         if self._phase is Phase.SLEEP:
@@ -167,6 +198,9 @@ class Transfer(ABC):
 
     def received(self, data: bytes, now: float) -> None:
         """Bytes came from the socket."""
+        if self._flowed:  # and more has come before `want` was asked
+            self._deadlines.flowed(self._heard)
+        self._heard = now
         if self.connection is None or self._phase not in _AT_WORK:
             return  # closed meanwhile, by another task or thread
         try:
@@ -174,7 +208,7 @@ class Transfer(ABC):
         except (ConnectError, OSError) as error:
             self.failed(error, now)
             return
-        if self._phase is Phase.OPEN:
+        if self._phase is _OPEN:
             if self.connection.ready:
                 self._begin_exchange(now)
             return
@@ -182,8 +216,10 @@ class Transfer(ABC):
         body = framing.receive_data(plain) if plain else b""
         if framing.status is not None:
             self._deadlines.bytes_received(now)
-        if plain:
+        if framing.lost is not None:
             self._advance(body, now)
+        elif plain:
+            self._came(body, now)
         if self.connection is not None and self.connection.ended and not self._settled:
             self.ended(now)
 
@@ -219,12 +255,17 @@ class Transfer(ABC):
         elif self._phase is Phase.EXCHANGE:
             self._lost(self._send_error or error, now)
 
-    def waited(self, now: float) -> None:  # noqa: B027, most have nothing to remember of it
+    def waited(self, now: float) -> None:
         """Nothing happened until the time that `until` set."""
+        self._heard = now
 
     @abstractmethod
     def proceeded(self, now: float) -> None:
         """Others have had their turn."""
+
+    def stuck(self, now: float) -> float | None:
+        """The caller does not take at once what `Give` has. Returns until when it may."""
+        return self._check_deadlines(now)
 
     def given(self, now: float) -> None:  # noqa: B027, only a gateway's transfer gives
         """What `Give` had is with the caller."""

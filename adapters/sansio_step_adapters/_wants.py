@@ -41,10 +41,9 @@ class Sleep(msgspec.Struct, frozen=True):
 
 
 class Give(msgspec.Struct, frozen=True):
-    """Hand this to the caller of a gateway."""
+    """Hand this to the caller of a gateway. If it does not take it at once, `stuck` says until when it may."""
 
     message: MutableMapping[str, Any]
-    until: float | None
 
 
 class Keep(msgspec.Struct, frozen=True):

@@ -190,7 +190,7 @@ class _Relay:
     ) -> None:
         self._forward, self._receive, self._send = forward, receive, send
         self._driver = Driver(forward, pool, connect, self._give)
-        self._room = anyio.Event()  # set when the caller may send more
+        self._room: anyio.Event | None = None  # what a caller that has to wait before it sends more waits for
         # What the server's own functions raised. It is kept here, so that no task group wraps it.
         self._failure: Exception | None = None
 
@@ -222,6 +222,7 @@ class _Relay:
                 while forward.full and not forward.fed:
                     self._room = anyio.Event()
                     await self._room.wait()
+                self._room = None
         except OSError:
             pass  # as some servers say that it has gone
         except Exception as error:  # noqa: BLE001, raised by `run`
@@ -230,7 +231,7 @@ class _Relay:
         driver.interrupt()
 
     def _make_room(self) -> None:
-        if not self._forward.full:
+        if self._room is not None and not self._forward.full:
             self._room.set()
 
     async def _give(self, message: ASGIMessage) -> None:

@@ -131,6 +131,11 @@ class Exchange:
         return self._framing
 
     @property
+    def flowing(self) -> bool:
+        """Whether a stream has begun and goes on, and bytes of it become events at once."""
+        return self._reader is not None and self._reader.flowing
+
+    @property
     def pending(self) -> bool:
         """Whether `receive_some` has more to give of what it was given."""
         return self._reader is not None and self._reader.pending

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from typing import Any
 
 import pytest
@@ -22,14 +23,21 @@ from faultserver import (
     delta,
     head,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+from live import NAMES, READS, wait_live
 
 from sansio_step import (
     APIError,
     ConnectError,
     ConnectionLost,
     DeadlineExceeded,
+    Deadlines,
+    DecodeError,
+    EventDecoder,
     IncompleteStream,
     Outcome,
+    StreamError,
     Timeouts,
     UnexpectedResponse,
 )
@@ -656,8 +664,8 @@ def test_no_key_and_a_401(wanted: Wanted) -> None:
     with pytest.raises(APIError, match="STEP_API_KEY") as caught:
         call.result()
     assert str(caught.value).count("STEP_API_KEY") == 1
-    for given in ({"api_key": "k"}, {"headers": {"Authorization": "y"}}, {"headers": {"X-API-Key": "z"}}):
-        call = make_call(wanted=wanted, **given)
+    for keyed in ({"api_key": "k"}, {"headers": {"Authorization": "y"}}, {"headers": {"X-API-Key": "z"}}):
+        call = make_call(wanted=wanted, **keyed)
         send(call, 0)
         call.received(REFUSAL, 0)
         assert str(call.error) == "401 authentication_error: who?"
@@ -701,3 +709,94 @@ def test_no_count_is_an_error(body: bytes) -> None:
     call.received(answer(body), 1)
     with pytest.raises(UnexpectedResponse):
         call.count()
+
+
+@given(
+    steps=st.lists(st.tuples(NAMES, st.lists(NAMES, max_size=1), st.integers(1, 5), st.sampled_from([0, 0, 1, 3, 9])))
+)
+def test_limits_are_those_of_the_letter(steps: list[tuple[str, list[str], int, int]]) -> None:
+    """Whatever comes, and however long the caller takes over it: a limit ends the call when it should, and not before.
+
+    `Deadlines`, told of each read and of the caller's time, says when.
+    """
+    limits = Timeouts(first_event=30, idle=6, stall=9, after_stop=8, total=None)
+    call, letter = make_call(timeouts=limits), Deadlines(limits, 0)
+    send(call, 0)
+    letter.connected(0)
+    call.received(head(200, CHUNKED) + chunked(START + BLOCK), 0)
+    letter.bytes_received(0)
+    letter.events_received(EventDecoder().receive_data(START + BLOCK), 0)
+    now = 0
+    for name, another, wait, away in steps:
+        if not wait_live(call, now, now + wait, letter):
+            break
+        now += wait
+        for comes in (name, *another):
+            call.received(b"".join(map(chunked, READS[comes])), now)
+            letter.bytes_received(now)
+            letter.events_received(EventDecoder().receive_data(b"".join(READS[comes])), now)
+        letter.away(away)
+        now += away
+        if now >= letter.ends:
+            break
+    else:
+        assert not wait_live(call, now, math.inf, letter)
+    now = max(now, letter.ends)
+    assert not isinstance(call.want(now), Receive)
+    assert call.over
+    with pytest.raises(DeadlineExceeded) as caught:
+        letter.check(now)
+    error = call.exchange.transport_error
+    assert isinstance(error, DeadlineExceeded)
+    assert error.name == caught.value.name
+
+
+def test_a_wait_that_was_cancelled_is_the_callers_time() -> None:
+    """As all time in which no driver speaks: nobody listened to the server."""
+    call = flowing()
+    call.received(chunked(delta("c")), 2)
+    assert isinstance(call.want(2), Receive)
+    call.want(5)
+    call.waited(9)
+    assert call.want(9) == Receive(until=10)
+
+
+def flowing(limits: Timeouts = LIMITS) -> Call:
+    """A call in the middle of its stream, of which the last read was a lone delta."""
+    call = make_call(timeouts=limits)
+    send(call, 0)
+    for data in (head(200, CHUNKED) + chunked(START + BLOCK), chunked(delta("a")), chunked(delta("b"))):
+        call.received(data, 1)
+        assert isinstance(call.want(1), Receive)
+    return call
+
+
+def test_reads_between_two_wants() -> None:
+    """As while a write waits: each counts, whatever comes after it."""
+    call = flowing(Timeouts(idle=30, stall=10))
+    call.received(chunked(delta("c")), 5)
+    call.received(chunked(PING), 6)
+    assert call.want(6) == Receive(until=15)
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [(LAST_CHUNK, IncompleteStream), (chunked(b"data: {\n\n"), DecodeError), (b"no chunk\r\n", IncompleteStream)],
+)
+def test_the_end_can_come_with_a_delta(end: bytes, error: type[StreamError]) -> None:
+    """Nothing more is waited for then, and the delta is given all the same."""
+    call = flowing()
+    call.received(chunked(delta("c")) + end, 2)
+    assert call.over
+    assert isinstance(call.error, error)
+    assert call.exchange.message is not None
+    assert call.exchange.message.text == "abc"
+    assert isinstance(call.want(2), (Keep, Close))
+
+
+def test_abandoned_before_a_delta_is_read() -> None:
+    """The connection is closed, though nothing was asked since the delta came."""
+    call = flowing()
+    call.received(chunked(delta("c")), 2)
+    call.abandon()
+    assert call.want(2) == Close()

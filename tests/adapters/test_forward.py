@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import gc
 import gzip
+import math
 import tracemalloc
+import zlib
 from typing import Any
 
+import msgspec
 import pytest
-from faultserver import CHUNKED, HALF, WHOLE, answer, chunked, head
+from faultserver import BLOCK, CHUNKED, HALF, START, WHOLE, answer, chunked, delta, head
+from hypothesis import given
+from hypothesis import strategies as st
+from live import NAMES, READS, wait_live
 
-from sansio_step import ConnectionLost, DeadlineExceeded, Timeouts
+from sansio_step import ConnectionLost, DeadlineExceeded, Deadlines, EventDecoder, Timeouts
 from sansio_step_adapters._body import Body
 from sansio_step_adapters._call import Call
 from sansio_step_adapters._config import make_config
@@ -23,8 +29,8 @@ from sansio_step_adapters._wants import Close, Connect, Give, Keep, Proceed, Rec
 LIMITS = Timeouts(connect=10, first_event=30, idle=5, stall=20, caller=7, total=100)
 
 
-def make(**options: Any) -> Forward:
-    config = make_config(base_url="http://example.org", timeouts=LIMITS, trust_env=False)
+def make(timeouts: Timeouts = LIMITS, **options: Any) -> Forward:
+    config = make_config(base_url="http://example.org", timeouts=timeouts, trust_env=False)
     observer = Observer(Report("/v1/messages"), Mask(), read=True, now=0)
     headers = [(b"host", b"example.org")]
     return Forward(config, Outgoing("POST", "/v1/messages", headers), observer, now=0, **options)
@@ -70,7 +76,7 @@ def test_a_call_from_end_to_end() -> None:
     assert forward.want(12) == Receive(until=17)
     forward.received(head(200, CHUNKED) + chunked(HALF), 13)
     want = forward.want(13)
-    assert want == Give({"type": "http.response.start", "status": 200, "headers": want.message["headers"]}, until=20)  # type: ignore[union-attr]
+    assert want == Give({"type": "http.response.start", "status": 200, "headers": want.message["headers"]})  # type: ignore[union-attr]
     forward.given(19)
     assert [message["body"] for message in give(forward, 25)] == [HALF]
     assert forward.want(25) == Receive(until=30)  # the caller's 12 seconds were no silence of the upstream's
@@ -310,3 +316,96 @@ def test_what_is_held_of_a_request_that_is_answered() -> None:
             assert tracemalloc.get_traced_memory()[0] < 500_000
         finally:
             tracemalloc.stop()
+
+
+@given(
+    steps=st.lists(
+        st.tuples(NAMES, st.integers(1, 5), st.sampled_from(["at once", "stuck"]), st.sampled_from([0, 0, 1, 3, 9]))
+    )
+)
+def test_limits_are_those_of_the_letter(steps: list[tuple[str, int, str, int]]) -> None:
+    """Whatever comes, and however long the caller takes for it: a limit ends the call when it should, and not before.
+
+    `Deadlines`, told of each read and of the caller's time, says when.
+    """
+    limits = Timeouts(first_event=30, idle=6, stall=9, caller=8, total=None)
+    forward, letter = begun(timeouts=limits), Deadlines(msgspec.structs.replace(limits, after_stop=None), 0)
+    letter.connected(0)
+    forward.received(head(200, CHUNKED) + chunked(START + BLOCK), 0)
+    letter.bytes_received(0)
+    letter.caller_awaited(0)
+    for now in (3, 4):  # the head and the first bytes
+        assert isinstance(forward.want(now - 1), Give)
+        forward.given(now)
+    letter.caller_returned(now)
+    letter.events_received(EventDecoder().receive_data(START + BLOCK), now)
+    letter.bytes_received(now)
+    for name, wait, takes, seconds in steps:
+        if not wait_live(forward, now, now + wait, letter):
+            break
+        now += wait
+        forward.received(b"".join(map(chunked, READS[name])), now)
+        letter.bytes_received(now)
+        letter.caller_awaited(now)
+        assert isinstance(forward.want(now), Give)
+        if takes == "stuck":
+            assert forward.stuck(now + 0.5) == letter.ends
+            if now + seconds >= letter.ends:
+                break
+        now += seconds
+        forward.given(now)
+        letter.caller_returned(now)
+        letter.events_received(EventDecoder().receive_data(b"".join(READS[name])), now)
+        letter.bytes_received(now)
+        if now >= letter.ends:
+            break
+    else:
+        assert not wait_live(forward, now, math.inf, letter)
+    now = max(now, letter.ends)
+    forward.waited(now)
+    assert not isinstance(forward.want(now), Receive)
+    with pytest.raises(DeadlineExceeded) as caught:
+        letter.check(now)
+    assert isinstance(forward.error, DeadlineExceeded)
+    assert forward.error.name == caught.value.name
+
+
+def test_what_the_caller_sends_meanwhile_ends_no_wait_for_it() -> None:
+    """A caller that still sends its request and takes nothing of the response has the same time as any other."""
+    forward = make()
+    forward.feed(b"{", 0, more=True)
+    forward.want(0)
+    forward.connected(0)
+    write(forward, 0)
+    forward.received(head(200, CHUNKED) + chunked(HALF), 1)
+    assert isinstance(forward.want(1), Give)
+    forward.given(1)
+    assert isinstance(forward.want(1), Give)
+    assert forward.stuck(1) == 8
+    forward.feed(b"}", 5, more=False)
+    forward.waited(8)
+    assert isinstance(forward.want(8), Close)
+    assert isinstance(forward.error, DeadlineExceeded)
+    assert forward.error.name == "caller"
+
+
+def test_a_delta_that_a_coding_holds_more_after() -> None:
+    """What one turn has left of it is read before more is waited for, whatever that turn brought."""
+    forward = begun(0)
+    bodies = [START + BLOCK, delta("a"), delta("b") + b": long\n" * 100_000 + b"\n" + delta("c"), delta("d")]
+    coder = zlib.compressobj(wbits=31)
+    forward.received(head(200, CHUNKED, "content-encoding: gzip"), 1)
+    turns = 0
+    for body in bodies:
+        forward.received(chunked(coder.compress(body) + coder.flush(zlib.Z_SYNC_FLUSH)), 1)
+        while not isinstance(want := forward.want(1), Receive):
+            if isinstance(want, Give):
+                forward.given(1)
+            else:
+                assert isinstance(want, Proceed)
+                forward.proceeded(1)
+                turns += 1
+    assert turns > 1
+    report = forward._observer.ended(1)
+    assert report.message is not None
+    assert report.message.text == "abcd"
