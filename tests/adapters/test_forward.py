@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from faultserver import BLOCK, CHUNKED, HALF, START, WHOLE, answer, chunked, delta, head
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from live import NAMES, READS, wait_live
 
@@ -323,6 +323,9 @@ def test_what_is_held_of_a_request_that_is_answered() -> None:
         st.tuples(NAMES, st.integers(1, 5), st.sampled_from(["at once", "stuck"]), st.sampled_from([0, 0, 1, 3, 9]))
     )
 )
+# A message that is whole has no silence, whatever comes of it later.
+@example([(name, 5, "at once", 0) for name in ("message_stop", "delta", "ping", "ping")])
+@example([(name, 5, "at once", 0) for name in ("delta", "delta and message_stop", "ping", "ping")])
 def test_limits_are_those_of_the_letter(steps: list[tuple[str, int, str, int]]) -> None:
     """Whatever comes, and however long the caller takes for it: a limit ends the call when it should, and not before.
 
