@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from faultserver import BLOCK, CHUNKED, HALF, START, WHOLE, answer, chunked, delta, head
+from faultserver import BLOCK, CHUNKED, HALF, PING, START, WHOLE, answer, chunked, delta, head
 from hypothesis import example, given
 from hypothesis import strategies as st
 from live import NAMES, READS, wait_live
@@ -319,29 +319,32 @@ def test_what_is_held_of_a_request_that_is_answered() -> None:
 
 
 @given(
+    opening=st.sampled_from([START + BLOCK, PING]),
     steps=st.lists(
         st.tuples(NAMES, st.integers(1, 5), st.sampled_from(["at once", "stuck"]), st.sampled_from([0, 0, 1, 3, 9]))
-    )
+    ),
 )
 # A message that is whole has no silence, whatever comes of it later.
-@example([(name, 5, "at once", 0) for name in ("message_stop", "delta", "ping", "ping")])
-@example([(name, 5, "at once", 0) for name in ("delta", "delta and message_stop", "ping", "ping")])
-def test_limits_are_those_of_the_letter(steps: list[tuple[str, int, str, int]]) -> None:
+@example(START + BLOCK, [(name, 5, "at once", 0) for name in ("message_stop", "delta", "ping", "ping")])
+@example(START + BLOCK, [(name, 5, "at once", 0) for name in ("delta", "delta and message_stop", "ping", "ping")])
+@example(START + BLOCK, [("delta", 1, "at once", 0), ("comment", 5, "at once", 3)])
+@example(PING, [(name, 5, "at once", 0) for name in ("delta", "ping", "ping")])
+def test_limits_are_those_of_the_letter(opening: bytes, steps: list[tuple[str, int, str, int]]) -> None:
     """Whatever comes, and however long the caller takes for it: a limit ends the call when it should, and not before.
 
     `Deadlines`, told of each read and of the caller's time, says when.
     """
-    limits = Timeouts(first_event=30, idle=6, stall=9, caller=8, total=None)
+    limits = Timeouts(first_event=12, idle=6, stall=9, caller=8, total=None)
     forward, letter = begun(timeouts=limits), Deadlines(msgspec.structs.replace(limits, after_stop=None), 0)
     letter.connected(0)
-    forward.received(head(200, CHUNKED) + chunked(START + BLOCK), 0)
+    forward.received(head(200, CHUNKED) + chunked(opening), 0)
     letter.bytes_received(0)
     letter.caller_awaited(0)
     for now in (3, 4):  # the head and the first bytes
         assert isinstance(forward.want(now - 1), Give)
         forward.given(now)
     letter.caller_returned(now)
-    letter.events_received(EventDecoder().receive_data(START + BLOCK), now)
+    letter.events_received(EventDecoder().receive_data(opening), now)
     letter.bytes_received(now)
     for name, wait, takes, seconds in steps:
         if not wait_live(forward, now, now + wait, letter):
