@@ -118,8 +118,8 @@ class Connection:
 
     @property
     def silent(self) -> bool:
-        """Whether there is nothing for `outgoing`. TLS can have something to say after any byte that was read."""
-        return not (self._out or (self._layers and any(layer.speaks for layer in self._layers)))
+        """Whether TLS has nothing for `outgoing`, as it can have after any byte that was read."""
+        return not (self._layers and any(layer.speaks for layer in self._layers))
 
     @property
     def ended(self) -> bool:

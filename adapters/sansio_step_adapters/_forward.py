@@ -121,6 +121,7 @@ class Forward(Transfer):
             return  # the upstream has answered without it
         if not self._gives:  # which it may not take all the same
             self._deadlines.caller_returned(now)
+        self._flow = None  # there is more to do than to read on
         self._body.feed(piece, more=more)
         declared = self._request.declared
         if declared is not None and (self._body.size > declared or (self._body.whole and self._body.size < declared)):

@@ -156,14 +156,11 @@ class LoopStream(SocketStream):
 
     def take(self) -> bytes | None:
         """What is there: bytes, empty at the end; None if nothing is. Raises what broke the connection."""
-        came = self._came
+        came, self._came = self._came, None
         if came is None:
             self._check_open()
         elif isinstance(came, OSError):
-            self._came = None
             raise came
-        elif came:
-            self._came = None
         return came
 
     def receive_now(self, max_bytes: int = 65536) -> bytes | None:

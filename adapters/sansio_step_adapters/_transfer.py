@@ -192,6 +192,7 @@ class Transfer(ABC):
 
     def sent(self, count: int, now: float) -> None:
         """So many bytes of what `Send` had are written."""
+        self._heard = now
         self._out = self._out[count:]
         if self._phase is Phase.EXCHANGE:
             self._deadlines.bytes_sent(now)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
+import ssl
 from typing import Any
 
 import pytest
@@ -800,3 +802,51 @@ def test_abandoned_before_a_delta_is_read() -> None:
     call.received(chunked(delta("c")), 2)
     call.abandon()
     assert call.want(2) == Close()
+
+
+class Speaking(ssl.SSLContext):
+    """TLS that has something to say after a read, as with TLS 1.3's KeyUpdate, for which `ssl` has no function."""
+
+    said = b""
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **more: Any) -> Any:
+        made, context = super().wrap_bio(incoming, outgoing, **more), self
+
+        class Object:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(made, name)
+
+            def read(self, size: int) -> bytes:
+                data = made.read(size)
+                outgoing.write(context.said)
+                context.said = b""
+                return data
+
+        return Object()
+
+
+def test_what_tls_has_to_say_in_the_middle_goes_out(server_tls: ssl.SSLContext) -> None:
+    """However well the stream flows, the peer that asked for it has its answer before more is waited for."""
+    context = Speaking(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    call = make_call(base_url="https://example.org", ssl_context=context)
+    to_server, from_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = server_tls.wrap_bio(to_server, from_server, server_side=True)
+    call.connected(0)
+    while isinstance(want := call.want(0), Send):
+        to_server.write(want.data)
+        call.sent(len(want.data), 0)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+        if from_server.pending:
+            call.received(from_server.read(), 0)
+    for body in (head(200, CHUNKED) + chunked(START + BLOCK), chunked(delta("a")), chunked(delta("b"))):
+        server.write(body)
+        call.received(from_server.read(), 1)
+        assert call.want(1) == Receive(until=6)
+    context.said = b"a record"
+    server.write(chunked(delta("c")))
+    call.received(from_server.read(), 2)
+    assert call.want(2) == Send(b"a record", until=7)
+    call.sent(8, 3)
+    assert call.want(3) == Receive(until=8)

@@ -7,11 +7,13 @@ import contextlib
 import gc
 import json
 import random
+import socket
 import ssl
 import threading
 import types
 import warnings
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from typing import Any
 
 import anyio
@@ -28,11 +30,21 @@ from faultserver import (
     Peer,
     answer,
     chunked,
+    delta,
     head,
 )
-from streams import OpenStream
+from streams import Hooked, OpenStream
 
-from sansio_step import APIError, ConnectionLost, IncompleteStream, RetryPolicy, StreamError, iter_events
+from sansio_step import (
+    APIError,
+    ConnectionLost,
+    IncompleteStream,
+    RetryPolicy,
+    StreamError,
+    decode_event,
+    iter_events,
+)
+from sansio_step_adapters._streams import LoopStream
 from sansio_step_adapters.anyio import AsyncClient
 from sansio_step_adapters.asgi import PassThrough
 from sansio_step_adapters.sockets import Client
@@ -321,6 +333,37 @@ def test_a_deadline_of_the_callers_own(backend: str) -> None:
                 assert stream.result().text == "Hello"
 
     anyio.run(main, backend=backend)
+
+
+def test_a_wait_that_ends_in_the_moment_in_which_its_bytes_are_read() -> None:
+    """They are kept for the next wait, be they the last that come."""
+    own, peer = socket.socketpair()
+    own.setblocking(False)
+    sock: Any = Hooked(own)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def connect(host: str, port: int) -> LoopStream:
+            return LoopStream(sock, loop)
+
+        peer.sendall(head(200, CHUNKED) + chunked(HALF))
+        async with AsyncClient(base_url="http://example.org", connect=connect, trust_env=False) as client:
+            async with client.stream(REQUEST) as stream:
+                for _ in range(5):
+                    await anext(stream)
+                reading = asyncio.ensure_future(stream.__anext__())
+                await asyncio.sleep(0)
+                sock.after = partial(loop.call_soon, reading.cancel)
+                peer.sendall(chunked(delta("!")))
+                with pytest.raises(asyncio.CancelledError):
+                    await reading
+                sock.after = bool
+                event = await anext(stream)
+                assert event == decode_event(delta("!").partition(b"data: ")[2])
+
+    with own, peer:
+        asyncio.run(main())
 
 
 def test_each_event_comes_once_whatever_ends_the_waits_for_it(backend: str, contexts: Any) -> None:

@@ -415,3 +415,20 @@ def test_a_delta_that_a_coding_holds_more_after() -> None:
     report = forward._observer.ended(1)
     assert report.message is not None
     assert report.message.text == "abcd"
+
+
+def test_a_request_goes_on_beside_a_stream_that_flows() -> None:
+    """What the caller sends of it goes out, though nothing but content comes."""
+    forward = make()
+    forward.feed(b"{", 0, more=True)
+    forward.want(0)
+    forward.connected(0)
+    write(forward, 0)
+    for body in (head(200, CHUNKED) + chunked(START + BLOCK), chunked(delta("a")), chunked(delta("b"))):
+        forward.received(body, 1)
+        give(forward, 1)
+    forward.received(chunked(delta("c")), 2)
+    assert isinstance(forward.want(2), Give)
+    forward.feed(b"}", 2, more=False)
+    forward.given(2)
+    assert forward.want(2) == Send(b"1\r\n}\r\n0\r\n\r\n", until=7)

@@ -119,6 +119,10 @@ def compare(response: bytes, sizes: list[int], method: str = "POST") -> Framing:
 @example(body=b"5\r\nabcde\rx", sizes=[len(CHUNKED) + 9])
 @example(body=b"5\r\nabcdexx", sizes=[])
 @example(body=b"3\r\nabc\r\n3\r\nabc", sizes=[1])
+# Reads that look like one whole chunk: in another, after the beginning of a size, and with another end.
+@example(body=b"f\r\nab5\r\nhello\r\ncde\r\n0\r\n\r\n", sizes=[len(CHUNKED) + 5, 10, 99])
+@example(body=b"15\r\nhello\r\nand fourteen!!\r\n0\r\n\r\n", sizes=[len(CHUNKED) + 1, 10, 99])
+@example(body=b"5\r\nhelloxx", sizes=[len(CHUNKED), 99])
 def test_a_chunked_body_reads_as_h11_reads_it(body: bytes, sizes: list[int]) -> None:
     compare(CHUNKED + body, sizes)
 

@@ -16,6 +16,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from clocks import jumps_of
+from streams import Hooked
 
 from sansio_step_adapters._streams import LoopStream, SocketStream, connect_tcp
 
@@ -55,24 +56,6 @@ async def receive_until(stream: LoopStream, until: float | None, max_bytes: int 
     if data == b"":
         raise anyio.EndOfStream
     return data
-
-
-class Hooked:
-    """A socket that calls something whenever it is read, before or after that."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self.before: Callable[[], object] = bool
-        self.after: Callable[[], object] = bool
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def recv(self, size: int) -> bytes:
-        self.before()
-        data = self._sock.recv(size)
-        self.after()
-        return data
 
 
 @pytest.mark.parametrize("how", ["task", "cancel"])
@@ -240,6 +223,8 @@ def test_closed_while_it_is_read(pair: Any) -> None:
             await task
         with pytest.raises(anyio.ClosedResourceError):
             await stream.receive()
+        with pytest.raises(anyio.ClosedResourceError):
+            stream.wait_until(None)
 
     run(pair, main)
 
