@@ -121,26 +121,66 @@ def official_sdk(port: int) -> One:
     return one
 
 
-def our_client(port: int) -> Run:
+def in_threads(make: Callable[[int], Callable[[str], int]]) -> Callable[[int], Run]:
+    """The runs of a client that blocks, each call in a thread of its own."""
+
+    def runs(port: int) -> Run:
+        one = make(port)
+
+        def several(model: str, streams: int) -> tuple[int, list[float]]:
+            counts: list[int] = []
+            threads = [threading.Thread(target=lambda: counts.append(one(model))) for _ in range(streams)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return sum(counts), []
+
+        return several
+
+    return runs
+
+
+def our_client(port: int) -> Callable[[str], int]:
     from sansio_step_adapters.sockets import Client
 
     client = Client(base_url=f"http://127.0.0.1:{port}", api_key="k", trust_env=False)
 
-    def several(model: str, streams: int) -> tuple[int, list[float]]:
-        counts: list[int] = []
+    def one(model: str) -> int:
+        with client.stream(request(model)) as stream:
+            return sum(1 for _ in stream)
 
-        def one() -> None:
-            with client.stream(request(model)) as stream:
-                counts.append(sum(1 for _ in stream))
+    return one
 
-        threads = [threading.Thread(target=one) for _ in range(streams)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return sum(counts), []
 
-    return several
+class Ends:
+    """Counts the ends of events in a body in chunks, and knows its end. Nobody who reads a stream can do less."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self.count = 0
+
+    def look(self, data: bytes) -> None:
+        self.count += (self._tail[-1:] + data).count(b"\n\n")  # one can lie across two reads
+        self._tail = (self._tail + data[-7:])[-7:]
+
+    @property
+    def over(self) -> bool:
+        return self._tail == b"\r\n0\r\n\r\n"
+
+
+def bare_sockets(port: int) -> Callable[[str], int]:
+    """What waking a thread costs, and nothing else."""
+
+    def one(model: str) -> int:
+        ends = Ends()
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
+            sock.sendall(head_and_body(model))
+            while not ends.over:
+                ends.look(sock.recv(65536))
+        return ends.count
+
+    return one
 
 
 class Bare(asyncio.Protocol):
@@ -148,8 +188,7 @@ class Bare(asyncio.Protocol):
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._tail = b""
-        self.count = 0
+        self.ends = Ends()
         self.lags: list[float] = []
         self.done = asyncio.get_running_loop().create_future()
 
@@ -159,12 +198,11 @@ class Bare(asyncio.Protocol):
         transport.write(head_and_body(self._model))
 
     def data_received(self, data: bytes) -> None:
-        self.count += (self._tail[-1:] + data).count(b"\n\n")  # one can lie across two reads
+        self.ends.look(data)
         stamp = _STAMP.search(data)
         if stamp is not None:
             self.lags.append(time.monotonic() - float(stamp[1]))
-        self._tail = (self._tail + data[-7:])[-7:]
-        if self._tail == b"\r\n0\r\n\r\n":
+        if self.ends.over:
             self._transport.close()
             self.done.set_result(None)
 
@@ -176,21 +214,22 @@ def bare_protocol(port: int) -> Run:
         ends = [(await loop.create_connection(lambda: Bare(model), "127.0.0.1", port))[1] for _ in range(streams)]
         for end in ends:
             await end.done
-        return sum(end.count for end in ends), [lag for end in ends for lag in end.lags]
+        return sum(end.ends.count for end in ends), [lag for end in ends for lag in end.lags]
 
     return lambda model, streams: loop.run_until_complete(several(model, streams))
 
 
 OURS, OURS_SYNC, AIOHTTP = "AsyncClient", "Client", "aiohttp + aiter_events"
-HTTPX, SDK, BARE = "httpx + aiter_events", "official SDK", "bare Protocol"
+HTTPX, SDK, BARE, BARE_SYNC = "httpx + aiter_events", "official SDK", "bare Protocol", "bare sockets"
 
 CLIENTS: dict[str, Callable[[int], Run]] = {
     OURS: on_asyncio(our_async_client),
-    OURS_SYNC: our_client,
+    OURS_SYNC: in_threads(our_client),
     AIOHTTP: on_asyncio(aiohttp_client),
     HTTPX: on_asyncio(httpx_client),
     SDK: on_asyncio(official_sdk),
     BARE: bare_protocol,
+    BARE_SYNC: in_threads(bare_sockets),
 }
 
 
