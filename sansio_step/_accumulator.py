@@ -310,41 +310,43 @@ class MessageAccumulator:
         """Whether deltas add to the text that grew last."""
         return self._run is not None and self._run.block_index == run.index and self._run.kind is run.kind
 
-    def take(self, events: Sequence[StreamEvent]) -> bool:
-        """Add a few deltas if all of them continue a run; False, and nothing is added, if they don't.
+    def take(self, event: StreamEvent) -> bool:
+        """Add a delta if it continues the run; False, and nothing is added, if it doesn't.
 
         A delta in a chunk of its own takes 0.3 microseconds this way.
         """
         run = self._run
-        if run is None or not events:
+        if run is None or event.__class__ is not ContentBlockDeltaEvent:
             return False
         index, kind, buffer, block = run
-        event = events[0]
-        if event.__class__ is not ContentBlockDeltaEvent or event.index != index:
-            return False
         delta = event.delta
-        if delta.__class__ is not kind:
+        if event.index != index or delta.__class__ is not kind:
             return False
-        text = delta.piece
-        count = len(events)
-        if count > 1:
-            for event in events[1:]:
-                if event.__class__ is not ContentBlockDeltaEvent or event.index != index:
-                    return False
-                delta = event.delta
-                if delta.__class__ is not kind:
-                    return False
-                text += delta.piece
         # What `_append` does, if the text is short and ASCII: its calls are a tenth of what a delta takes.
-        size = self._size + count * DELTA_SIZE + len(text)
-        last = buffer.last
+        text, last = delta.piece, buffer.last
+        size = self._size + DELTA_SIZE + len(text)
         if size > self.max_message_size or len(last) >= SHORT or not text.isascii():
-            return self._append(count, text)
+            return self._append(1, text)
         self._size = size
-        self._number += count
+        self._number += 1
         self._block = block
         buffer.last = last + text
         return True
+
+    def take_several(self, events: Sequence[StreamEvent]) -> bool:
+        """The same for several deltas: all of them, or none."""
+        run = self._run
+        if run is None:
+            return False
+        texts = []
+        for event in events:
+            if event.__class__ is not ContentBlockDeltaEvent or event.index != run.block_index:
+                return False
+            delta = event.delta
+            if delta.__class__ is not run.kind:
+                return False
+            texts.append(delta.piece)
+        return self._append(len(texts), "".join(texts))
 
     def _continue(self, texts: list[str]) -> None:
         """Add the texts of deltas that continue the run. If they exceed the limit, those before the one that does it."""

@@ -44,7 +44,10 @@ class BedrockDecoder(EventDecoder):
         """Whether nothing was read yet."""
         return super().is_fresh and not self._frames.pending
 
-    def read_chunk(self, data: bytes) -> list[StreamEvent]:
+    def read_lone(self, data: bytes) -> None:
+        """None: a frame of AWS's is never just a line."""
+
+    def read_other(self, data: bytes) -> list[StreamEvent]:
         frames = self._frames.read_chunk(data)
         events = self.read_given(zip(self._frames.offsets, frames, strict=True), _content_of)
         fault = self._frames.fault

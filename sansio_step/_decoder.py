@@ -120,23 +120,46 @@ class EventDecoder(FrameReceiver[StreamEvent]):
         first = {(note.message, note.code): note.event_number for note in reversed(self._notes)}
         return sorted(number for key, number in first.items() if not self._log.knows(key))
 
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[StreamEvent]:
+        """Take the next bytes and return the events that they complete, often none.
+
+        Raises the fault of the stream (a `StreamError`), TypeError for anything but bytes, ValueError after
+        `receive_eof`.
+        """
+        if data.__class__ is not bytes or self._fault is not None or self._ended:
+            return super().receive_data(data)
+        event = self.read_lone(data)
+        if event is not None:
+            return [event]
+        events = self.read_other(data)
+        return events if events or self._fault is None else self._stopped()
+
     def read_chunk(self, data: bytes) -> list[StreamEvent]:
+        event = self.read_lone(data)
+        return self.read_other(data) if event is None else [event]
+
+    def read_lone(self, data: bytes) -> ContentBlockDeltaEvent | None:
+        """The event of a chunk that is one delta in the usual form; None for any other chunk, of which nothing is read."""
         reader = self._reader
-        if reader.idle and len(data) <= self._most_for_one:
-            if data[:_HEAD] == DELTA_HEAD and self._half is None:
-                payload, _, end = data[_HEAD:].partition(b"\n")
-                if end == b"\n" and 13 not in payload:
-                    try:
-                        event = decode_delta(payload)
-                    except CANT_DECODE:
-                        event = None  # it needs a closer look
-                    if event is not None:
-                        reader.piece = self._ready = data
-                        reader.taken += len(data)
-                        self._ready_number = self._number
-                        self._number += 1
-                        self.is_clean = True
-                        return [event]
+        if data[:_HEAD] != DELTA_HEAD or self._half is not None or not reader.idle or len(data) > self._most_for_one:
+            return None
+        payload, _, end = data[_HEAD:].partition(b"\n")
+        if end != b"\n" or 13 in payload:
+            return None
+        try:
+            event: ContentBlockDeltaEvent = decode_delta(payload)
+        except CANT_DECODE:
+            return None  # it needs a closer look
+        reader.piece = self._ready = data
+        reader.taken += len(data)
+        self._ready_number = self._number
+        self._number += 1
+        self.is_clean = True
+        return event
+
+    def read_other(self, data: bytes) -> list[StreamEvent]:
+        """Like `read_chunk`, for a chunk that `read_lone` has left."""
+        if self._reader.idle and len(data) <= self._most_for_one:
             fields = read_one(data)
             if fields[1] is not None:
                 return self._read_one(data, fields)

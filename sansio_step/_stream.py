@@ -229,11 +229,17 @@ class MessageStream(Receiver[StreamEvent]):
         if data.__class__ is not bytes or self._fault is not None or self._unread or self._ended or len(data) > SLICE:
             return super().receive_data(data)
         # Small chunks, of one event or one packet, skip `Receiver`.
-        events = self._decoder.read_chunk(data)
-        if self._decoder.is_clean and (
-            self._accumulator.take(events) if events else self._accumulator.message is not None
-        ):
-            return events  # nearly all: deltas that continue a block, or nothing yet
+        event = self._decoder.read_lone(data)
+        if event is not None:
+            if self._accumulator.take(event):
+                return [event]
+            events: list[StreamEvent] = [event]
+        else:
+            events = self._decoder.read_other(data)
+            if self._decoder.is_clean and (
+                self._accumulator.take_several(events) if events else self._accumulator.message is not None
+            ):
+                return events  # nearly all: deltas that continue a block, or nothing yet
         self._remember(data)
         events = self._apply(events)
         return events if events or self._fault is None else self._stopped()
@@ -302,7 +308,7 @@ class MessageStream(Receiver[StreamEvent]):
         take = self._accumulator.take
         self._is_ahead = True
         for event in events:
-            if entries or not take((event,)):
+            if entries or not take(event):
                 number = self._accumulator.event_count
                 self._add((event,), [entry for entry in entries if entry == number])
                 if self._fault is not None:
