@@ -686,6 +686,20 @@ def test_a_usage_that_is_no_object_is_set_aside(wrong):
     assert message_of(earlier)["usage"] == {"input_tokens": 3, "output_tokens": 1}
 
 
+@pytest.mark.parametrize(
+    ("usage", "shown"),
+    [(5, {"usage": 5}), ([1], {"usage": [1]}), (None, {}), ({"output_tokens": 5}, {"usage": {"output_tokens": 5}})],
+)
+def test_a_usage_inside_the_delta(usage, shown):
+    """It counts as one beside the delta does: an object is merged, null says nothing, and all else is set aside."""
+    end = frame("message_delta", delta={"stop_reason": "end_turn", "usage": usage}) + MESSAGE_STOP
+    body = message_start(usage=None) + HELLO + end
+    message = message_of(agreed(body))
+    assert {key: value for key, value in message.items() if key == "usage"} == shown
+    aside = parse(body).extra
+    assert aside == ({"usage": usage} if isinstance(usage, (int, list)) else {})
+
+
 @pytest.mark.parametrize("kind", ["tool_use", "server_tool_use", "mcp_tool_use"])
 def test_an_input_in_a_string_is_the_arguments_text(kind):
     """An input that is a string is the text of the arguments. An empty piece after it changes nothing."""
