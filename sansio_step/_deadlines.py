@@ -104,11 +104,12 @@ class Deadlines:
 
     def bytes_sent(self, now: float) -> None:
         """Bytes of the request went out."""
-        self._idle = now + self._idle_seconds
+        self._idle = (now if self._awaited is None else self._awaited) + self._idle_seconds
 
     def bytes_received(self, now: float) -> None:
         """Bytes of the response came, whatever they were."""
-        self._idle = now + self._idle_seconds
+        # `caller_returned` will add all of a wait that is still on, as if nothing had come in it.
+        self._idle = (now if self._awaited is None else self._awaited) + self._idle_seconds
 
     def events_received(self, events: Iterable[object], now: float) -> None:
         """These events came. There may be none: the bytes were a comment, or part of an event."""
@@ -133,7 +134,10 @@ class Deadlines:
     @property
     def flowing(self) -> bool:
         """Whether content comes: more of it only begins the waits anew, so that `flowed` says all that there is to say."""
-        return self._begun and self._content and self._after_stop == math.inf and self._awaited is None
+        if not (self._begun and self._content) or self._awaited is not None:
+            return False
+        # After a message_stop `stall` stands still, and content would begin it.
+        return self._after_stop == math.inf and (self._stall < math.inf or self._stall_seconds == math.inf)
 
     def flowed(self, now: float) -> None:
         """More content has come while it was `flowing`, and the wait for the next begins.

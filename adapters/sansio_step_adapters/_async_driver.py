@@ -239,9 +239,16 @@ class Driver(Generic[Machine]):
             if not machine.at_work:
                 sending.cancel()
                 return
+            waiting = self._waiting
+            assert isinstance(waiting, anyio.CancelScope), "a write waits in one"
             want = machine.want(self._clock())
-            if isinstance(want, Send) and want.until is not None and isinstance(self._waiting, anyio.CancelScope):
-                self._waiting.deadline = want.until
+            while isinstance(want, Give):
+                waiting.deadline = math.inf  # the caller has its own limit
+                await self._hand_over(want)
+                self._waiting = waiting
+                want = machine.want(self._clock())
+            if isinstance(want, Send):
+                waiting.deadline = _deadline(want.until)
 
     async def _hand_over(self, want: Give) -> None:
         """Give it to the caller. Servers take nearly all at once: only one that waits needs a limit."""

@@ -143,11 +143,13 @@ class Forward(Transfer):
         self._answer(400, "invalid_request_error", why)
         self._gives_up()
 
-    def caller_left(self) -> None:
-        """The caller has gone. After the last message servers say so of everyone."""
-        if not self._ending:
-            self._observer.report.disconnected = True
-            self.abandon()
+    def caller_left(self) -> bool:
+        """The caller has gone; says whether that ends the call. After the last message servers say so of everyone."""
+        if self._ending:
+            return False
+        self._observer.report.disconnected = True
+        self.abandon()
+        return True
 
     def abandon(self) -> None:
         """End the call: the caller gets nothing more, and what has come is read no further."""
@@ -172,9 +174,12 @@ class Forward(Transfer):
 
     def stuck(self, now: float) -> float | None:
         """The caller does not take at once what `Give` has. Returns until when it may."""
+        giving = self._gives[0]
         self._awaited = True
         self._deadlines.caller_awaited(self._heard)
-        return super().stuck(now)
+        until = super().stuck(now)
+        ended = not self._gives or self._gives[0] is not giving  # by a limit that has passed while it was given
+        return now if ended else until
 
     def proceeded(self, now: float) -> None:
         """Others have had their turn."""
@@ -267,6 +272,8 @@ class Forward(Transfer):
     def _head(self, status: int, now: float) -> None:
         framing = self.framing
         self._answered = True
+        self._awaited = False
+        self._deadlines.caller_returned(now)  # nobody waits any longer for the rest of its request
         self._body.forget()  # a thousand streams would hold their requests to the end
         self._observer.head(status, framing.headers, now)
         headers = end_to_end(framing.raw_headers)

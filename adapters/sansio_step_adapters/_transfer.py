@@ -134,7 +134,7 @@ class Transfer(ABC):
                 self._deadlines.flowed(now)
                 self._heard = now
                 until = self._flow.until
-                if self.connection.silent and (until is None or now < until):
+                if self.connection.silent and not self._out and (until is None or now < until):
                     return self._flow
         self._asked(now)
         self._heard = now
@@ -175,6 +175,7 @@ class Transfer(ABC):
 
     def reuse(self, connection: Connection, now: float) -> None:
         """An idle connection was taken."""
+        self._heard = now
         if self.over:
             return
         connection.next_exchange()
@@ -183,6 +184,7 @@ class Transfer(ABC):
 
     def connected(self, now: float) -> None:
         """The socket is connected."""
+        self._heard = now
         if self.over:
             return
         self.connection = Connection(self._config)
@@ -251,6 +253,7 @@ class Transfer(ABC):
 
     def failed(self, error: BaseException, now: float) -> None:
         """Connecting or reading went wrong."""
+        self._heard = now
         if self._phase in (Phase.CONNECT, Phase.OPEN):
             self._failed(connect_error(self._config, error), now)
         elif self._phase is Phase.EXCHANGE:

@@ -227,8 +227,8 @@ class _Relay:
             pass  # as some servers say that it has gone
         except Exception as error:  # noqa: BLE001, raised by `run`
             self._failure = error
-        forward.caller_left()
-        driver.interrupt()
+        if forward.caller_left():
+            driver.interrupt()
 
     def _make_room(self) -> None:
         if self._room is not None and not self._forward.full:

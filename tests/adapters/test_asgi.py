@@ -1128,3 +1128,86 @@ def test_a_wrong_upstream(url: str) -> None:
     """A ValueError names the argument."""
     with pytest.raises(ValueError, match="^upstream: "):
         PassThrough(url)
+
+
+def test_the_last_message_is_sent_once(backend: str) -> None:
+    """Servers say of every caller that it has gone once the last message is with them, be it before `send` returns."""
+    sent: list[Any] = []
+
+    async def main() -> None:
+        over = anyio.Event()
+        request = [{"type": "http.request", "body": BODY, "more_body": False}]
+
+        async def receive() -> Any:
+            if not request:
+                await over.wait()
+                return {"type": "http.disconnect"}
+            return request.pop()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+            if message["type"] == "http.response.body" and not message["more_body"]:
+                over.set()
+                for _ in range(5):
+                    await anyio.lowlevel.checkpoint()
+
+        with FaultServer(says(answer())) as server:
+            async with PassThrough(server.base_url) as app:
+                await app(scope(), receive, send)
+
+    anyio.run(main, backend=backend)
+    assert b"".join(message.get("body", b"") for message in sent) == WHOLE
+    assert [message.get("more_body") for message in sent].count(False) == 1
+
+
+def test_an_answer_that_comes_while_a_write_waits(backend: str) -> None:
+    """On a stream that can't say how far a write has got, too: each piece goes on at once, and no limit cuts the write."""
+    written = b""
+
+    async def main(jump: Jump) -> None:
+        class Slow(OpenStream):
+            """Takes the request when all of the answer but its end has come."""
+
+            def __init__(self) -> None:
+                self.said = 0
+                self.enough = anyio.Event()
+
+            async def send(self, item: bytes) -> None:
+                nonlocal written
+                if len(item) > 1000:
+                    await self.enough.wait()
+                written += item
+
+            async def receive(self, max_bytes: int = 65536) -> bytes:
+                await anyio.lowlevel.checkpoint()
+                self.said += 1
+                jump(3)
+                if self.said > 5:
+                    self.enough.set()
+                    return LAST_CHUNK
+                return head(200, CHUNKED) + chunked(HALF) if self.said == 1 else chunked(PING)
+
+            async def aclose(self) -> None:
+                pass
+
+        stream = Slow()
+
+        async def connect(host: str, port: int) -> Slow:
+            return stream
+
+        given: list[int] = []
+        limits = Timeouts(idle=4, stall=None)
+        async with PassThrough("http://example.org", connect=connect, timeouts=limits) as app:
+            caller = Caller(b"x" * 60_000)
+
+            async def send(message: Any) -> None:
+                given.append(stream.said)
+                await caller.send(message)
+
+            await app(scope(), caller.receive, send)
+        assert caller.body == HALF + PING * 4
+        assert caller.whole
+        assert given[:3] == [1, 1, 2]
+
+    run_with_jumps(main, backend)
+    assert written.endswith(b"x" * 1000)

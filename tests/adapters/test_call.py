@@ -25,7 +25,7 @@ from faultserver import (
     delta,
     head,
 )
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from live import NAMES, READS, wait_live
 
@@ -714,14 +714,21 @@ def test_no_count_is_an_error(body: bytes) -> None:
 
 
 @given(
-    steps=st.lists(st.tuples(NAMES, st.lists(NAMES, max_size=1), st.integers(1, 5), st.sampled_from([0, 0, 1, 3, 9])))
+    idle=st.sampled_from([6, 30]),
+    after_stop=st.sampled_from([8, None]),
+    steps=st.lists(
+        st.tuples(NAMES, st.lists(NAMES, max_size=1), st.integers(1, 5), st.sampled_from([0, 0, 1, 3, 9])), max_size=20
+    ),
 )
-def test_limits_are_those_of_the_letter(steps: list[tuple[str, list[str], int, int]]) -> None:
+@example(30, None, [("message_stop", [], 1, 0), ("delta", [], 1, 0)])
+def test_limits_are_those_of_the_letter(
+    idle: int, after_stop: int | None, steps: list[tuple[str, list[str], int, int]]
+) -> None:
     """Whatever comes, and however long the caller takes over it: a limit ends the call when it should, and not before.
 
     `Deadlines`, told of each read and of the caller's time, says when.
     """
-    limits = Timeouts(first_event=30, idle=6, stall=9, after_stop=8, total=None)
+    limits = Timeouts(first_event=30, idle=idle, stall=9, after_stop=after_stop, total=None)
     call, letter = make_call(timeouts=limits), Deadlines(limits, 0)
     send(call, 0)
     letter.connected(0)
@@ -848,5 +855,29 @@ def test_what_tls_has_to_say_in_the_middle_goes_out(server_tls: ssl.SSLContext) 
     server.write(chunked(delta("c")))
     call.received(from_server.read(), 2)
     assert call.want(2) == Send(b"a record", until=7)
-    call.sent(8, 3)
-    assert call.want(3) == Receive(until=8)
+    call.sent(3, 3)
+    server.write(chunked(delta("d")))  # read beside the write, as drivers do
+    call.received(from_server.read(), 3)
+    assert call.want(3) == Send(b"ecord", until=8)
+    call.sent(5, 4)
+    assert call.want(4) == Receive(until=9)
+
+
+def test_a_retry_after_pings_connects_in_its_own_time() -> None:
+    """The caller has had events by then, and connecting is no time of the caller's all the same."""
+    call = make_call(timeouts=Timeouts(connect=20, idle=5, stall=None, first_event=None, total=None), max_retries=1)
+    send(call, 0)
+    call.received(head(200, CHUNKED) + chunked(PING), 0)
+    assert isinstance(call.want(0), Receive)
+    call.received(chunked(OVERLOADED), 0)
+    assert isinstance(call.want(0), Close)
+    call.released()
+    sleeping = call.want(0)
+    assert isinstance(sleeping, Sleep)
+    assert sleeping.until is not None
+    now = sleeping.until
+    call.waited(now)
+    assert isinstance(call.want(now), Connect)
+    call.connected(now + 8)
+    write(call, now + 8)
+    assert call.want(now + 8) == Receive(until=now + 13)

@@ -320,21 +320,23 @@ def test_what_is_held_of_a_request_that_is_answered() -> None:
 
 @given(
     opening=st.sampled_from([START + BLOCK, PING]),
+    idle=st.sampled_from([6, 30]),
     steps=st.lists(
         st.tuples(NAMES, st.integers(1, 5), st.sampled_from(["at once", "stuck"]), st.sampled_from([0, 0, 1, 3, 9]))
     ),
 )
 # A message that is whole has no silence, whatever comes of it later.
-@example(START + BLOCK, [(name, 5, "at once", 0) for name in ("message_stop", "delta", "ping", "ping")])
-@example(START + BLOCK, [(name, 5, "at once", 0) for name in ("delta", "delta and message_stop", "ping", "ping")])
-@example(START + BLOCK, [("delta", 1, "at once", 0), ("comment", 5, "at once", 3)])
-@example(PING, [(name, 5, "at once", 0) for name in ("delta", "ping", "ping")])
-def test_limits_are_those_of_the_letter(opening: bytes, steps: list[tuple[str, int, str, int]]) -> None:
+@example(START + BLOCK, 6, [(name, 5, "at once", 0) for name in ("message_stop", "delta", "ping", "ping")])
+@example(START + BLOCK, 30, [(name, 5, "at once", 0) for name in ("message_stop", "delta")])
+@example(START + BLOCK, 6, [(name, 5, "at once", 0) for name in ("delta", "delta and message_stop", "ping", "ping")])
+@example(START + BLOCK, 6, [("delta", 1, "at once", 0), ("comment", 5, "at once", 3)])
+@example(PING, 6, [(name, 5, "at once", 0) for name in ("delta", "ping", "ping")])
+def test_limits_are_those_of_the_letter(opening: bytes, idle: int, steps: list[tuple[str, int, str, int]]) -> None:
     """Whatever comes, and however long the caller takes for it: a limit ends the call when it should, and not before.
 
     `Deadlines`, told of each read and of the caller's time, says when.
     """
-    limits = Timeouts(first_event=12, idle=6, stall=9, caller=8, total=None)
+    limits = Timeouts(first_event=12, idle=idle, stall=9, caller=8, total=None)
     forward, letter = begun(timeouts=limits), Deadlines(msgspec.structs.replace(limits, after_stop=None), 0)
     letter.connected(0)
     forward.received(head(200, CHUNKED) + chunked(opening), 0)
@@ -432,3 +434,50 @@ def test_a_request_goes_on_beside_a_stream_that_flows() -> None:
     forward.feed(b"}", 2, more=False)
     forward.given(2)
     assert forward.want(2) == Send(b"1\r\n}\r\n0\r\n\r\n", until=7)
+
+
+@pytest.mark.parametrize(
+    "limits", [Timeouts(caller=7, total=None), Timeouts(caller=60, total=7)], ids=["caller", "total"]
+)
+def test_a_limit_that_passes_before_the_caller_is_waited_for(limits: Timeouts) -> None:
+    """A server's own work on a message can take that long: its wait for the caller then ends at once."""
+    forward = begun(timeouts=limits)
+    forward.received(head(200, CHUNKED) + chunked(HALF), 0)
+    assert isinstance(forward.want(0), Give)
+    forward.given(0)
+    assert isinstance(forward.want(0), Give)
+    assert forward.stuck(8) == 8
+    forward.waited(8)
+    assert isinstance(forward.want(8), Close)
+    assert isinstance(forward.error, DeadlineExceeded)
+
+
+def test_an_answer_before_the_request_is_whole() -> None:
+    """The wait for the rest is over then: the caller has its time to take the answer, and the upstream its own."""
+    limits = Timeouts(first_event=None, idle=5, stall=None, caller=7, total=None)
+    taken, stuck = make(timeouts=limits), make(timeouts=limits)
+    for forward in (taken, stuck):
+        forward.feed(b"{", 0, more=True)
+        forward.want(0)
+        forward.connected(0)
+        write(forward, 0)
+        assert forward.want(0) == Receive(until=7)  # for the caller
+        forward.received(head(200, CHUNKED), 6)
+        assert isinstance(forward.want(6), Give)
+    taken.given(6)
+    assert taken.want(6) == Receive(until=11)
+    assert stuck.stuck(6) == 13
+    stuck.feed(b"}", 6.5, more=False)
+    stuck.given(12)
+    assert stuck.want(12) == Send(b"1\r\n}\r\n0\r\n\r\n", until=17)
+
+
+def test_bytes_that_come_while_the_caller_is_waited_for() -> None:
+    """The wait is no silence, and counts once: `idle` begins with its end."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    deadlines.caller_awaited(1)
+    deadlines.bytes_received(4)
+    deadlines.bytes_sent(5)
+    deadlines.caller_returned(6)
+    assert deadlines.next_deadline() == (11, "idle")
