@@ -87,6 +87,10 @@ CHUNKINGS: dict[str, Callable[[Stream], list[bytes]]] = {
     "1460 B": lambda stream: pieces(stream.body, 1460),
     # A live stream: servers flush each event.
     "one event": lambda stream: [frame.wire for frame in stream.frames],
+    # The same, read by somebody who is busy or behind TLS: a few whole events each time.
+    "three events": lambda stream: [
+        b"".join(frame.wire for frame in stream.frames[start : start + 3]) for start in range(0, len(stream.frames), 3)
+    ],
     # The worst that can happen.
     "one byte": lambda stream: pieces(stream.body, 1),
 }

@@ -323,6 +323,25 @@ def test_what_flows(events: list[Any], flowing: bool) -> None:
     assert not deadlines.flowing
 
 
+def test_content_flows_without_a_limit_on_stalls() -> None:
+    """As in gateways, which have none."""
+    deadlines = Deadlines(Timeouts(stall=None), 0)
+    deadlines.connected(0)
+    deadlines.events_received([DELTA], 1)
+    assert deadlines.flowing
+
+
+@pytest.mark.parametrize("goes", [Deadlines.bytes_received, Deadlines.bytes_sent])
+def test_bytes_while_the_caller_is_waited_for(goes: Any) -> None:
+    """The wait is no silence, and counts once: `idle` begins with its end."""
+    deadlines = Deadlines(LIMITS, 0)
+    deadlines.connected(0)
+    deadlines.caller_awaited(1)
+    goes(deadlines, 4)
+    deadlines.caller_returned(6)
+    assert deadlines.next_deadline() == (11, "idle")
+
+
 SECONDS = st.integers(0, 9)
 
 

@@ -1203,6 +1203,9 @@ def test_an_answer_that_comes_while_a_write_waits(backend: str) -> None:
             async def send(message: Any) -> None:
                 given.append(stream.said)
                 await caller.send(message)
+                jump(5)  # a caller that takes its time
+                for _ in range(3):
+                    await anyio.lowlevel.checkpoint()
 
             await app(scope(), caller.receive, send)
         assert caller.body == HALF + PING * 4

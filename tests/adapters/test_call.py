@@ -879,5 +879,8 @@ def test_a_retry_after_pings_connects_in_its_own_time() -> None:
     call.waited(now)
     assert isinstance(call.want(now), Connect)
     call.connected(now + 8)
+    sending = call.want(now + 8)
+    assert isinstance(sending, Send)
+    assert sending.until == now + 13
     write(call, now + 8)
     assert call.want(now + 8) == Receive(until=now + 13)

@@ -470,14 +470,3 @@ def test_an_answer_before_the_request_is_whole() -> None:
     stuck.feed(b"}", 6.5, more=False)
     stuck.given(12)
     assert stuck.want(12) == Send(b"1\r\n}\r\n0\r\n\r\n", until=17)
-
-
-def test_bytes_that_come_while_the_caller_is_waited_for() -> None:
-    """The wait is no silence, and counts once: `idle` begins with its end."""
-    deadlines = Deadlines(LIMITS, 0)
-    deadlines.connected(0)
-    deadlines.caller_awaited(1)
-    deadlines.bytes_received(4)
-    deadlines.bytes_sent(5)
-    deadlines.caller_returned(6)
-    assert deadlines.next_deadline() == (11, "idle")
