@@ -295,7 +295,7 @@ def test_a_slow_document_is_no_server_that_hangs():
                 return
             peer.send(good(request))
 
-    found = checked(script, raw=True, timeout=0.6)  # type: ignore[arg-type]
+    found = checked(script, raw=True, timeout=0.4)  # type: ignore[arg-type]
     assert codes(found) == [(f"{name}, not streamed", "timed_out") for name in QUESTIONS]
 
 
@@ -305,10 +305,10 @@ def test_a_server_that_hangs_in_the_middle_is_found_each_time():
         peer.send(head(200, CHUNKED, "request-id: r") + chunked(HALF))
         peer.wait_closed()
 
-    found = checked(script, raw=True, timeout=0.6)  # type: ignore[arg-type]
+    found = checked(script, raw=True, timeout=0.4)  # type: ignore[arg-type]
     streams = [one for one in found if one.code == "timed_out"]
     assert [one.source for one in streams] == NAMES
-    assert (streams[0].event_number, streams[0].detail) == (5, "deadline 'total' of 0.6 seconds passed")
+    assert (streams[0].event_number, streams[0].detail) == (5, "deadline 'total' of 0.4 seconds passed")
 
 
 def test_a_server_that_breaks_off_is_found_each_time():
