@@ -8,7 +8,6 @@ from collections.abc import Callable
 from sansio_step import (
     APIError,
     ConnectionLost,
-    ContentBlockDeltaEvent,
     ErrorEvent,
     Message,
     MessageStream,
@@ -131,13 +130,10 @@ class Call(Transfer):
 
     def _came(self, body: bytes, now: float) -> None:
         events = self.exchange.read(body)
-        flows = self._flow is not None and self.exchange.flowing
-        if flows and len(events) == 1 and events[0].__class__ is ContentBlockDeltaEvent:
-            self._flowed = True
-            self.events.append(events[0])
-            return
-        self._flow = None
-        self._take(events, now)
+        if self.exchange.flowing and self._flows_on(events):
+            self.events += events
+        else:
+            self._take(events, now)
 
     def _failed(self, error: TransportError, now: float) -> None:
         if self._phase is Phase.EXCHANGE:

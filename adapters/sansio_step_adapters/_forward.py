@@ -17,7 +17,6 @@ import msgspec
 from sansio_step import (
     ConnectError,
     ConnectionLost,
-    ContentBlockDeltaEvent,
     DeadlineExceeded,
     Deadlines,
     Timeouts,
@@ -288,11 +287,8 @@ class Forward(Transfer):
 
     def _read(self, events: list[Any] | None, now: float) -> None:
         """Tell the limits what was read. None says that nothing can be read any more; then only silence is limited."""
-        flows = self._flow is not None and not self._awaited
-        if flows and events and len(events) == 1 and events[0].__class__ is ContentBlockDeltaEvent:
-            self._flowed = True
+        if not self._awaited and self._flows_on(events):
             return
-        self._flow = None
         self._taken(now)
         if self._phase is not Phase.EXCHANGE:
             return

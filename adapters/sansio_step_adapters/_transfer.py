@@ -32,9 +32,17 @@ from __future__ import annotations
 import enum
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Final
 
-from sansio_step import ConnectError, DeadlineExceeded, Deadlines, TransportError
+from sansio_step import (
+    ConnectError,
+    ContentBlockDeltaEvent,
+    DeadlineExceeded,
+    Deadlines,
+    StreamEvent,
+    TransportError,
+)
 
 from ._body import Body
 from ._config import Config
@@ -349,6 +357,14 @@ class Transfer(ABC):
     def _lost(self, error: BaseException | None, now: float) -> None:
         body = self.framing.receive_eof(error)
         self._advance(body, now)
+
+    def _flows_on(self, events: Sequence[StreamEvent] | None) -> bool:
+        """Whether these events are a lone delta in a stream that flows, as most that come live; else it flows no longer."""
+        if self._flow is not None and events and len(events) == 1 and events[0].__class__ is ContentBlockDeltaEvent:
+            self._flowed = True
+            return True
+        self._flow = None
+        return False
 
     def _again(self, at: float) -> None:
         """Arrange another attempt at that time."""

@@ -61,6 +61,16 @@ def begun(now: float = 0.0, **options: Any) -> Forward:
     return forward
 
 
+def half_sent(**options: Any) -> Forward:
+    """A call whose request has begun to go out, and whose caller has more of it."""
+    forward = make(**options)
+    forward.feed(b"{", 0, more=True)
+    assert isinstance(forward.want(0), Connect)
+    forward.connected(0)
+    write(forward, 0)
+    return forward
+
+
 def test_a_call_from_end_to_end() -> None:
     """The caller first, then the upstream; each piece to the caller before it is read along."""
     forward = make()
@@ -380,11 +390,7 @@ def test_limits_are_those_of_the_letter(opening: bytes, idle: int, steps: list[t
 
 def test_what_the_caller_sends_meanwhile_ends_no_wait_for_it() -> None:
     """A caller that still sends its request and takes nothing of the response has the same time as any other."""
-    forward = make()
-    forward.feed(b"{", 0, more=True)
-    forward.want(0)
-    forward.connected(0)
-    write(forward, 0)
+    forward = half_sent()
     forward.received(head(200, CHUNKED) + chunked(HALF), 1)
     assert isinstance(forward.want(1), Give)
     forward.given(1)
@@ -421,11 +427,7 @@ def test_a_delta_that_a_coding_holds_more_after() -> None:
 
 def test_a_request_goes_on_beside_a_stream_that_flows() -> None:
     """What the caller sends of it goes out, though nothing but content comes."""
-    forward = make()
-    forward.feed(b"{", 0, more=True)
-    forward.want(0)
-    forward.connected(0)
-    write(forward, 0)
+    forward = half_sent()
     for body in (head(200, CHUNKED) + chunked(START + BLOCK), chunked(delta("a")), chunked(delta("b"))):
         forward.received(body, 1)
         give(forward, 1)
@@ -455,12 +457,8 @@ def test_a_limit_that_passes_before_the_caller_is_waited_for(limits: Timeouts) -
 def test_an_answer_before_the_request_is_whole() -> None:
     """The wait for the rest is over then: the caller has its time to take the answer, and the upstream its own."""
     limits = Timeouts(first_event=None, idle=5, stall=None, caller=7, total=None)
-    taken, stuck = make(timeouts=limits), make(timeouts=limits)
+    taken, stuck = half_sent(timeouts=limits), half_sent(timeouts=limits)
     for forward in (taken, stuck):
-        forward.feed(b"{", 0, more=True)
-        forward.want(0)
-        forward.connected(0)
-        write(forward, 0)
         assert forward.want(0) == Receive(until=7)  # for the caller
         forward.received(head(200, CHUNKED), 6)
         assert isinstance(forward.want(6), Give)
